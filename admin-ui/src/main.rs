@@ -1,0 +1,3 @@
+//! Ballast's web console.
+
+fn main() {}

@@ -1,0 +1,3 @@
+//! ballastctl: Ballast on the command line.
+
+fn main() {}

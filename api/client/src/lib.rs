@@ -1,0 +1,1 @@
+//! Typed client of Ballast's REST API, native and WebAssembly.

@@ -1,0 +1,1 @@
+//! Ballast's REST API: routes, authentication, problem+json, server-sent events, OpenAPI.

@@ -1,0 +1,1 @@
+//! Load-balancing algorithms, persistence and the member health machine; pure.

@@ -1,0 +1,3 @@
+//! ballastd: the Ballast node.
+
+fn main() {}

@@ -1,0 +1,1 @@
+//! Thread-per-core runtimes, listeners, accept loops, graceful drain.

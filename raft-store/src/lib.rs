@@ -1,0 +1,1 @@
+//! Ballast's replicated configuration store: openraft and sled behind a facade, mTLS between nodes.

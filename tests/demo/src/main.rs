@@ -1,0 +1,3 @@
+//! The demonstration: a cluster in a lab, with traffic through it.
+
+fn main() {}

@@ -1,0 +1,1 @@
+//! The lab: namespaces, ports, a test CA, origins, load, real processes.

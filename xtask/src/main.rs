@@ -1,0 +1,3 @@
+//! Setup, build, demo, test, check and bench of Ballast.
+
+fn main() {}

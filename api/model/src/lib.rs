@@ -1,1 +1,41 @@
-//! Ballast's resources: what users declare, how it is checked, compared and applied; pure.
+//! What a Ballast cluster is told (resources), how that is checked, compared and applied, and what
+//! it answers (status, problems, events).
+//!
+//! Everything here is pure: no clock, no randomness, no I/O. Time and identifiers arrive as
+//! arguments inside a [`Command`], so that every node that applies the same log reaches the same
+//! [`State`], and so that the console can run the very checks that the server runs.
+
+#![forbid(unsafe_code)]
+
+pub mod command;
+pub mod config;
+pub mod diff;
+pub mod event;
+pub mod limits;
+pub mod plan;
+pub mod problem;
+pub mod resource;
+pub mod spec;
+pub mod state;
+pub mod status;
+pub mod validate;
+
+pub use command::{
+    Command, CommandBody, Edit, EditAction, IdempotencyKey, Origin, Outcome, Precondition,
+    Rejection,
+};
+pub use config::{AnyDraft, AnyResource, Config, Kind, Reference, Table};
+pub use plan::{Declaration, Plan, PlanItem, PlanOptions};
+pub use problem::Problem;
+pub use resource::{Draft, Resource, ResourceRef, Spec};
+pub use spec::certificate::{CertificateSpec, Sealed};
+pub use spec::monitor::{HttpProbe, MonitorKind, MonitorSpec, StatusRange};
+pub use spec::node::{NodeRole, NodeSpec};
+pub use spec::pool::{AdminState, Algorithm, MemberSpec, PoolSpec};
+pub use spec::token::TokenSpec;
+pub use spec::user::{Role, UserSpec};
+pub use spec::virtual_server::{
+    ForwardedFor, HttpSettings, Mode, Persistence, Protocol, TcpSettings, VirtualServerSpec,
+};
+pub use state::{Cluster, JoinTicket, Snapshot, State};
+pub use validate::{FieldError, FieldErrors};

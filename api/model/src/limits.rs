@@ -1,0 +1,40 @@
+//! Bounds on what may be declared. Each is enforced by validation, before anything enters the log.
+
+/// Longest resource name, in characters.
+pub const NAME_MAX_CHARS: usize = 128;
+/// Longest description, in bytes.
+pub const DESCRIPTION_MAX_BYTES: usize = 4_096;
+/// Most labels on one resource.
+pub const LABEL_MAX_COUNT: usize = 64;
+/// Longest label key or value, in bytes.
+pub const LABEL_MAX_BYTES: usize = 256;
+/// Most members in one pool.
+pub const POOL_MEMBER_MAX_COUNT: usize = 4_096;
+/// Most monitors on one pool.
+pub const POOL_MONITOR_MAX_COUNT: usize = 16;
+/// Heaviest member; 0 means "no new load".
+pub const MEMBER_WEIGHT_MAX: u16 = 256;
+/// Most addresses on one virtual server.
+pub const ADDRESS_MAX_COUNT: usize = 64;
+/// Most ports on one virtual server.
+pub const PORT_MAX_COUNT: usize = 64;
+/// Most certificates on one virtual server.
+pub const CERTIFICATE_MAX_COUNT: usize = 10_000;
+/// Largest certificate chain or private key accepted, in bytes of PEM.
+pub const PEM_MAX_BYTES: usize = 256 * 1024;
+/// Longest timeout or interval, in milliseconds (one day).
+pub const TIMEOUT_MAX_MS: u64 = 24 * 60 * 60 * 1_000;
+/// Shortest interval between two probes of a member, in milliseconds.
+pub const PROBE_INTERVAL_MIN_MS: u64 = 100;
+/// Most edits in one command (one declaration).
+pub const EDIT_MAX_COUNT: usize = 200_000;
+/// How long an idempotency key is honoured, in milliseconds (24 h).
+pub const IDEMPOTENCY_KEPT_MS: u64 = 24 * 60 * 60 * 1_000;
+/// Most idempotency keys kept; the oldest goes first.
+pub const IDEMPOTENCY_MAX_COUNT: usize = 10_000;
+/// Longest idempotency key, in bytes.
+pub const IDEMPOTENCY_KEY_MAX_BYTES: usize = 128;
+/// Most join tokens that wait to be redeemed.
+pub const JOIN_TICKET_MAX_COUNT: usize = 64;
+/// Most revoked sessions kept until they expire by themselves.
+pub const REVOKED_SESSION_MAX_COUNT: usize = 10_000;

@@ -1,0 +1,226 @@
+//! Monitors: active health checks.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use crate::config::Kind;
+use crate::limits::PROBE_INTERVAL_MIN_MS;
+use crate::resource::Spec;
+use crate::validate::FieldErrors;
+
+/// An active health check.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(deny_unknown_fields)]
+pub struct MonitorSpec {
+    /// What a probe does.
+    #[serde(rename = "type")]
+    pub kind: MonitorKind,
+    /// Time between the starts of two probes of a member, in ms; each is shifted at random by up to
+    /// a tenth.
+    #[serde(default = "default_interval_ms")]
+    pub interval_ms: u64,
+    /// Longest time a probe may take, in ms.
+    #[serde(default = "default_timeout_ms")]
+    pub timeout_ms: u64,
+    /// Successes in a row that bring a member up.
+    #[serde(default = "default_rise")]
+    pub rise: u32,
+    /// Failures in a row that take a member down.
+    #[serde(default = "default_fall")]
+    pub fall: u32,
+    /// Port to probe. Absent: the member's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub port: Option<u16>,
+    /// For `http`: what is asked, and which answer is good.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub http: Option<HttpProbe>,
+}
+
+/// What a probe does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum MonitorKind {
+    /// Sends a request and looks at the answer.
+    Http,
+    /// Opens a connection.
+    Tcp,
+}
+
+/// An HTTP probe.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(deny_unknown_fields, default)]
+pub struct HttpProbe {
+    /// `GET`, `HEAD` or `OPTIONS`.
+    pub method: String,
+    /// Request target, starting with `/`.
+    pub path: String,
+    /// `Host` header. Absent: the member's address and port.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub host: Option<String>,
+    /// Status codes that are good, as `200` or `200-299`.
+    #[cfg_attr(feature = "openapi", schema(value_type = Vec<String>))]
+    pub expect_status: Vec<StatusRange>,
+    /// Text that the first 64 KiB of the body must hold. Absent: any body.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub expect_body: Option<String>,
+}
+
+impl Default for HttpProbe {
+    fn default() -> Self {
+        Self {
+            method: "GET".to_owned(),
+            path: "/".to_owned(),
+            host: None,
+            expect_status: vec![StatusRange { first: 200, last: 399 }],
+            expect_body: None,
+        }
+    }
+}
+
+/// Status codes from `first` to `last`, both included; written `200` or `200-299`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StatusRange {
+    /// The lowest.
+    pub first: u16,
+    /// The highest.
+    pub last: u16,
+}
+
+impl StatusRange {
+    /// Whether `status` lies in it.
+    pub fn contains(self, status: u16) -> bool {
+        (self.first..=self.last).contains(&status)
+    }
+}
+
+impl fmt::Display for StatusRange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.first == self.last {
+            write!(f, "{}", self.first)
+        } else {
+            write!(f, "{}-{}", self.first, self.last)
+        }
+    }
+}
+
+impl FromStr for StatusRange {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let (first, last) = text.split_once('-').unwrap_or((text, text));
+        let code = |text: &str| text.trim().parse::<u16>().ok();
+        match (code(first), code(last)) {
+            (Some(first), Some(last)) if 100 <= first && first <= last && last <= 599 => {
+                Ok(Self { first, last })
+            }
+            _ => Err("is no status code or range of them, such as \"200\" or \"200-299\""),
+        }
+    }
+}
+
+impl Serialize for StatusRange {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for StatusRange {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(untagged)]
+        enum Written {
+            Code(u16),
+            Text(String),
+        }
+        let text = match Written::deserialize(deserializer)? {
+            Written::Code(code) => code.to_string(),
+            Written::Text(text) => text,
+        };
+        text.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+impl MonitorSpec {
+    /// A monitor with default timing.
+    pub fn new(kind: MonitorKind) -> Self {
+        Self {
+            kind,
+            interval_ms: default_interval_ms(),
+            timeout_ms: default_timeout_ms(),
+            rise: default_rise(),
+            fall: default_fall(),
+            port: None,
+            http: None,
+        }
+    }
+}
+
+impl Spec for MonitorSpec {
+    const KIND: Kind = Kind::Monitor;
+
+    fn validate(&self, errors: &mut FieldErrors) {
+        errors.timeout_ms("interval_ms", self.interval_ms, PROBE_INTERVAL_MIN_MS);
+        errors.timeout_ms("timeout_ms", self.timeout_ms, 10);
+        errors.require(self.timeout_ms <= self.interval_ms, "timeout_ms", "out_of_range", || {
+            format!("is longer than interval_ms ({} ms)", self.interval_ms)
+        });
+        errors.range("rise", self.rise, 1, 100);
+        errors.range("fall", self.fall, 1, 100);
+        if let Some(port) = self.port {
+            errors.range("port", port, 1, u16::MAX);
+        }
+        if let Some(http) = &self.http {
+            errors.require(self.kind == MonitorKind::Http, "http", "not_allowed", || {
+                "is for type \"http\" only".to_owned()
+            });
+            errors.within("http", |errors| http.validate(errors));
+        }
+    }
+}
+
+impl HttpProbe {
+    fn validate(&self, errors: &mut FieldErrors) {
+        let known = ["GET", "HEAD", "OPTIONS"].contains(&self.method.as_str());
+        errors.require(known, "method", "invalid_method", || {
+            "must be GET, HEAD or OPTIONS".to_owned()
+        });
+        let path_ok = self.path.starts_with('/')
+            && self.path.len() <= 4_096
+            && self.path.bytes().all(|b| b.is_ascii_graphic());
+        errors.require(path_ok, "path", "invalid_path", || {
+            "must start with '/' and hold visible ASCII only, at most 4096 bytes".to_owned()
+        });
+        if let Some(host) = &self.host {
+            let host_ok =
+                (1..=255).contains(&host.len()) && host.bytes().all(|b| b.is_ascii_graphic());
+            errors.require(host_ok, "host", "invalid_host", || {
+                "must be 1 to 255 visible ASCII characters".to_owned()
+            });
+        }
+        errors.range("expect_status", self.expect_status.len(), 1, 64);
+        if let Some(body) = &self.expect_body {
+            errors.range("expect_body", body.len(), 1, 4_096);
+        }
+    }
+}
+
+fn default_interval_ms() -> u64 {
+    5_000
+}
+
+fn default_timeout_ms() -> u64 {
+    2_000
+}
+
+fn default_rise() -> u32 {
+    2
+}
+
+fn default_fall() -> u32 {
+    3
+}

@@ -1,0 +1,246 @@
+//! Pools: members and the algorithm that spreads load over them.
+
+use std::borrow::Cow;
+use std::collections::BTreeSet;
+use std::net::{IpAddr, SocketAddr};
+
+use serde::{Deserialize, Serialize};
+
+use crate::config::{Kind, Reference};
+use crate::limits::{MEMBER_WEIGHT_MAX, POOL_MEMBER_MAX_COUNT, POOL_MONITOR_MAX_COUNT};
+use crate::resource::Spec;
+use crate::validate::FieldErrors;
+
+/// Members and the algorithm that spreads load over them.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(deny_unknown_fields)]
+pub struct PoolSpec {
+    /// How a member is chosen for a request or connection.
+    #[serde(default)]
+    pub algorithm: Algorithm,
+    /// Active health checks; a member is up while all of them say so. None: always up.
+    #[serde(default)]
+    pub monitors: Vec<String>,
+    /// The backends.
+    #[serde(default)]
+    pub members: Vec<MemberSpec>,
+    /// With every member down: true sends to all of them nonetheless, false answers 503.
+    #[serde(default)]
+    pub fail_open: bool,
+    /// Longest wait for a connection to a member, in ms.
+    #[serde(default = "default_connect_timeout_ms")]
+    pub connect_timeout_ms: u64,
+    /// Idle connections kept to each member by each worker thread.
+    #[serde(default = "default_idle_connection_max_count")]
+    pub idle_connection_max_count: u32,
+    /// How long an idle connection to a member is kept, in ms. Keep it below the member's own
+    /// limit, so that it is not the member that closes first.
+    #[serde(default = "default_idle_connection_timeout_ms")]
+    pub idle_connection_timeout_ms: u64,
+}
+
+/// How a member is chosen.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum Algorithm {
+    /// The member with the fewest requests in flight, relative to its weight.
+    LeastConnections,
+    /// The less loaded, relative to weight, of two members drawn at random: "power of two choices"
+    /// (Mitzenmacher, 2001).
+    P2c,
+    /// In turn, as often as the weight says, spread evenly (smooth weighted round robin).
+    #[default]
+    RoundRobin,
+    /// By the client's address: weighted rendezvous hashing, so that a change of members moves only
+    /// the clients of the members that changed.
+    SourceHash,
+}
+
+impl Algorithm {
+    /// The name used in the API.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::LeastConnections => "least_connections",
+            Self::P2c => "p2c",
+            Self::RoundRobin => "round_robin",
+            Self::SourceHash => "source_hash",
+        }
+    }
+}
+
+/// One backend.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(deny_unknown_fields)]
+pub struct MemberSpec {
+    /// Unique in its pool. Absent: `address:port`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// Where it is.
+    #[cfg_attr(feature = "openapi", schema(value_type = String))]
+    pub address: IpAddr,
+    /// The port it serves.
+    pub port: u16,
+    /// Share of the load relative to the others, 0 to 256; 0 gets none but persistent sessions.
+    #[serde(default = "default_weight")]
+    pub weight: u16,
+    /// What the operator wants of it.
+    #[serde(default)]
+    pub admin_state: AdminState,
+    /// While draining: when the last sessions are cut, in ms since the Unix epoch. Absent: never.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub drain_until_ms: Option<u64>,
+}
+
+/// What the operator wants of a member.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum AdminState {
+    /// Requests of persistent sessions only.
+    Disabled,
+    /// As disabled until `drain_until_ms`, and forced offline from then on.
+    Draining,
+    /// All requests.
+    #[default]
+    Enabled,
+    /// No requests; what is under way is finished, tunnels and TCP connections are cut.
+    ForcedOffline,
+}
+
+impl AdminState {
+    /// The name used in the API.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Disabled => "disabled",
+            Self::Draining => "draining",
+            Self::Enabled => "enabled",
+            Self::ForcedOffline => "forced_offline",
+        }
+    }
+}
+
+impl MemberSpec {
+    /// An enabled member of weight 1.
+    pub fn new(address: SocketAddr) -> Self {
+        Self {
+            name: None,
+            address: address.ip(),
+            port: address.port(),
+            weight: default_weight(),
+            admin_state: AdminState::Enabled,
+            drain_until_ms: None,
+        }
+    }
+
+    /// Its name, or `address:port` where it has none.
+    pub fn name(&self) -> Cow<'_, str> {
+        match &self.name {
+            Some(name) => Cow::Borrowed(name),
+            None => Cow::Owned(self.socket_address().to_string()),
+        }
+    }
+
+    /// Where it serves.
+    pub fn socket_address(&self) -> SocketAddr {
+        SocketAddr::new(self.address, self.port)
+    }
+}
+
+impl Default for PoolSpec {
+    fn default() -> Self {
+        Self {
+            algorithm: Algorithm::default(),
+            monitors: Vec::new(),
+            members: Vec::new(),
+            fail_open: false,
+            connect_timeout_ms: default_connect_timeout_ms(),
+            idle_connection_max_count: default_idle_connection_max_count(),
+            idle_connection_timeout_ms: default_idle_connection_timeout_ms(),
+        }
+    }
+}
+
+impl PoolSpec {
+    /// The member of that name.
+    pub fn member(&self, name: &str) -> Option<&MemberSpec> {
+        self.members.iter().find(|member| member.name() == name)
+    }
+
+    /// The member of that name, to change.
+    pub fn member_mut(&mut self, name: &str) -> Option<&mut MemberSpec> {
+        self.members.iter_mut().find(|member| member.name() == name)
+    }
+}
+
+impl Spec for PoolSpec {
+    const KIND: Kind = Kind::Pool;
+
+    fn validate(&self, errors: &mut FieldErrors) {
+        errors.range("monitors", self.monitors.len(), 0, POOL_MONITOR_MAX_COUNT);
+        errors.range("members", self.members.len(), 0, POOL_MEMBER_MAX_COUNT);
+        errors.timeout_ms("connect_timeout_ms", self.connect_timeout_ms, 10);
+        errors.range("idle_connection_max_count", self.idle_connection_max_count, 0, 4_096);
+        errors.timeout_ms("idle_connection_timeout_ms", self.idle_connection_timeout_ms, 100);
+        let mut names = BTreeSet::new();
+        errors.within("members", |errors| {
+            for (i, member) in self.members.iter().enumerate() {
+                errors.within(i, |errors| {
+                    member.validate(errors);
+                    let name = member.name().into_owned();
+                    if !names.insert(name.clone()) {
+                        errors.push("name", "duplicate", format!("member {name} stands above"));
+                    }
+                });
+            }
+        });
+    }
+
+    fn references(&self) -> Vec<Reference> {
+        let monitors = self.monitors.iter().enumerate();
+        monitors
+            .map(|(i, name)| Reference::new(format!("/spec/monitors/{i}"), Kind::Monitor, name))
+            .collect()
+    }
+}
+
+impl MemberSpec {
+    fn validate(&self, errors: &mut FieldErrors) {
+        if let Some(name) = &self.name
+            && *name != self.socket_address().to_string()
+        {
+            crate::validate::name(errors, "name", name);
+        }
+        errors.range("port", self.port, 1, u16::MAX);
+        errors.range("weight", self.weight, 0, MEMBER_WEIGHT_MAX);
+        let usable = !self.address.is_unspecified() && !self.address.is_multicast();
+        errors.require(usable, "address", "invalid_address", || {
+            format!("{} is no address of one host", self.address)
+        });
+        let drains = self.admin_state == AdminState::Draining;
+        errors.require(
+            drains || self.drain_until_ms.is_none(),
+            "drain_until_ms",
+            "not_allowed",
+            || "is for admin_state \"draining\" only".to_owned(),
+        );
+    }
+}
+
+fn default_weight() -> u16 {
+    1
+}
+
+fn default_connect_timeout_ms() -> u64 {
+    3_000
+}
+
+fn default_idle_connection_max_count() -> u32 {
+    64
+}
+
+fn default_idle_connection_timeout_ms() -> u64 {
+    50_000
+}

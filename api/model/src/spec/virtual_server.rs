@@ -1,0 +1,312 @@
+//! Virtual servers: what clients connect to.
+
+use std::collections::BTreeSet;
+use std::net::{IpAddr, SocketAddr};
+
+use serde::{Deserialize, Serialize};
+
+use super::yes;
+use crate::config::{Kind, Reference};
+use crate::limits::{ADDRESS_MAX_COUNT, CERTIFICATE_MAX_COUNT, PORT_MAX_COUNT};
+use crate::resource::Spec;
+use crate::validate::FieldErrors;
+
+/// What clients connect to, and where their requests go.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(deny_unknown_fields)]
+pub struct VirtualServerSpec {
+    /// Off: its listeners are closed and its connections ended after their current request.
+    #[serde(default = "yes")]
+    pub enabled: bool,
+    /// How packets reach the members.
+    #[serde(default)]
+    pub mode: Mode,
+    /// What is spoken with clients.
+    pub protocol: Protocol,
+    /// Addresses to listen on; `0.0.0.0` and `::` mean every address of the node.
+    #[cfg_attr(feature = "openapi", schema(value_type = Vec<String>))]
+    pub addresses: Vec<IpAddr>,
+    /// Ports to listen on, at each of the addresses.
+    pub ports: Vec<u16>,
+    /// The pool that serves it.
+    pub pool: String,
+    /// For `https`: certificates, chosen by the name that the client asks for (SNI, RFC 6066 §3);
+    /// the first is for clients that ask for none or for an unknown one.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub certificates: Vec<String>,
+    /// How a client finds back to the member that served it before.
+    #[serde(default)]
+    pub persistence: Persistence,
+    /// Most client connections at once on one node; more are refused. Absent: no limit of its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub connection_limit: Option<u32>,
+    /// For `http` and `https`.
+    #[serde(default)]
+    pub http: HttpSettings,
+    /// For `tcp`.
+    #[serde(default)]
+    pub tcp: TcpSettings,
+}
+
+/// How packets reach the members.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum Mode {
+    /// Connections end at the node, which opens others to the members.
+    #[default]
+    Proxy,
+}
+
+/// What is spoken with clients.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum Protocol {
+    /// HTTP/1.1 (RFC 9112).
+    Http,
+    /// HTTP/1.1 over TLS 1.2 or 1.3.
+    Https,
+    /// Any TCP stream.
+    Tcp,
+}
+
+impl Protocol {
+    /// Whether requests are understood, not only bytes passed on.
+    pub fn is_http(self) -> bool {
+        matches!(self, Self::Http | Self::Https)
+    }
+
+    /// The name used in the API.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Http => "http",
+            Self::Https => "https",
+            Self::Tcp => "tcp",
+        }
+    }
+}
+
+/// How a client finds back to the member that served it before.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "snake_case", tag = "type", deny_unknown_fields)]
+pub enum Persistence {
+    /// It does not.
+    #[default]
+    None,
+    /// By a cookie that holds the member's keyed identity: no address and no index is shown, and
+    /// every node of the cluster understands it.
+    Cookie {
+        /// The cookie's name (an RFC 9110 token).
+        #[serde(default = "default_cookie_name")]
+        name: String,
+        /// `Max-Age`, in seconds; 0 makes a session cookie.
+        #[serde(default)]
+        ttl_s: u64,
+    },
+}
+
+/// How the client's address reaches the members.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum ForwardedFor {
+    /// The client's address is added to the `X-Forwarded-For` that came.
+    #[default]
+    Append,
+    /// What came is dropped: the header holds the client's address alone.
+    Replace,
+    /// `X-Forwarded-*` is passed on as it came.
+    Off,
+}
+
+/// Settings of a virtual server that speaks HTTP.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(deny_unknown_fields, default)]
+pub struct HttpSettings {
+    /// How the client's address reaches the members.
+    pub forwarded_for: ForwardedFor,
+    /// Longest time from a request's first byte to the end of its header, in ms.
+    pub header_timeout_ms: u64,
+    /// Longest silence between two requests of a connection, in ms.
+    pub keep_alive_timeout_ms: u64,
+    /// Longest silence in the middle of a request's or response's body, in ms.
+    pub body_idle_timeout_ms: u64,
+    /// Longest wait for the first byte of a member's response, in ms.
+    pub response_timeout_ms: u64,
+    /// Longest silence, both ways, of an upgraded connection (WebSocket), in ms.
+    pub tunnel_idle_timeout_ms: u64,
+    /// Largest request header, all its lines together, in bytes.
+    pub header_max_bytes: u32,
+    /// Most header fields of a request.
+    pub header_max_count: u16,
+    /// Longest request target, in bytes.
+    pub uri_max_bytes: u32,
+    /// Largest request body, in bytes. Absent: no limit.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub body_max_bytes: Option<u64>,
+    /// Whether requests are written to the node's access log.
+    pub access_log: bool,
+}
+
+impl Default for HttpSettings {
+    fn default() -> Self {
+        Self {
+            forwarded_for: ForwardedFor::Append,
+            header_timeout_ms: 10_000,
+            keep_alive_timeout_ms: 60_000,
+            body_idle_timeout_ms: 30_000,
+            response_timeout_ms: 60_000,
+            tunnel_idle_timeout_ms: 3_600_000,
+            header_max_bytes: 64 * 1024,
+            header_max_count: 128,
+            uri_max_bytes: 16 * 1024,
+            body_max_bytes: None,
+            access_log: true,
+        }
+    }
+}
+
+/// Settings of a virtual server that passes TCP on.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(deny_unknown_fields, default)]
+pub struct TcpSettings {
+    /// Longest silence, both ways, of a connection, in ms.
+    pub idle_timeout_ms: u64,
+}
+
+impl Default for TcpSettings {
+    fn default() -> Self {
+        Self { idle_timeout_ms: 3_600_000 }
+    }
+}
+
+impl VirtualServerSpec {
+    /// A virtual server with default settings.
+    pub fn new(protocol: Protocol, listen: SocketAddr, pool: impl Into<String>) -> Self {
+        Self {
+            enabled: true,
+            mode: Mode::Proxy,
+            protocol,
+            addresses: vec![listen.ip()],
+            ports: vec![listen.port()],
+            pool: pool.into(),
+            certificates: Vec::new(),
+            persistence: Persistence::None,
+            connection_limit: None,
+            http: HttpSettings::default(),
+            tcp: TcpSettings::default(),
+        }
+    }
+
+    /// Every address and port it listens on while enabled.
+    pub fn listeners(&self) -> impl Iterator<Item = SocketAddr> + '_ {
+        self.addresses
+            .iter()
+            .flat_map(|address| self.ports.iter().map(|port| SocketAddr::new(*address, *port)))
+    }
+}
+
+impl Spec for VirtualServerSpec {
+    const KIND: Kind = Kind::VirtualServer;
+
+    fn validate(&self, errors: &mut FieldErrors) {
+        list_without_repeats(errors, "addresses", &self.addresses, ADDRESS_MAX_COUNT);
+        errors.within("addresses", |errors| {
+            for (i, address) in self.addresses.iter().enumerate() {
+                errors.require(!address.is_multicast(), i, "invalid_address", || {
+                    "is a multicast address; a virtual server listens on unicast ones".to_owned()
+                });
+            }
+        });
+        list_without_repeats(errors, "ports", &self.ports, PORT_MAX_COUNT);
+        errors.within("ports", |errors| {
+            for (i, port) in self.ports.iter().enumerate() {
+                errors.require(*port != 0, i, "out_of_range", || {
+                    "is 0; the range is 1 to 65535".to_owned()
+                });
+            }
+        });
+        errors.require(!self.pool.is_empty(), "pool", "required", || {
+            "names no pool; every virtual server needs one".to_owned()
+        });
+        match self.protocol {
+            Protocol::Https => list_without_repeats(
+                errors,
+                "certificates",
+                &self.certificates,
+                CERTIFICATE_MAX_COUNT,
+            ),
+            Protocol::Http | Protocol::Tcp => {
+                errors.require(self.certificates.is_empty(), "certificates", "not_allowed", || {
+                    format!("protocol {} takes no certificates", self.protocol.as_str())
+                });
+            }
+        }
+        if let Persistence::Cookie { name, ttl_s } = &self.persistence {
+            errors.within("persistence", |errors| {
+                errors.require(self.protocol.is_http(), "type", "not_allowed", || {
+                    "cookie persistence needs protocol http or https".to_owned()
+                });
+                errors.require(is_token(name), "name", "invalid_cookie_name", || {
+                    "must be an RFC 9110 token of 1 to 64 characters".to_owned()
+                });
+                errors.range("ttl_s", *ttl_s, 0, 400 * 24 * 3_600);
+            });
+        }
+        if let Some(limit) = self.connection_limit {
+            errors.range("connection_limit", limit, 1, 10_000_000);
+        }
+        errors.within("http", |errors| self.http.validate(errors));
+        errors.within("tcp", |errors| {
+            errors.timeout_ms("idle_timeout_ms", self.tcp.idle_timeout_ms, 100);
+        });
+    }
+
+    fn references(&self) -> Vec<Reference> {
+        let pool = Reference::new("/spec/pool", Kind::Pool, &self.pool);
+        let certificates = self.certificates.iter().enumerate().map(|(i, name)| {
+            Reference::new(format!("/spec/certificates/{i}"), Kind::Certificate, name)
+        });
+        std::iter::once(pool).chain(certificates).collect()
+    }
+}
+
+impl HttpSettings {
+    fn validate(&self, errors: &mut FieldErrors) {
+        errors.timeout_ms("header_timeout_ms", self.header_timeout_ms, 100);
+        errors.timeout_ms("keep_alive_timeout_ms", self.keep_alive_timeout_ms, 100);
+        errors.timeout_ms("body_idle_timeout_ms", self.body_idle_timeout_ms, 100);
+        errors.timeout_ms("response_timeout_ms", self.response_timeout_ms, 100);
+        errors.timeout_ms("tunnel_idle_timeout_ms", self.tunnel_idle_timeout_ms, 100);
+        errors.range("header_max_bytes", self.header_max_bytes, 1_024, 1_048_576);
+        errors.range("header_max_count", self.header_max_count, 8, 1_024);
+        errors.range("uri_max_bytes", self.uri_max_bytes, 64, self.header_max_bytes.max(64));
+    }
+}
+
+fn default_cookie_name() -> String {
+    "BALLAST".to_owned()
+}
+
+fn list_without_repeats<T: Ord>(errors: &mut FieldErrors, segment: &str, list: &[T], max: usize) {
+    errors.range(segment, list.len(), 1, max);
+    let mut seen = BTreeSet::new();
+    errors.within(segment, |errors| {
+        for (i, item) in list.iter().enumerate() {
+            errors.require(seen.insert(item), i, "duplicate", || {
+                "stands in the list already".to_owned()
+            });
+        }
+    });
+}
+
+/// RFC 9110 §5.6.2.
+fn is_token(text: &str) -> bool {
+    (1..=64).contains(&text.len())
+        && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b))
+}

@@ -1,0 +1,174 @@
+//! Observed state: what nodes report. It never enters the log.
+
+use serde::{Deserialize, Serialize};
+
+use crate::spec::node::NodeRole;
+use crate::spec::pool::AdminState;
+
+/// What all nodes report, gathered by the node that was asked.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct ClusterStatus {
+    /// The cluster's name.
+    pub cluster_name: String,
+    /// The index up to which the answering node has applied the log.
+    pub index: u64,
+    /// The leader's name, as the answering node knows it.
+    pub leader: Option<String>,
+    /// Whether the configuration can be changed now; if not, `problems` says why.
+    pub writable: bool,
+    /// Everything that is not as it should be, in sentences.
+    pub problems: Vec<String>,
+    /// Every node of the cluster.
+    pub nodes: Vec<NodeReport>,
+}
+
+/// What is known of one node.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct NodeReport {
+    /// Its name.
+    pub name: String,
+    /// What it does.
+    pub role: NodeRole,
+    /// What it said of itself; none where it did not answer.
+    pub status: Option<NodeStatus>,
+    /// Why it did not answer.
+    pub error: Option<String>,
+}
+
+/// What a node says of itself.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct NodeStatus {
+    /// Its name.
+    pub name: String,
+    /// Its number.
+    pub node_id: u64,
+    /// What it does.
+    pub role: NodeRole,
+    /// The version of its software.
+    pub version: String,
+    /// When the process started, in ms since the Unix epoch.
+    pub started_at_ms: u64,
+    /// Its part in the replication.
+    pub raft: RaftStatus,
+    /// What each plane has applied.
+    pub planes: Vec<PlaneStatus>,
+    /// Addresses that it listens on for virtual servers.
+    pub listeners: Vec<ListenerStatus>,
+    /// Members as this node sees them.
+    pub members: Vec<MemberStatus>,
+    /// Traffic of each virtual server through this node since it started.
+    pub virtual_servers: Vec<VirtualServerStatus>,
+}
+
+/// A node's part in the replication.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct RaftStatus {
+    /// `leader`, `follower`, `candidate` or `learner`.
+    pub state: String,
+    /// The leader's number, as this node knows it.
+    pub leader_id: Option<u64>,
+    /// The term.
+    pub term: u64,
+    /// The last entry in its log.
+    pub last_log_index: u64,
+    /// The last entry that it applied.
+    pub applied_index: u64,
+    /// Numbers of the voters.
+    pub voters: Vec<u64>,
+    /// Whether a quorum has been heard lately, so that writes can succeed.
+    pub has_quorum: bool,
+}
+
+/// What a plane has applied.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct PlaneStatus {
+    /// `proxy` or `health`.
+    pub plane: String,
+    /// The index of the configuration that it carries out.
+    pub applied_index: u64,
+    /// Why part of that could not be carried out.
+    pub error: Option<String>,
+}
+
+/// An address that a node listens on.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct ListenerStatus {
+    /// The virtual server.
+    pub virtual_server: String,
+    /// `address:port`.
+    pub address: String,
+    /// Whether it is listening.
+    pub listening: bool,
+    /// Why not.
+    pub error: Option<String>,
+}
+
+/// A member as one node sees it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct MemberStatus {
+    /// The pool.
+    pub pool: String,
+    /// The member's name.
+    pub member: String,
+    /// `address:port`.
+    pub address: String,
+    /// What the operator wants of it.
+    pub admin_state: AdminState,
+    /// What the monitors found.
+    pub health: Health,
+    /// Why, in a sentence with the last probe's facts.
+    pub reason: String,
+    /// Since when, in ms since the Unix epoch.
+    pub since_ms: u64,
+    /// How long the last probe took, in µs.
+    pub last_probe_us: Option<u64>,
+    /// Requests or connections in flight through this node.
+    pub in_flight: u64,
+    /// Requests or connections sent to it by this node.
+    pub requests_total: u64,
+    /// Those that failed on its side.
+    pub failures_total: u64,
+}
+
+/// What the monitors found.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum Health {
+    /// Not known yet: the first probes are under way. Traffic waits for them.
+    #[default]
+    Checking,
+    /// It does not answer as it should.
+    Down,
+    /// It has no monitor; it is taken to be up.
+    Unmonitored,
+    /// It answers as it should.
+    Up,
+}
+
+/// Traffic of a virtual server through one node.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct VirtualServerStatus {
+    /// The virtual server.
+    pub name: String,
+    /// Client connections open now.
+    pub connections: u64,
+    /// Client connections accepted.
+    pub connections_total: u64,
+    /// Requests answered (connections, for `tcp`).
+    pub requests_total: u64,
+    /// Requests that failed, for any reason.
+    pub failures_total: u64,
+    /// Bytes received from clients.
+    pub received_bytes_total: u64,
+    /// Bytes sent to clients.
+    pub sent_bytes_total: u64,
+}

@@ -390,9 +390,12 @@ impl Config {
         let mut errors = FieldErrors::default();
         let mut deleted = Vec::new();
         for edit in edits {
-            next.check_precondition(edit)?;
+            self.check_precondition(edit)?;
             match &edit.action {
                 EditAction::Delete => {
+                    if next.revision(edit.kind, &edit.name).is_none() {
+                        return Err(Rejection::NotFound { resource: edit.resource() });
+                    }
                     next.remove(edit.kind, &edit.name);
                     deleted.push(edit.resource());
                 }
@@ -461,6 +464,8 @@ impl Config {
         if broken.is_empty() { Ok(()) } else { Err(broken) }
     }
 
+    /// Preconditions speak of the configuration before the command, not of what its own earlier
+    /// edits made.
     fn check_precondition(&self, edit: &Edit) -> Result<(), Rejection> {
         let revision = self.revision(edit.kind, &edit.name);
         let resource = edit.resource();
@@ -472,9 +477,6 @@ impl Config {
                 Err(Rejection::RevisionMismatch { resource, wanted: *wanted, found })
             }
             (Precondition::Exists, None) => Err(Rejection::NotFound { resource }),
-            (_, None) if matches!(edit.action, EditAction::Delete) => {
-                Err(Rejection::NotFound { resource })
-            }
             _ => Ok(()),
         }
     }

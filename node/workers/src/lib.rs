@@ -1,1 +1,32 @@
-//! Thread-per-core runtimes, listeners, accept loops, graceful drain.
+//! The data plane's frame: one OS thread per core, each with a current-thread runtime, its own
+//! `SO_REUSEPORT` listeners, its own timers and its own connections.
+//!
+//! ```text
+//!            apply(snapshot)                     bounded commands
+//!  assembly ────────────────► plane thread ─────────────────────────► worker 0 … worker n
+//!                             compile, diff      listen / close          accept loop per listener
+//!                             bind sockets       end / cut               connection = local task
+//!                                 │                                          ▲
+//!                                 └── ArcSwap slot per virtual server ───────┘  (one load per request)
+//! ```
+//!
+//! Invariant: nothing that a request passes takes a lock shared with another thread or waits for
+//! one. What changes reaches a worker through an [`arc_swap`] slot or a bounded command; what a
+//! connection needs besides (clock, deadline, buffers) belongs to its worker alone.
+
+#![forbid(unsafe_code)]
+
+pub mod clock;
+pub mod connections;
+pub mod handler;
+pub mod listener;
+pub mod reconcile;
+pub mod slot;
+
+pub use clock::Clock;
+pub use connections::{Connections, Interrupted, Ticket};
+pub use handler::{
+    Connection, ConnectionHandler, ConnectionTask, HandlerFactory, Handlers, WorkerContext,
+};
+pub use reconcile::AnyAddress;
+pub use slot::{Admission, CookiePersistence, PoolSlot, VirtualServer, VirtualServerSlot};

@@ -1,0 +1,113 @@
+//! The seam between the workers and the protocols: who accepts hands a [`Connection`] to whom.
+//!
+//! Invariant: a handler and its connections live and die on one worker's thread.
+
+use std::cell::Cell;
+use std::fmt;
+use std::future::Future;
+use std::hash::{BuildHasher, RandomState};
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use ballast_model::Protocol;
+use tokio::net::TcpStream;
+
+use crate::clock::Clock;
+use crate::connections::{Connections, Ticket};
+use crate::slot::Admission;
+
+/// A task of a connection.
+pub type ConnectionTask = Pin<Box<dyn Future<Output = ()>>>;
+
+/// A client connection that was just accepted.
+#[derive(Debug)]
+pub struct Connection {
+    /// The socket; `TCP_NODELAY` is set.
+    pub stream: TcpStream,
+    /// The client.
+    pub peer: SocketAddr,
+    /// The address and port that it was accepted on; the address is unspecified where the virtual
+    /// server listens on every address.
+    pub local: SocketAddr,
+    /// The virtual server: load the slot's present content for every request. Drop it last: it
+    /// counts the connection as open.
+    pub admission: Admission,
+    /// Deadline and the word to end; the connection counts as open until this is dropped.
+    pub ticket: Ticket,
+}
+
+/// Serves the connections of one worker.
+pub trait ConnectionHandler {
+    /// Serves one connection to its end. Ends early when the ticket says so.
+    fn serve(self: Rc<Self>, connection: Connection) -> ConnectionTask;
+
+    /// Called about once a second while the worker has connections, and for a while afterwards:
+    /// closes what has been idle for too long.
+    fn tick(&self) {}
+}
+
+/// Makes the handler of each worker, on the worker's own thread.
+pub trait HandlerFactory: Send + Sync {
+    /// The handler of that worker.
+    fn build(&self, worker: &Rc<WorkerContext>) -> Rc<dyn ConnectionHandler>;
+}
+
+/// Who serves which protocol.
+#[derive(Clone)]
+pub struct Handlers {
+    /// For `http` and `https`.
+    pub http: Arc<dyn HandlerFactory>,
+    /// For `tcp`.
+    pub tcp: Arc<dyn HandlerFactory>,
+}
+
+impl Handlers {
+    /// The one for `protocol`.
+    pub fn of(&self, protocol: Protocol) -> &Arc<dyn HandlerFactory> {
+        match protocol {
+            Protocol::Http | Protocol::Https => &self.http,
+            Protocol::Tcp => &self.tcp,
+        }
+    }
+}
+
+impl fmt::Debug for Handlers {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Handlers")
+    }
+}
+
+/// What the handlers of a worker share with it.
+#[derive(Debug)]
+pub struct WorkerContext {
+    /// Which worker, from 0.
+    pub index: usize,
+    /// Its clock.
+    pub clock: Rc<Clock>,
+    /// Its connections.
+    pub connections: Rc<Connections>,
+    random_state: Cell<u64>,
+}
+
+impl WorkerContext {
+    /// The context of worker `index`.
+    pub fn new(index: usize) -> Self {
+        Self {
+            index,
+            clock: Rc::default(),
+            connections: Rc::default(),
+            random_state: Cell::new(RandomState::new().hash_one(index)),
+        }
+    }
+
+    /// A number for spreading load (`SplitMix64`, Steele et al. 2014); not for secrets.
+    pub fn random(&self) -> u64 {
+        let state = self.random_state.get().wrapping_add(0x9e37_79b9_7f4a_7c15);
+        self.random_state.set(state);
+        let mixed = (state ^ (state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^ (mixed >> 31)
+    }
+}

@@ -1,0 +1,138 @@
+//! What a connection sees of its virtual server and pool: a slot that stays while what is in it is
+//! replaced.
+//!
+//! Invariant: a slot belongs to one `uid` for as long as anybody holds it; an edit replaces its
+//! content, a deletion empties it for good.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+
+use arc_swap::{ArcSwap, ArcSwapOption};
+use ballast_balance::Pool;
+use ballast_model::{HttpSettings, Protocol, TcpSettings};
+use ballast_telemetry::VirtualServerCounters;
+use rustls::ServerConfig;
+
+use crate::connections::GroupId;
+
+/// A virtual server as compiled from one revision.
+#[derive(Debug)]
+pub struct VirtualServer {
+    /// Its name.
+    pub name: Arc<str>,
+    /// What is spoken with clients.
+    pub protocol: Protocol,
+    /// Settings for `http` and `https`.
+    pub http: HttpSettings,
+    /// Settings for `tcp`.
+    pub tcp: TcpSettings,
+    /// How a client finds back to its member.
+    pub cookie: Option<CookiePersistence>,
+    /// The pool that serves it.
+    pub pool: Arc<PoolSlot>,
+    /// For `https`.
+    pub tls: Option<Arc<ServerConfig>>,
+    /// Most client connections at once on this node.
+    pub connection_limit: u32,
+}
+
+/// Persistence by cookie.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CookiePersistence {
+    /// The cookie's name.
+    pub name: String,
+    /// `Max-Age`, in seconds; 0 makes a session cookie.
+    pub ttl_s: u64,
+}
+
+/// A virtual server's place.
+#[derive(Debug)]
+pub struct VirtualServerSlot {
+    /// Unique in this process; groups its connections.
+    pub id: GroupId,
+    /// Its traffic since the process started.
+    pub counters: Arc<VirtualServerCounters>,
+    current: ArcSwapOption<VirtualServer>,
+    open_count: AtomicU32,
+}
+
+impl VirtualServerSlot {
+    /// An empty slot.
+    pub fn new(counters: Arc<VirtualServerCounters>) -> Self {
+        static NEXT_ID: AtomicU64 = AtomicU64::new(1);
+        Self {
+            id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
+            counters,
+            current: ArcSwapOption::empty(),
+            open_count: AtomicU32::new(0),
+        }
+    }
+
+    /// What it holds now; none once the virtual server is disabled or deleted: answer what is
+    /// under way, then close.
+    pub fn current(&self) -> &ArcSwapOption<VirtualServer> {
+        &self.current
+    }
+
+    /// Replaces what it holds.
+    pub fn store(&self, virtual_server: Option<Arc<VirtualServer>>) {
+        self.current.store(virtual_server);
+    }
+
+    /// Client connections open now, on all workers.
+    pub fn open_count(&self) -> u32 {
+        self.open_count.load(Ordering::Relaxed)
+    }
+
+    /// Counts one more connection, unless `limit` are open. The connection holds what is returned.
+    pub fn admit(self: &Arc<Self>, limit: u32) -> Option<Admission> {
+        if self.open_count.fetch_add(1, Ordering::Relaxed) >= limit {
+            self.open_count.fetch_sub(1, Ordering::Relaxed);
+            return None;
+        }
+        Some(Admission(Arc::clone(self)))
+    }
+}
+
+/// A connection counted as open; dropping it counts it out.
+#[derive(Debug)]
+pub struct Admission(Arc<VirtualServerSlot>);
+
+impl Admission {
+    /// The virtual server's slot.
+    pub fn slot(&self) -> &Arc<VirtualServerSlot> {
+        &self.0
+    }
+}
+
+impl Drop for Admission {
+    fn drop(&mut self) {
+        self.0.open_count.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// A pool's place.
+#[derive(Debug)]
+pub struct PoolSlot {
+    /// Unique in this process; workers keep what is theirs of a pool under it.
+    pub id: u64,
+    current: ArcSwap<Pool>,
+}
+
+impl PoolSlot {
+    /// A slot that holds `pool`.
+    pub fn new(pool: Arc<Pool>) -> Self {
+        static NEXT_ID: AtomicU64 = AtomicU64::new(1);
+        Self { id: NEXT_ID.fetch_add(1, Ordering::Relaxed), current: ArcSwap::new(pool) }
+    }
+
+    /// What it holds now.
+    pub fn current(&self) -> &ArcSwap<Pool> {
+        &self.current
+    }
+
+    /// Replaces what it holds.
+    pub fn store(&self, pool: Arc<Pool>) {
+        self.current.store(pool);
+    }
+}

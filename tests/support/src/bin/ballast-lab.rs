@@ -1,0 +1,3 @@
+//! A lab to try things in by hand: `up`, `down`, `status`.
+
+fn main() {}

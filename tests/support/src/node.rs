@@ -1,0 +1,260 @@
+//! A real `ballastd` on a host: started, killed, started again.
+
+use std::fs;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitStatus};
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use ballast_model::NodeRole;
+use rustix::process::Signal;
+use serde::Deserialize;
+
+use crate::lab::{Host, Kind};
+use crate::process::{self, Process};
+use crate::programs;
+use crate::wait::wait_for;
+
+/// Longest time for `init` and `join`.
+const SETUP_LIMIT: Duration = Duration::from_secs(60);
+
+/// Settings of a node that tests vary.
+#[derive(Clone, Debug)]
+pub struct NodeOptions {
+    /// Its role.
+    pub role: NodeRole,
+    /// Data-plane threads.
+    pub workers: u16,
+    /// Where the access log goes: a path, `-`, or empty for none.
+    pub access_log: String,
+    /// Put before the program, such as `taskset -c 0`.
+    pub wrapper: Vec<&'static str>,
+}
+
+impl NodeOptions {
+    /// A node of this role with one worker and no access log.
+    pub fn new(role: NodeRole) -> Self {
+        Self { role, workers: 1, access_log: String::new(), wrapper: Vec::new() }
+    }
+}
+
+/// What `ballastd init --json` says.
+#[derive(Clone, Debug, Deserialize)]
+pub struct InitOutcome {
+    /// Signs the first administrator in, once.
+    #[serde(default)]
+    pub setup_code: Option<String>,
+    /// SHA-256 of the certificate that clients of the API should trust, in hexadecimal.
+    #[serde(alias = "ca_fingerprint")]
+    pub api_ca_fingerprint: String,
+}
+
+/// A node: its configuration and, while it runs, its process.
+#[derive(Debug)]
+pub struct Node {
+    host: Host,
+    options: NodeOptions,
+    config: PathBuf,
+    log: PathBuf,
+    api: SocketAddr,
+    cluster: SocketAddr,
+    process: Option<Process>,
+}
+
+impl Node {
+    /// Writes the configuration of a node on `host`; starts nothing.
+    ///
+    /// # Errors
+    /// When files cannot be written or no port is free.
+    pub fn prepare(host: &Host, options: NodeOptions) -> Result<Self> {
+        let dir = host.dir()?;
+        let node = Self {
+            host: host.clone(),
+            options,
+            config: dir.join("node.toml"),
+            log: dir.join("ballastd.log"),
+            api: host.socket(host.port(7443)?),
+            cluster: host.socket(host.port(7400)?),
+            process: None,
+        };
+        fs::write(&node.config, node.configuration(&dir.join("state")))?;
+        Ok(node)
+    }
+
+    fn configuration(&self, state: &Path) -> String {
+        let Self { api, cluster, options, .. } = self;
+        // On loopback every node has the same interface: "any address" must mean the node's own.
+        let any = match self.host.lab().kind() {
+            Kind::Namespaces => String::new(),
+            Kind::Loopback => format!("any_ipv4 = \"{}\"\n", self.host.ip()),
+        };
+        format!(
+            "name = \"{name}\"\nrole = \"{role}\"\nstate_dir = \"{state}\"\n\n\
+             [cluster]\nlisten = \"{cluster}\"\nadvertise = \"{cluster}\"\n\n\
+             [api]\nlisten = [\"{api}\"]\n\n\
+             [data_plane]\nworkers = {workers}\n{any}\n\
+             [log]\nformat = \"text\"\nlevel = \"info\"\naccess_log = \"{access_log}\"\n",
+            name = self.host.name(),
+            role = options.role.as_str(),
+            state = state.display(),
+            workers = options.workers,
+            access_log = options.access_log,
+        )
+    }
+
+    /// Makes it the first node of a new cluster whose administrator `admin` has this password.
+    ///
+    /// # Errors
+    /// When `ballastd init` fails.
+    pub async fn init(
+        &self,
+        cluster_name: &str,
+        password_file: Option<&Path>,
+    ) -> Result<InitOutcome> {
+        let mut command = self.ballastd("init")?;
+        command.args(["--cluster-name", cluster_name, "--json"]);
+        if let Some(file) = password_file {
+            command.env("BALLAST_ADMIN_PASSWORD_FILE", file);
+        }
+        let output = process::run(command, SETUP_LIMIT).await?;
+        let text = String::from_utf8_lossy(&output.stdout);
+        serde_json::from_str(&text).with_context(|| format!("`ballastd init --json` said {text}"))
+    }
+
+    /// Makes it a member of the cluster that `peer` is part of.
+    ///
+    /// # Errors
+    /// When `ballastd join` fails.
+    pub async fn join(&self, token: &str, peer: SocketAddr) -> Result<()> {
+        let mut command = self.ballastd("join")?;
+        command.args(["--token", token, "--peer", &peer.to_string()]);
+        process::run(command, SETUP_LIMIT).await?;
+        Ok(())
+    }
+
+    /// Starts `ballastd run`.
+    ///
+    /// # Errors
+    /// When it runs already, or cannot be started.
+    pub fn start(&mut self) -> Result<()> {
+        if self.is_running() {
+            bail!("{} runs already", self.name());
+        }
+        let command = self.ballastd("run")?;
+        self.process = Some(Process::start(self.host.name(), command, &self.log)?);
+        Ok(())
+    }
+
+    /// Waits until `/readyz` says 200.
+    ///
+    /// # Errors
+    /// When it does not in time or the process ends; the end of its log is quoted.
+    pub async fn wait_ready(&mut self, limit: Duration) -> Result<()> {
+        let what = format!("{} to be ready", self.name());
+        let url = format!("https://{}/readyz", self.api);
+        let host = self.host.clone();
+        let process = self.process.as_mut().context("it was not started")?;
+        let mut ended = None;
+        let waited = wait_for(&what, limit, async || {
+            ended = process.ended();
+            ended.is_some() || answers_ok(&host, &url).await
+        })
+        .await;
+        let outcome = match (waited, ended) {
+            (Ok(()), None) => return Ok(()),
+            (Ok(()), Some(status)) => format!("{} ended with {status}", self.name()),
+            (Err(error), _) => error.to_string(),
+        };
+        bail!("{outcome}; the end of its log:\n{}", self.log_tail(25))
+    }
+
+    /// Kills it at once, as a power cut would.
+    ///
+    /// # Errors
+    /// When it does not run.
+    pub fn sigkill(&mut self) -> Result<()> {
+        self.process.take().context("it does not run")?.kill()
+    }
+
+    /// Asks it to stop and waits until it has.
+    ///
+    /// # Errors
+    /// When it does not run, or runs on after `limit`.
+    pub async fn sigterm(&mut self, limit: Duration) -> Result<ExitStatus> {
+        let mut process = self.process.take().context("it does not run")?;
+        process.signal(Signal::TERM)?;
+        process.wait(limit).await
+    }
+
+    /// Kills it, starts it and waits until it is ready.
+    ///
+    /// # Errors
+    /// When it does not become ready.
+    pub async fn restart(&mut self, limit: Duration) -> Result<()> {
+        if self.process.is_some() {
+            self.sigkill()?;
+        }
+        self.start()?;
+        self.wait_ready(limit).await
+    }
+
+    /// Whether its process runs.
+    pub fn is_running(&mut self) -> bool {
+        self.process.as_mut().is_some_and(|process| process.ended().is_none())
+    }
+
+    /// Its process id, while it runs.
+    pub fn pid(&self) -> Option<u32> {
+        self.process.as_ref().map(Process::id)
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &str {
+        self.host.name()
+    }
+
+    /// Its role.
+    pub fn role(&self) -> NodeRole {
+        self.options.role
+    }
+
+    /// The host it is on.
+    pub fn host(&self) -> &Host {
+        &self.host
+    }
+
+    /// Where its API listens.
+    pub fn api(&self) -> SocketAddr {
+        self.api
+    }
+
+    /// Where the other nodes reach it.
+    pub fn cluster_address(&self) -> SocketAddr {
+        self.cluster
+    }
+
+    /// The last lines of its log.
+    pub fn log_tail(&self, lines: usize) -> String {
+        let text = fs::read_to_string(&self.log).unwrap_or_default();
+        let all: Vec<&str> = text.lines().collect();
+        all[all.len().saturating_sub(lines)..].join("\n")
+    }
+
+    fn ballastd(&self, verb: &str) -> Result<Command> {
+        let program = programs::find("ballastd")?;
+        let wrapper = if verb == "run" { self.options.wrapper.as_slice() } else { &[] };
+        let mut command = self.host.command_with(wrapper, program);
+        command.arg(verb).arg("--config").arg(&self.config);
+        Ok(command)
+    }
+}
+
+/// Whether a GET from `host` is answered with 200; who answers is not checked.
+async fn answers_ok(host: &Host, url: &str) -> bool {
+    let mut curl = host.command("curl");
+    curl.args(["--silent", "--insecure", "--max-time", "2", "--output", "/dev/null"]);
+    curl.args(["--write-out", "%{http_code}", url]);
+    let output = process::try_run(curl, Duration::from_secs(5)).await;
+    output.is_ok_and(|output| output.stdout == b"200")
+}

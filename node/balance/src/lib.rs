@@ -1,1 +1,24 @@
-//! Load-balancing algorithms, persistence and the member health machine; pure.
+//! Which member serves a request or connection: selection algorithms, persistence, and the state
+//! machine that turns probe results into health.
+//!
+//! Everything here is pure: time and randomness arrive as arguments. Choosing a member takes no
+//! lock and allocates nothing; the state of a member outlives recompilation of its pool.
+
+#![forbid(unsafe_code)]
+
+pub mod health;
+pub mod member;
+pub mod persistence;
+pub mod pick;
+pub mod pool;
+pub mod registry;
+
+mod hash;
+mod padded;
+
+pub use health::{HealthMachine, HealthSettings, Probe, Transition};
+pub use member::{HealthReport, InFlight, Member, MemberState};
+pub use persistence::{CookieCodec, MemberKey, PersistenceKey};
+pub use pick::{NoMember, PickInput, PickState, Picked};
+pub use pool::Pool;
+pub use registry::{PoolChanges, PoolMap, PoolRegistry};

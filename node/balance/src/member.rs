@@ -1,0 +1,260 @@
+//! A member of a pool: what was declared of it, and the live state that all workers share.
+//!
+//! Invariant: [`MemberState`] belongs to one (pool, name, address) and outlives recompilation of
+//! the pool, so that counts of requests in flight stay true across configuration changes.
+
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use ballast_model::AdminState;
+use ballast_model::status::{Health, MemberStatus};
+
+use crate::padded::Padded;
+use crate::persistence::MemberKey;
+
+/// A member as compiled into a [`Pool`](crate::Pool).
+#[derive(Debug)]
+pub struct Member {
+    /// Its name, unique in the pool.
+    pub name: Arc<str>,
+    /// Where it serves.
+    pub address: SocketAddr,
+    /// Share of the load relative to the others; 0 gets persistent sessions only.
+    pub weight: u16,
+    /// Its keyed identity, for persistence.
+    pub key: MemberKey,
+    /// Seeds its scores in rendezvous hashing; the same on every node.
+    pub(crate) hash_seed: u64,
+    /// Live state, shared by all workers and across recompilations.
+    pub state: Arc<MemberState>,
+}
+
+impl Member {
+    /// What this node reports of it.
+    pub fn status(&self, pool: &str) -> MemberStatus {
+        let HealthReport { health, reason, since_ms, last_probe_us } = self.state.health_report();
+        MemberStatus {
+            pool: pool.to_owned(),
+            member: self.name.to_string(),
+            address: self.address.to_string(),
+            admin_state: self.state.admin_state(),
+            health,
+            reason,
+            since_ms,
+            last_probe_us,
+            in_flight: self.state.in_flight(),
+            requests_total: self.state.requests_total(),
+            failures_total: self.state.failures_total(),
+        }
+    }
+}
+
+/// What the monitors found of a member, and why.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct HealthReport {
+    /// What they found.
+    pub health: Health,
+    /// Why, in a sentence with the last probe's facts.
+    pub reason: String,
+    /// Since when, in ms since the Unix epoch.
+    pub since_ms: u64,
+    /// How long the last probe took, in µs.
+    pub last_probe_us: Option<u64>,
+}
+
+/// Live state of a member. Workers read it without locks; each counts into a shard of its own.
+#[derive(Debug)]
+pub struct MemberState {
+    health: AtomicU8,
+    admin_state: AtomicU8,
+    removed: AtomicBool,
+    /// [`NEVER_MS`] where there is no deadline.
+    drain_until_ms: AtomicU64,
+    shards: Box<[Padded<Shard>]>,
+    /// Off the request path: locked by the prober and by status reports only.
+    report: Mutex<HealthReport>,
+}
+
+const NEVER_MS: u64 = u64::MAX;
+
+/// Counters that one worker writes.
+#[derive(Debug, Default)]
+struct Shard {
+    in_flight: AtomicU32,
+    requests_total: AtomicU64,
+    failures_total: AtomicU64,
+}
+
+impl MemberState {
+    /// The state of a new, enabled member, counted by `worker_count` workers.
+    pub fn new(worker_count: usize, report: HealthReport) -> Self {
+        Self {
+            health: AtomicU8::new(health_code(report.health)),
+            admin_state: AtomicU8::new(admin_code(AdminState::Enabled)),
+            removed: AtomicBool::new(false),
+            drain_until_ms: AtomicU64::new(NEVER_MS),
+            shards: (0..worker_count.max(1)).map(|_| Padded::default()).collect(),
+            report: Mutex::new(report),
+        }
+    }
+
+    /// What the monitors found.
+    pub fn health(&self) -> Health {
+        match self.health.load(Relaxed) {
+            HEALTH_DOWN => Health::Down,
+            HEALTH_UNMONITORED => Health::Unmonitored,
+            HEALTH_UP => Health::Up,
+            _ => Health::Checking,
+        }
+    }
+
+    /// What the monitors found, and why.
+    pub fn health_report(&self) -> HealthReport {
+        self.report.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Sets what the monitors found.
+    pub fn set_health(&self, report: HealthReport) {
+        let mut held = self.report.lock().unwrap_or_else(PoisonError::into_inner);
+        self.health.store(health_code(report.health), Relaxed);
+        *held = report;
+    }
+
+    /// What the operator wants of it.
+    pub fn admin_state(&self) -> AdminState {
+        match self.admin_state.load(Relaxed) {
+            ADMIN_ENABLED => AdminState::Enabled,
+            ADMIN_DISABLED => AdminState::Disabled,
+            ADMIN_DRAINING => AdminState::Draining,
+            _ => AdminState::ForcedOffline,
+        }
+    }
+
+    /// Sets what the operator wants of it.
+    pub fn set_admin_state(&self, admin_state: AdminState, drain_until_ms: Option<u64>) {
+        self.drain_until_ms.store(drain_until_ms.unwrap_or(NEVER_MS), Relaxed);
+        self.admin_state.store(admin_code(admin_state), Relaxed);
+    }
+
+    /// Whether the operator lets it take requests of anybody.
+    pub fn takes_new(&self) -> bool {
+        self.admin_state.load(Relaxed) == ADMIN_ENABLED
+    }
+
+    /// Whether the operator lets it take requests of persistent sessions at `now_ms`.
+    pub fn takes_persistent(&self, now_ms: u64) -> bool {
+        match self.admin_state.load(Relaxed) {
+            ADMIN_ENABLED | ADMIN_DISABLED => true,
+            ADMIN_DRAINING => now_ms < self.drain_until_ms.load(Relaxed),
+            _ => false,
+        }
+    }
+
+    /// Whether tunnels and TCP connections through it are to be cut at `now_ms`: it was forced
+    /// offline, or its drain deadline has passed.
+    pub fn is_cut(&self, now_ms: u64) -> bool {
+        !self.takes_persistent(now_ms)
+    }
+
+    /// Whether the monitors let it take requests.
+    pub fn is_up(&self) -> bool {
+        self.health.load(Relaxed) >= HEALTH_UNMONITORED
+    }
+
+    /// Whether it is no longer in any pool: what is under way is finished, idle connections to it
+    /// can be closed.
+    pub fn is_removed(&self) -> bool {
+        self.removed.load(Relaxed)
+    }
+
+    pub(crate) fn remove(&self) {
+        self.removed.store(true, Relaxed);
+    }
+
+    /// Counts a request or connection that `worker` sends to it, as in flight until the guard goes.
+    pub fn begin(self: &Arc<Self>, worker: usize) -> InFlight {
+        let shard = worker % self.shards.len();
+        let counters = &self.shards[shard];
+        counters.in_flight.fetch_add(1, Relaxed);
+        counters.requests_total.fetch_add(1, Relaxed);
+        InFlight { member: Arc::clone(self), shard }
+    }
+
+    /// Counts a request that failed on its side, such as by a refused connection.
+    pub fn count_failure(&self, worker: usize) {
+        self.shards[worker % self.shards.len()].failures_total.fetch_add(1, Relaxed);
+    }
+
+    /// Requests or connections in flight, of all workers.
+    pub fn in_flight(&self) -> u64 {
+        self.shards.iter().map(|shard| u64::from(shard.in_flight.load(Relaxed))).sum()
+    }
+
+    /// Requests or connections sent to it.
+    pub fn requests_total(&self) -> u64 {
+        self.shards.iter().map(|shard| shard.requests_total.load(Relaxed)).sum()
+    }
+
+    /// Those that failed on its side.
+    pub fn failures_total(&self) -> u64 {
+        self.shards.iter().map(|shard| shard.failures_total.load(Relaxed)).sum()
+    }
+}
+
+/// Keeps a request or connection counted as in flight. Dropping it ends that, on any thread.
+#[derive(Debug)]
+pub struct InFlight {
+    member: Arc<MemberState>,
+    shard: usize,
+}
+
+impl InFlight {
+    /// The member that it is counted for.
+    pub fn member(&self) -> &Arc<MemberState> {
+        &self.member
+    }
+
+    /// Counts that this one failed on the member's side.
+    pub fn count_failure(&self) {
+        self.member.count_failure(self.shard);
+    }
+}
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        self.member.shards[self.shard].in_flight.fetch_sub(1, Relaxed);
+    }
+}
+
+const HEALTH_CHECKING: u8 = 0;
+const HEALTH_DOWN: u8 = 1;
+// From here on a member takes requests.
+const HEALTH_UNMONITORED: u8 = 2;
+const HEALTH_UP: u8 = 3;
+
+fn health_code(health: Health) -> u8 {
+    match health {
+        Health::Checking => HEALTH_CHECKING,
+        Health::Down => HEALTH_DOWN,
+        Health::Unmonitored => HEALTH_UNMONITORED,
+        Health::Up => HEALTH_UP,
+    }
+}
+
+const ADMIN_ENABLED: u8 = 0;
+const ADMIN_DISABLED: u8 = 1;
+const ADMIN_DRAINING: u8 = 2;
+const ADMIN_FORCED_OFFLINE: u8 = 3;
+
+fn admin_code(admin_state: AdminState) -> u8 {
+    match admin_state {
+        AdminState::Enabled => ADMIN_ENABLED,
+        AdminState::Disabled => ADMIN_DISABLED,
+        AdminState::Draining => ADMIN_DRAINING,
+        AdminState::ForcedOffline => ADMIN_FORCED_OFFLINE,
+    }
+}
+
+#[cfg(test)]
+mod tests;

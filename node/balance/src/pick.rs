@@ -1,0 +1,297 @@
+//! Choosing the member for a request or connection.
+//!
+//! Invariant: a member that is down, not admitted by the operator, or excluded is never chosen; the
+//! only exception is a pool that fails open while all its members are down. Nothing here locks, and
+//! nothing allocates but the first pick of a [`PickState`] after its pool was compiled.
+
+use std::cmp::Ordering;
+use std::fmt;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use ballast_model::Algorithm;
+use ballast_model::status::Health;
+
+use crate::hash::{Draws, hash_address, mix, neg_log2};
+use crate::member::Member;
+use crate::persistence::MemberKey;
+use crate::pool::Pool;
+
+mod turns;
+
+use turns::Turns;
+
+/// What one worker remembers of one pool between picks. It fits itself to whatever pool it is used
+/// with; keep one per pool, or turns start anew each time.
+#[derive(Debug, Default)]
+pub struct PickState {
+    turns: Turns,
+}
+
+/// What a pick depends on.
+#[derive(Clone, Copy, Debug)]
+pub struct PickInput<'a> {
+    /// The client's address.
+    pub client: IpAddr,
+    /// A fresh random number.
+    pub random: u64,
+    /// The time, in ms since the Unix epoch.
+    pub now_ms: u64,
+    /// The member that the client belongs to, if it says so.
+    pub persistent: Option<MemberKey>,
+    /// Members not to be chosen, by index: those that were tried already.
+    pub exclude: &'a [u32],
+}
+
+/// The chosen member.
+#[derive(Clone, Copy, Debug)]
+pub struct Picked<'a> {
+    /// Its position in the pool; what goes into [`PickInput::exclude`] if it fails.
+    pub index: u32,
+    /// The member.
+    pub member: &'a Arc<Member>,
+    /// Whether it was chosen because the client belongs to it.
+    pub persistent: bool,
+}
+
+/// Why there is no member to choose.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NoMember {
+    /// The pool has none.
+    NoMembers,
+    /// None takes new requests: all are disabled, draining, forced offline or of weight 0.
+    AllDisabled,
+    /// Every member that could take the request is down.
+    AllDown,
+    /// Nothing is known of the members yet.
+    Checking,
+    /// Every member that could take the request was tried already.
+    AllTried,
+}
+
+impl NoMember {
+    /// The same in words.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::NoMembers => "no members",
+            Self::AllDisabled => "all disabled",
+            Self::AllDown => "all down",
+            Self::Checking => "waiting for first health check",
+            Self::AllTried => "every available member was tried",
+        }
+    }
+}
+
+impl fmt::Display for NoMember {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl std::error::Error for NoMember {}
+
+impl Pool {
+    /// Chooses a member.
+    ///
+    /// # Errors
+    /// Why no member can be chosen.
+    pub fn pick(
+        &self,
+        state: &mut PickState,
+        input: &PickInput<'_>,
+    ) -> Result<Picked<'_>, NoMember> {
+        if let Some(picked) = self.pick_persistent(input) {
+            return Ok(picked);
+        }
+        let mut candidates = Candidates { pool: self, exclude: input.exclude, fail_open: false };
+        let mut index = candidates.choose(state, input);
+        if index.is_none() && self.spec().fail_open && self.why_none(&[]) == NoMember::AllDown {
+            candidates.fail_open = true;
+            index = candidates.choose(state, input);
+        }
+        match index {
+            Some(index) => {
+                Ok(Picked { index, member: &self.members()[index as usize], persistent: false })
+            }
+            None => Err(self.why_none(input.exclude)),
+        }
+    }
+
+    fn pick_persistent(&self, input: &PickInput<'_>) -> Option<Picked<'_>> {
+        let index = self.index_of(input.persistent?)?;
+        let member = self.member(index)?;
+        let state = &member.state;
+        let usable = state.takes_persistent(input.now_ms)
+            && state.is_up()
+            && !input.exclude.contains(&index);
+        usable.then_some(Picked { index, member, persistent: true })
+    }
+
+    /// Why nothing can be chosen, given that nothing can. Off the fast path.
+    fn why_none(&self, exclude: &[u32]) -> NoMember {
+        if self.members().is_empty() {
+            return NoMember::NoMembers;
+        }
+        let mut reason = NoMember::AllDisabled;
+        for (member, index) in self.members().iter().zip(0..) {
+            if !member.state.takes_new() || member.weight == 0 {
+                continue;
+            }
+            if exclude.contains(&index) {
+                return NoMember::AllTried;
+            }
+            match member.state.health() {
+                Health::Checking => reason = NoMember::Checking,
+                Health::Down if reason == NoMember::AllDisabled => reason = NoMember::AllDown,
+                Health::Down | Health::Unmonitored | Health::Up => {}
+            }
+        }
+        reason
+    }
+}
+
+/// The members among which an algorithm chooses.
+#[derive(Clone, Copy)]
+struct Candidates<'a> {
+    pool: &'a Pool,
+    exclude: &'a [u32],
+    fail_open: bool,
+}
+
+impl<'a> Candidates<'a> {
+    fn choose(self, state: &mut PickState, input: &PickInput<'_>) -> Option<u32> {
+        match self.pool.spec().algorithm {
+            Algorithm::LeastConnections => self.least_connections(input.random),
+            Algorithm::P2c => self.power_of_two_choices(input.random),
+            Algorithm::RoundRobin => {
+                state.turns.fit(self.pool, input.random);
+                state.turns.next(|index| self.holds(index))
+            }
+            Algorithm::SourceHash => self.source_hash(input.client),
+        }
+    }
+
+    fn holds(self, index: u32) -> bool {
+        let member = &self.pool.members()[index as usize];
+        let state = &member.state;
+        member.weight > 0
+            && state.takes_new()
+            && (self.fail_open || state.is_up())
+            && !self.exclude.contains(&index)
+    }
+
+    /// The indices of all candidates.
+    fn indices(self) -> impl Iterator<Item = u32> + use<'a> {
+        (0..self.pool.members().len() as u32).filter(move |index| self.holds(*index))
+    }
+
+    /// The least loaded relative to weight; among equals one drawn by weight.
+    fn least_connections(self, random: u64) -> Option<u32> {
+        let mut draws = Draws::new(random);
+        let mut best: Option<(Load, u32)> = None;
+        let mut weight_of_equals = 0;
+        for index in self.indices() {
+            let load = self.load(index);
+            let order = best.map(|(least, _)| load.compare(least));
+            match order {
+                Some(Ordering::Greater) => {}
+                Some(Ordering::Equal) => {
+                    // Reservoir sampling: each of the equals ends up chosen in proportion.
+                    weight_of_equals += load.weight;
+                    if draws.below(weight_of_equals) < load.weight {
+                        best = Some((load, index));
+                    }
+                }
+                Some(Ordering::Less) | None => {
+                    weight_of_equals = load.weight;
+                    best = Some((load, index));
+                }
+            }
+        }
+        best.map(|(_, index)| index)
+    }
+
+    /// Draws two by weight and takes the less loaded. Idle members thus get requests by weight, and
+    /// under load the requests in flight even out relative to it.
+    fn power_of_two_choices(self, random: u64) -> Option<u32> {
+        let mut draws = Draws::new(random);
+        let first = self.draw(&mut draws, None)?;
+        let Some(second) = self.draw(&mut draws, Some(first)) else { return Some(first) };
+        let second_is_less_loaded = self.load(second).compare(self.load(first)).is_lt();
+        Some(if second_is_less_loaded { second } else { first })
+    }
+
+    /// Draws a candidate other than `not`, in proportion to weight.
+    fn draw(self, draws: &mut Draws, not: Option<u32>) -> Option<u32> {
+        let total = self.pool.total_weight();
+        if total == 0 {
+            return None;
+        }
+        let is_wanted = |index: u32| Some(index) != not && self.holds(index);
+        // Where most members are candidates, a few attempts find one without looking at all.
+        for _ in 0..DRAW_ATTEMPT_MAX_COUNT {
+            let index = self.pool.index_at_weight(draws.below(total));
+            if is_wanted(index) {
+                return Some(index);
+            }
+        }
+        let weight = |index: u32| u64::from(self.pool.members()[index as usize].weight);
+        let all = || self.indices().filter(|index| Some(*index) != not);
+        let wanted_total: u64 = all().map(weight).sum();
+        if wanted_total == 0 {
+            return None;
+        }
+        let mut point = draws.below(wanted_total);
+        // A member may have become a candidate, or ceased to be one, between the two looks at it.
+        let mut last = None;
+        for index in all() {
+            last = Some(index);
+            match point.checked_sub(weight(index)) {
+                Some(rest) => point = rest,
+                None => break,
+            }
+        }
+        last
+    }
+
+    /// Weighted rendezvous hashing (Schindelhauer and Schomaker, 2005): the member with the highest
+    /// weight / -log(hash) wins.
+    fn source_hash(self, client: IpAddr) -> Option<u32> {
+        let client = hash_address(client);
+        let mut best: Option<(Load, u32)> = None;
+        for index in self.indices() {
+            let member = &self.pool.members()[index as usize];
+            let hash = mix(client ^ member.hash_seed);
+            let score = Load { amount: neg_log2(hash), weight: u64::from(member.weight) };
+            if best.is_none_or(|(least, _)| score.compare(least).is_lt()) {
+                best = Some((score, index));
+            }
+        }
+        best.map(|(_, index)| index)
+    }
+
+    fn load(self, index: u32) -> Load {
+        let member = &self.pool.members()[index as usize];
+        Load { amount: member.state.in_flight(), weight: u64::from(member.weight) }
+    }
+}
+
+/// Attempts at drawing a candidate before all members are looked at.
+const DRAW_ATTEMPT_MAX_COUNT: usize = 8;
+
+/// An amount relative to a weight.
+#[derive(Clone, Copy)]
+struct Load {
+    amount: u64,
+    weight: u64,
+}
+
+impl Load {
+    /// Compares `amount / weight` without dividing. Amounts stay below 2^40 and weights below 2^9.
+    fn compare(self, other: Self) -> Ordering {
+        (self.amount * other.weight).cmp(&(other.amount * self.weight))
+    }
+}
+
+#[cfg(test)]
+mod tests;

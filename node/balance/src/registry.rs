@@ -1,0 +1,182 @@
+//! Keeps the compiled pools in step with the configuration.
+//!
+//! Invariant: a pool is compiled again only where its revision changed, and a member that keeps
+//! pool, name and address keeps its [`MemberState`], whatever else changes.
+
+use std::collections::{BTreeMap, HashMap};
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use ballast_model::config::Table;
+use ballast_model::status::Health;
+use ballast_model::{Config, MemberSpec, PoolSpec, Resource};
+
+use crate::hash::hash_bytes;
+use crate::health::WAITING;
+use crate::member::{HealthReport, Member, MemberState};
+use crate::persistence::PersistenceKey;
+use crate::pool::Pool;
+
+/// Every compiled pool, by name.
+pub type PoolMap = Arc<BTreeMap<String, Arc<Pool>>>;
+
+/// The compiled pools of this node.
+#[derive(Debug)]
+pub struct PoolRegistry {
+    worker_count: usize,
+    key: PersistenceKey,
+    pools: PoolMap,
+    /// What `pools` was compiled from.
+    source: Option<Table<PoolSpec>>,
+    generation: u64,
+}
+
+/// What a reconciliation changed, by pool name.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PoolChanges {
+    /// Pools that were compiled, because they are new or changed.
+    pub compiled: Vec<String>,
+    /// Pools that are no more.
+    pub removed: Vec<String>,
+}
+
+impl PoolChanges {
+    /// Whether nothing changed.
+    pub fn is_empty(&self) -> bool {
+        self.compiled.is_empty() && self.removed.is_empty()
+    }
+}
+
+impl PoolRegistry {
+    /// A registry without pools, for `worker_count` workers.
+    pub fn new(worker_count: usize, key: PersistenceKey) -> Self {
+        Self { worker_count, key, pools: PoolMap::default(), source: None, generation: 0 }
+    }
+
+    /// Compiles what changed in `config`. The time goes into the states of new members.
+    pub fn reconcile(&mut self, config: &Config, now_ms: u64) -> PoolChanges {
+        let mut changes = PoolChanges::default();
+        if self.source.as_ref().is_some_and(|source| source.is_same(&config.pools)) {
+            return changes;
+        }
+        for resource in config.pools.iter() {
+            let existing = self.pools.get(&resource.name);
+            if existing.is_some_and(|pool| is_current(pool, resource)) {
+                continue;
+            }
+            let pool = compile(
+                resource,
+                existing.map(Arc::as_ref),
+                &Compilation {
+                    key: &self.key,
+                    worker_count: self.worker_count,
+                    now_ms,
+                    generation: self.generation,
+                },
+            );
+            self.generation += 1;
+            Arc::make_mut(&mut self.pools).insert(resource.name.clone(), Arc::new(pool));
+            changes.compiled.push(resource.name.clone());
+        }
+        // Everything declared is compiled by now, so that a surplus can only be pools to remove.
+        if self.pools.len() > config.pools.len() {
+            let gone = self.pools.keys().filter(|name| config.pools.get(name).is_none());
+            changes.removed = gone.cloned().collect();
+            for name in &changes.removed {
+                if let Some(pool) = Arc::make_mut(&mut self.pools).remove(name) {
+                    pool.members().iter().for_each(|member| member.state.remove());
+                }
+            }
+        }
+        self.source = Some(config.pools.clone());
+        changes
+    }
+
+    /// The pool of that name.
+    pub fn pool(&self, name: &str) -> Option<&Arc<Pool>> {
+        self.pools.get(name)
+    }
+
+    /// Every pool. Cheap: shares the map.
+    pub fn pools(&self) -> PoolMap {
+        Arc::clone(&self.pools)
+    }
+}
+
+fn is_current(pool: &Pool, resource: &Resource<PoolSpec>) -> bool {
+    pool.revision() == resource.revision && pool.uid() == resource.uid
+}
+
+struct Compilation<'a> {
+    key: &'a PersistenceKey,
+    worker_count: usize,
+    now_ms: u64,
+    generation: u64,
+}
+
+fn compile(
+    resource: &Arc<Resource<PoolSpec>>,
+    previous: Option<&Pool>,
+    with: &Compilation<'_>,
+) -> Pool {
+    let names: Vec<_> = resource.spec.members.iter().map(MemberSpec::name).collect();
+    let mut kept: HashMap<(&str, SocketAddr), &Arc<MemberState>> = HashMap::new();
+    for member in previous.iter().flat_map(|pool| pool.members()) {
+        if previous.is_some_and(|pool| pool.uid() == resource.uid) {
+            kept.insert((&member.name, member.address), &member.state);
+        } else {
+            // Deleted and made anew under the same name: another pool.
+            member.state.remove();
+        }
+    }
+    let unmonitored = resource.spec.monitors.is_empty();
+    let members = resource.spec.members.iter().zip(&names).map(|(spec, name)| {
+        let state = match kept.remove(&(name.as_ref(), spec.socket_address())) {
+            Some(state) => Arc::clone(state),
+            None => Arc::new(MemberState::new(
+                with.worker_count,
+                first_report(unmonitored, with.now_ms),
+            )),
+        };
+        if unmonitored && state.health() != Health::Unmonitored {
+            state.set_health(first_report(unmonitored, with.now_ms));
+        }
+        Arc::new(compile_member(spec, state, &resource.uid, with.key))
+    });
+    let members = members.collect();
+    kept.values().for_each(|state| state.remove());
+    Pool::new(Arc::clone(resource), members, with.generation)
+}
+
+fn compile_member(
+    spec: &MemberSpec,
+    state: Arc<MemberState>,
+    pool_uid: &str,
+    key: &PersistenceKey,
+) -> Member {
+    let name = spec.name();
+    state.set_admin_state(spec.admin_state, spec.drain_until_ms);
+    Member {
+        address: spec.socket_address(),
+        weight: spec.weight,
+        key: key.member_key(pool_uid, &name),
+        // The name only: two pools of the same members send a client to the same one, and a member
+        // that moves to another address keeps its clients.
+        hash_seed: hash_bytes(name.as_bytes()),
+        name: Arc::from(name.as_ref()),
+        state,
+    }
+}
+
+/// What is known of a member before the first probe.
+fn first_report(unmonitored: bool, now_ms: u64) -> HealthReport {
+    let (health, reason) = if unmonitored {
+        (Health::Unmonitored, "the pool has no monitor")
+    } else {
+        (Health::Checking, WAITING)
+    };
+    HealthReport { health, reason: reason.to_owned(), since_ms: now_ms, last_probe_us: None }
+}
+
+#[cfg(test)]
+mod tests;

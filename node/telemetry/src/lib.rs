@@ -1,1 +1,24 @@
-//! Counters, histograms, Prometheus text, access log.
+//! What a node counts and writes down: counters per virtual server, latency histograms, Prometheus
+//! text, the access log.
+//!
+//! Counting takes no lock and shares no cache line between workers: each worker writes a shard of
+//! its own, readers add the shards up. Writing the access log never blocks a worker; what can't be
+//! kept is counted.
+
+#![forbid(unsafe_code)]
+
+pub mod access_log;
+pub mod clock;
+pub mod counters;
+pub mod histogram;
+pub mod process;
+pub mod prometheus;
+pub mod reason;
+pub mod registry;
+
+pub use access_log::{AccessLog, AccessLogSink, AccessLogWriter, AccessRecord};
+pub use counters::{CounterShard, VirtualServerCounters, VirtualServerTotals};
+pub use histogram::Histogram;
+pub use prometheus::{MetricKind, Metrics};
+pub use reason::FailureReason;
+pub use registry::CounterRegistry;

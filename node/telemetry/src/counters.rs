@@ -1,0 +1,216 @@
+//! Counters of a virtual server, one shard per worker.
+//!
+//! Invariant: a shard is written by one worker only. That is why adding is a load and a store, with
+//! no locked instruction: a second writer would lose counts, nothing worse.
+
+use std::array;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+use ballast_model::status::VirtualServerStatus;
+
+use crate::histogram::{Histogram, HistogramShard};
+use crate::reason::FailureReason;
+
+/// A number that one thread adds to and any thread reads.
+#[derive(Debug, Default)]
+pub(crate) struct Counter(AtomicU64);
+
+impl Counter {
+    pub(crate) fn add(&self, amount: u64) {
+        self.0.store(self.0.load(Relaxed).wrapping_add(amount), Relaxed);
+    }
+
+    pub(crate) fn value(&self) -> u64 {
+        self.0.load(Relaxed)
+    }
+}
+
+/// Counters of one virtual server. They outlive recompilation: see
+/// [`CounterRegistry`](crate::CounterRegistry).
+#[derive(Debug)]
+pub struct VirtualServerCounters {
+    name: String,
+    shards: Box<[Arc<CounterShard>]>,
+}
+
+/// What one worker counts for one virtual server. On cache lines of its own.
+#[derive(Debug)]
+#[repr(align(128))]
+pub struct CounterShard {
+    connections_opened: Counter,
+    connections_closed: Counter,
+    /// 1xx to 5xx.
+    responses: [Counter; STATUS_CLASS_COUNT],
+    /// Requests that ended without a response, and TCP connections.
+    unanswered: Counter,
+    failures: [Counter; FailureReason::COUNT],
+    received_bytes: Counter,
+    sent_bytes: Counter,
+    latency: HistogramShard,
+}
+
+/// Classes of status codes: 1xx to 5xx.
+pub const STATUS_CLASS_COUNT: usize = 5;
+
+impl Default for CounterShard {
+    fn default() -> Self {
+        Self {
+            connections_opened: Counter::default(),
+            connections_closed: Counter::default(),
+            responses: array::from_fn(|_| Counter::default()),
+            unanswered: Counter::default(),
+            failures: array::from_fn(|_| Counter::default()),
+            received_bytes: Counter::default(),
+            sent_bytes: Counter::default(),
+            latency: HistogramShard::default(),
+        }
+    }
+}
+
+impl CounterShard {
+    /// Counts a client connection that was accepted.
+    pub fn connection_opened(&self) {
+        self.connections_opened.add(1);
+    }
+
+    /// Counts that a client connection ended.
+    pub fn connection_closed(&self) {
+        self.connections_closed.add(1);
+    }
+
+    /// Counts a request that was answered with `status`, `total_us` after its first byte.
+    pub fn request(&self, status: u16, total_us: u64) {
+        match self.responses.get(usize::from(status / 100).wrapping_sub(1)) {
+            Some(class) => class.add(1),
+            None => self.unanswered.add(1),
+        }
+        self.latency.record(total_us);
+    }
+
+    /// Counts a request that got no response, or a TCP connection that ended, after `total_us`.
+    pub fn request_unanswered(&self, total_us: u64) {
+        self.unanswered.add(1);
+        self.latency.record(total_us);
+    }
+
+    /// Counts why a request or connection failed: once for each that did, besides the request.
+    pub fn failure(&self, reason: FailureReason) {
+        self.failures[reason.index()].add(1);
+    }
+
+    /// Counts bytes that came from clients.
+    pub fn received_bytes(&self, count: u64) {
+        self.received_bytes.add(count);
+    }
+
+    /// Counts bytes that went to clients.
+    pub fn sent_bytes(&self, count: u64) {
+        self.sent_bytes.add(count);
+    }
+
+    /// Client connections of this worker that are open.
+    pub fn connections(&self) -> u64 {
+        self.connections_opened.value().saturating_sub(self.connections_closed.value())
+    }
+}
+
+impl VirtualServerCounters {
+    /// Counters at zero, for `worker_count` workers.
+    pub fn new(name: &str, worker_count: usize) -> Self {
+        let shards = (0..worker_count.max(1)).map(|_| Arc::default()).collect();
+        Self { name: name.to_owned(), shards }
+    }
+
+    /// The virtual server's name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// What `worker` counts in. Keep it: the shard lives as long as the counters.
+    pub fn shard(&self, worker: usize) -> &Arc<CounterShard> {
+        &self.shards[worker % self.shards.len()]
+    }
+
+    /// Client connections that are open, of all workers.
+    pub fn connections(&self) -> u64 {
+        // Not the sum of differences: a connection may move to another worker.
+        let opened = self.sum(|shard| &shard.connections_opened);
+        opened.saturating_sub(self.sum(|shard| &shard.connections_closed))
+    }
+
+    /// Everything that was counted, of all workers.
+    pub fn totals(&self) -> VirtualServerTotals {
+        let mut latency = Histogram::default();
+        self.shards.iter().for_each(|shard| latency.add(&shard.latency));
+        VirtualServerTotals {
+            connections: self.connections(),
+            connections_total: self.sum(|shard| &shard.connections_opened),
+            responses: array::from_fn(|class| self.sum(|shard| &shard.responses[class])),
+            unanswered_total: self.sum(|shard| &shard.unanswered),
+            failures: array::from_fn(|reason| self.sum(|shard| &shard.failures[reason])),
+            received_bytes_total: self.sum(|shard| &shard.received_bytes),
+            sent_bytes_total: self.sum(|shard| &shard.sent_bytes),
+            latency,
+        }
+    }
+
+    /// What this node reports of the virtual server.
+    pub fn status(&self) -> VirtualServerStatus {
+        let totals = self.totals();
+        VirtualServerStatus {
+            name: self.name.clone(),
+            connections: totals.connections,
+            connections_total: totals.connections_total,
+            requests_total: totals.requests_total(),
+            failures_total: totals.failures_total(),
+            received_bytes_total: totals.received_bytes_total,
+            sent_bytes_total: totals.sent_bytes_total,
+        }
+    }
+
+    fn sum(&self, counter: impl Fn(&CounterShard) -> &Counter) -> u64 {
+        self.shards.iter().map(|shard| counter(shard).value()).fold(0, u64::wrapping_add)
+    }
+}
+
+/// The sums of a virtual server's counters.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct VirtualServerTotals {
+    /// Client connections open now.
+    pub connections: u64,
+    /// Client connections accepted.
+    pub connections_total: u64,
+    /// Requests answered, by class of status: 1xx to 5xx.
+    pub responses: [u64; STATUS_CLASS_COUNT],
+    /// Requests that ended without a response, and TCP connections.
+    pub unanswered_total: u64,
+    /// Failures, in the order of [`FailureReason::ALL`].
+    pub failures: [u64; FailureReason::COUNT],
+    /// Bytes received from clients.
+    pub received_bytes_total: u64,
+    /// Bytes sent to clients.
+    pub sent_bytes_total: u64,
+    /// Time from first byte to last.
+    pub latency: Histogram,
+}
+
+impl VirtualServerTotals {
+    /// Requests, answered or not; for TCP, connections that ended.
+    pub fn requests_total(&self) -> u64 {
+        self.responses.iter().fold(self.unanswered_total, |sum, count| sum.wrapping_add(*count))
+    }
+
+    /// Failures for any reason.
+    pub fn failures_total(&self) -> u64 {
+        self.failures.iter().fold(0, |sum, count| sum.wrapping_add(*count))
+    }
+
+    /// Failures for one reason.
+    pub fn failures_for(&self, reason: FailureReason) -> u64 {
+        self.failures[reason.index()]
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,125 @@
+//! Why a request or connection failed: exactly one machine-readable reason each, shared by the HTTP
+//! and TCP data planes, the access log and the metrics.
+//!
+//! Codes are part of the product's interface: one may be added, none may be renamed.
+
+use std::fmt;
+
+/// Who is at fault.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Side {
+    /// What the client sent or did.
+    Client,
+    /// What the configuration allows.
+    Configuration,
+    /// What the member did, or did not do.
+    Member,
+    /// This node.
+    Node,
+}
+
+macro_rules! reasons {
+    ($( $(#[$doc:meta])* $Variant:ident, $side:ident, $code:literal; )*) => {
+        /// Why a request or connection failed.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        #[repr(u8)]
+        pub enum FailureReason {
+            $( $(#[$doc])* $Variant, )*
+        }
+
+        impl FailureReason {
+            /// Every reason.
+            pub const ALL: &[Self] = &[$( Self::$Variant ),*];
+
+            /// The stable code, as in the access log and the metrics.
+            pub fn code(self) -> &'static str {
+                match self { $( Self::$Variant => $code, )* }
+            }
+
+            /// Who is at fault.
+            pub fn side(self) -> Side {
+                match self { $( Self::$Variant => Side::$side, )* }
+            }
+        }
+    };
+}
+
+reasons! {
+    /// The request is no HTTP that we understand.
+    BadRequest, Client, "bad_request";
+    /// Where the request's body ends can't be told for sure (RFC 9112 §6.3).
+    BadRequestFraming, Client, "bad_request_framing";
+    /// The client stayed silent in the middle of the request's body.
+    BodyTimeout, Client, "body_timeout";
+    /// The request's body is larger than the virtual server allows.
+    BodyTooLarge, Client, "body_too_large";
+    /// The client closed or reset the connection before the response was complete.
+    ClientClosed, Client, "client_closed";
+    /// The client did not take the response.
+    ClientWriteTimeout, Client, "client_write_timeout";
+    /// The request's header did not arrive in time.
+    HeaderTimeout, Client, "header_timeout";
+    /// The request's header is larger than the virtual server allows.
+    HeaderTooLarge, Client, "header_too_large";
+    /// No byte went either way for longer than the virtual server allows.
+    IdleTimeout, Client, "idle_timeout";
+    /// The method is one that we don't pass on.
+    MethodNotAllowed, Client, "method_not_allowed";
+    /// The TLS handshake failed.
+    TlsHandshake, Client, "tls_handshake";
+    /// The request has more header fields than the virtual server allows.
+    TooManyHeaders, Client, "too_many_headers";
+    /// The request's target is longer than the virtual server allows.
+    UriTooLong, Client, "uri_too_long";
+    /// The request is in a version of HTTP that we don't speak.
+    VersionNotSupported, Client, "version_not_supported";
+
+    /// The virtual server has as many connections as it may.
+    ConnectionLimit, Configuration, "connection_limit";
+    /// The member was drained to its deadline or forced offline.
+    MemberOffline, Configuration, "member_offline";
+    /// The pool has no member that can take the request.
+    NoMember, Configuration, "no_member";
+
+    /// The member refused the connection.
+    ConnectRefused, Member, "connect_refused";
+    /// The member did not accept the connection in time.
+    ConnectTimeout, Member, "connect_timeout";
+    /// The member can't be reached for another reason.
+    ConnectFailed, Member, "connect_failed";
+    /// The member stayed silent in the middle of the response's body.
+    ResponseBodyTimeout, Member, "response_body_timeout";
+    /// The member did not begin to respond in time.
+    ResponseTimeout, Member, "response_timeout";
+    /// The member closed or reset the connection before the response was complete.
+    UpstreamClosedEarly, Member, "upstream_closed_early";
+    /// The member's response is no HTTP that we understand.
+    UpstreamProtocol, Member, "upstream_protocol";
+
+    /// A fault of this node.
+    Internal, Node, "internal";
+    /// This node has reached a limit of its own.
+    Overload, Node, "overload";
+    /// This node is shutting down.
+    Shutdown, Node, "shutdown";
+}
+
+impl FailureReason {
+    /// How many reasons there are.
+    pub const COUNT: usize = Self::ALL.len();
+
+    /// Whether it counts as a failure of the member.
+    pub fn is_members_fault(self) -> bool {
+        self.side() == Side::Member
+    }
+
+    pub(crate) fn index(self) -> usize {
+        self as usize
+    }
+}
+
+impl fmt::Display for FailureReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.code())
+    }
+}

@@ -131,6 +131,19 @@ impl<S> Draft<S> {
             ignored_status: Ignored,
         }
     }
+
+    /// The same with a description.
+    #[must_use]
+    pub fn described(self, description: impl Into<String>) -> Self {
+        Self { description: description.into(), ..self }
+    }
+
+    /// The same with one more label.
+    #[must_use]
+    pub fn labelled(mut self, key: impl Into<String>, value: impl Into<String>) -> Self {
+        self.labels.insert(key.into(), value.into());
+        self
+    }
 }
 
 impl<S: Spec> Draft<S> {

@@ -65,5 +65,5 @@ fn pool_with_value(name: &str, value: u64) -> Draft<PoolSpec> {
         ..MemberSpec::new(([127, 0, 0, 1], 9).into())
     };
     let spec = PoolSpec { members: vec![member], ..PoolSpec::default() };
-    Draft { description: value.to_string(), ..Draft::new(name, spec) }
+    Draft::new(name, spec).described(value.to_string())
 }

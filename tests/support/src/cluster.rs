@@ -1,13 +1,16 @@
 //! A cluster of real nodes: formed through the real binaries, configured through the API.
 
-use std::fs;
-use std::path::PathBuf;
+use std::fs::{self, File};
+use std::io::Read;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
-use ballast_model::NodeRole;
+use anyhow::{Context, Result, bail, ensure};
+use ballast_client::{Client, Trust, WriteOptions};
+use ballast_model::api::ApplyReport;
 use ballast_model::status::{ClusterStatus, Health, MemberStatus};
-use serde_json::Value;
+use ballast_model::{NodeRole, PlanOptions};
+use serde::Serialize;
 
 use crate::ctl::Ctl;
 use crate::lab::{Host, Lab};
@@ -17,9 +20,6 @@ use crate::wait::wait_for_some;
 /// Longest time for a node to become ready.
 pub const READY_LIMIT: Duration = Duration::from_secs(30);
 
-/// The administrator's password in every test cluster.
-const PASSWORD: &str = "correct horse battery staple";
-
 /// A running cluster and an administrator who is signed in.
 #[derive(Debug)]
 pub struct Cluster {
@@ -28,6 +28,8 @@ pub struct Cluster {
     /// What `init` said.
     pub identity: InitOutcome,
     password_file: PathBuf,
+    password: String,
+    clients: Vec<Client>,
     operator: Host,
     ctl: Ctl,
 }
@@ -67,33 +69,51 @@ impl Cluster {
         }
         let operator = lab.host("operator", 10)?;
         let password_file = operator.dir()?.join("password");
-        fs::write(&password_file, PASSWORD)?;
+        let password = one_time_password()?;
+        fs::write(&password_file, &password)?;
         let (first, others) = nodes.split_first_mut().context("a cluster has a node")?;
         let identity = first.init("demo", Some(&password_file)).await?;
         first.start()?;
         first.wait_ready(READY_LIMIT).await?;
         progress(&format!("{} made the cluster", first.name()));
-        let ctl = Ctl::new(&operator)?;
-        let url = format!("https://{}", first.api());
-        ctl.login(&url, "admin", &password_file, &identity.api_ca_fingerprint).await?;
+        let trust = || Trust::CaFingerprint(identity.ca_fingerprint_sha256.clone());
+        let client = first.client(trust())?;
+        client.log_in("admin", &password).await?;
+        let mut clients = vec![client.clone()];
         for node in others {
-            let answer =
-                ctl.json(&["cluster", "join-token", "--role", node.role().as_str()]).await?;
-            let token = answer["token"].as_str().context("a join token")?;
-            node.join(token, first.cluster_address()).await?;
+            let ticket = client.create_join_token(node.role()).await?;
+            node.join(&ticket.token, first.cluster_address()).await?;
             node.start()?;
             node.wait_ready(READY_LIMIT).await?;
             progress(&format!("{} joined as {}", node.name(), node.role().as_str()));
+            let client = node.client(trust())?;
+            client.log_in("admin", &password).await?;
+            clients.push(client);
         }
-        let cluster = Self { nodes, identity, password_file, operator, ctl };
+        let ctl = Ctl::new(&operator)?;
+        let cluster = Self { nodes, identity, password_file, password, clients, operator, ctl };
+        cluster.use_node(0).await?;
         let voters = cluster.nodes.len();
         cluster
             .wait_for_status("every node to vote", READY_LIMIT, |status| {
-                let mut reports = status.nodes.iter().filter_map(|node| node.status.as_ref());
-                status.nodes.len() == voters && reports.all(|node| node.raft.voters.len() == voters)
+                let reports: Vec<_> =
+                    status.nodes.iter().filter_map(|node| node.status.as_ref()).collect();
+                reports.len() == voters
+                    && reports.iter().all(|node| node.raft.voters.len() == voters)
             })
             .await?;
         Ok(cluster)
+    }
+
+    /// A client of the node at `index` in [`Cluster::nodes`]; the administrator is signed in.
+    pub fn client_of(&self, index: usize) -> &Client {
+        &self.clients[index]
+    }
+
+    /// A client of the first node that is started.
+    pub fn client(&self) -> &Client {
+        let index = self.nodes.iter().position(Node::is_started);
+        self.client_of(index.unwrap_or(0))
     }
 
     /// `ballastctl` of the administrator, who is signed in at the first node.
@@ -106,38 +126,43 @@ impl Cluster {
         &self.operator
     }
 
-    /// The administrator's password, in a file.
-    pub fn password_file(&self) -> &std::path::Path {
+    /// The password of `admin`, made up for this cluster.
+    pub fn password(&self) -> &str {
+        &self.password
+    }
+
+    /// The same in a file.
+    pub fn password_file(&self) -> &Path {
         &self.password_file
     }
 
-    /// Signs the administrator in at another node, for example because the first one was killed.
+    /// Signs `ballastctl` in at another node, for example because the first one was killed.
     ///
     /// # Errors
     /// When that fails.
     pub async fn use_node(&self, index: usize) -> Result<()> {
         let url = format!("https://{}", self.nodes[index].api());
-        let ca = &self.identity.api_ca_fingerprint;
+        let ca = &self.identity.ca_fingerprint_sha256;
         self.ctl.login(&url, "admin", &self.password_file, ca).await
     }
 
-    /// Applies a declaration, and waits until every node has.
+    /// Applies a declaration, and waits until every node carries it out.
     ///
     /// # Errors
-    /// When it is refused.
-    pub async fn apply(&self, declaration: &Value) -> Result<String> {
-        let file = self.operator.dir()?.join("declaration.json");
-        fs::write(&file, serde_json::to_vec_pretty(declaration)?)?;
-        let file = file.to_str().context("a path of the lab is UTF-8")?;
-        self.ctl.run(["apply", "-f", file, "--wait"]).await
+    /// When it is refused, or a node does not carry it out.
+    pub async fn apply(&self, declaration: &impl Serialize) -> Result<ApplyReport> {
+        let options = WriteOptions::new().wait_applied();
+        let written = self.client().apply(declaration, &PlanOptions::default(), &options).await?;
+        ensure!(written.not_applied.is_empty(), "not applied: {}", written.not_applied.join(", "));
+        Ok(written.value)
     }
 
-    /// The cluster's status as seen by the node where the administrator is signed in.
+    /// The cluster's status as seen by the first node that is started.
     ///
     /// # Errors
     /// When it does not answer.
     pub async fn status(&self) -> Result<ClusterStatus> {
-        Ok(serde_json::from_value(self.ctl.json(&["status"]).await?)?)
+        Ok(self.client().status().await?)
     }
 
     /// Asks for the status until it is as wanted.
@@ -248,4 +273,14 @@ fn members_named<'a>(
     name: &'a str,
 ) -> impl Iterator<Item = &'a MemberStatus> {
     members.iter().filter(move |member| member.member == name)
+}
+
+/// Twelve characters that are hard to mistake for others: 60 bits.
+fn one_time_password() -> Result<String> {
+    const ALPHABET: &[u8; 32] = b"abcdefghijkmnpqrstuvwxyz23456789";
+    let mut bytes = [0; 12];
+    File::open("/dev/urandom")?.read_exact(&mut bytes)?;
+    let letters = bytes.map(|byte| char::from(ALPHABET[usize::from(byte) % ALPHABET.len()]));
+    let groups: Vec<String> = letters.chunks(4).map(|group| group.iter().collect()).collect();
+    Ok(groups.join("-"))
 }

@@ -7,10 +7,12 @@ use std::process::{Command, ExitStatus};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
+use ballast_client::{Client, Trust};
 use ballast_model::NodeRole;
 use rustix::process::Signal;
 use serde::Deserialize;
 
+use crate::forward::Forward;
 use crate::lab::{Host, Kind};
 use crate::process::{self, Process};
 use crate::programs;
@@ -45,9 +47,8 @@ pub struct InitOutcome {
     /// Signs the first administrator in, once.
     #[serde(default)]
     pub setup_code: Option<String>,
-    /// SHA-256 of the certificate that clients of the API should trust, in hexadecimal.
-    #[serde(alias = "ca_fingerprint")]
-    pub api_ca_fingerprint: String,
+    /// SHA-256 of the cluster's authority, in hexadecimal: what clients of the API should trust.
+    pub ca_fingerprint_sha256: String,
 }
 
 /// A node: its configuration and, while it runs, its process.
@@ -59,6 +60,7 @@ pub struct Node {
     log: PathBuf,
     api: SocketAddr,
     cluster: SocketAddr,
+    reach: Reach,
     process: Option<Process>,
 }
 
@@ -69,12 +71,14 @@ impl Node {
     /// When files cannot be written or no port is free.
     pub fn prepare(host: &Host, options: NodeOptions) -> Result<Self> {
         let dir = host.dir()?;
+        let api = host.socket(host.port(7443)?);
         let node = Self {
             host: host.clone(),
             options,
             config: dir.join("node.toml"),
             log: dir.join("ballastd.log"),
-            api: host.socket(host.port(7443)?),
+            api,
+            reach: Reach::to(host, api)?,
             cluster: host.socket(host.port(7400)?),
             process: None,
         };
@@ -152,13 +156,13 @@ impl Node {
     /// When it does not in time or the process ends; the end of its log is quoted.
     pub async fn wait_ready(&mut self, limit: Duration) -> Result<()> {
         let what = format!("{} to be ready", self.name());
-        let url = format!("https://{}/readyz", self.api);
-        let host = self.host.clone();
+        // Nobody has told us the cluster's fingerprint; readiness is no secret.
+        let client = self.client(Trust::Insecure)?;
         let process = self.process.as_mut().context("it was not started")?;
         let mut ended = None;
         let waited = wait_for(&what, limit, async || {
             ended = process.ended();
-            ended.is_some() || answers_ok(&host, &url).await
+            ended.is_some() || client.ready().await.is_ok()
         })
         .await;
         let outcome = match (waited, ended) {
@@ -197,6 +201,24 @@ impl Node {
         }
         self.start()?;
         self.wait_ready(limit).await
+    }
+
+    /// A client of this very node's API, from this process; nobody is signed in.
+    ///
+    /// # Errors
+    /// When what is to be trusted is malformed.
+    pub fn client(&self, trust: Trust) -> Result<Client> {
+        Ok(Client::builder(format!("https://{}", self.reach.address())).trust(trust).build()?)
+    }
+
+    /// Where this process, and a browser on this machine, reach the node's API.
+    pub fn console(&self) -> SocketAddr {
+        self.reach.address()
+    }
+
+    /// Whether it was started and neither stopped nor killed since.
+    pub fn is_started(&self) -> bool {
+        self.process.is_some()
     }
 
     /// Whether its process runs.
@@ -250,11 +272,25 @@ impl Node {
     }
 }
 
-/// Whether a GET from `host` is answered with 200; who answers is not checked.
-async fn answers_ok(host: &Host, url: &str) -> bool {
-    let mut curl = host.command("curl");
-    curl.args(["--silent", "--insecure", "--max-time", "2", "--output", "/dev/null"]);
-    curl.args(["--write-out", "%{http_code}", url]);
-    let output = process::try_run(curl, Duration::from_secs(5)).await;
-    output.is_ok_and(|output| output.stdout == b"200")
+/// How this process gets to a node's API.
+#[derive(Debug)]
+enum Reach {
+    Direct(SocketAddr),
+    Forwarded(Forward),
+}
+
+impl Reach {
+    fn to(host: &Host, api: SocketAddr) -> Result<Self> {
+        Ok(match host.lab().kind() {
+            Kind::Loopback => Self::Direct(api),
+            Kind::Namespaces => Self::Forwarded(Forward::start(host, api)?),
+        })
+    }
+
+    fn address(&self) -> SocketAddr {
+        match self {
+            Self::Direct(address) => *address,
+            Self::Forwarded(forward) => forward.address(),
+        }
+    }
 }

@@ -100,31 +100,32 @@ impl Pool {
         state: &mut PickState,
         input: &PickInput<'_>,
     ) -> Result<Picked<'_>, NoMember> {
-        if let Some(picked) = self.pick_persistent(input) {
-            return Ok(picked);
+        let candidates =
+            Candidates { pool: self, exclude: input.exclude, fail_open: self.is_open() };
+        let persistent = input.persistent.and_then(|key| self.index_of(key));
+        if let Some(index) = persistent.filter(|i| candidates.holds_persistent(*i, input.now_ms)) {
+            return Ok(self.picked(index, true));
         }
-        let mut candidates = Candidates { pool: self, exclude: input.exclude, fail_open: false };
-        let mut index = candidates.choose(state, input);
-        if index.is_none() && self.spec().fail_open && self.why_none(&[]) == NoMember::AllDown {
-            candidates.fail_open = true;
-            index = candidates.choose(state, input);
-        }
-        match index {
-            Some(index) => {
-                Ok(Picked { index, member: &self.members()[index as usize], persistent: false })
-            }
+        match candidates.choose(state, input) {
+            Some(index) => Ok(self.picked(index, false)),
             None => Err(self.why_none(input.exclude)),
         }
     }
 
-    fn pick_persistent(&self, input: &PickInput<'_>) -> Option<Picked<'_>> {
-        let index = self.index_of(input.persistent?)?;
-        let member = self.member(index)?;
-        let state = &member.state;
-        let usable = state.takes_persistent(input.now_ms)
-            && state.is_up()
-            && !input.exclude.contains(&index);
-        usable.then_some(Picked { index, member, persistent: true })
+    fn picked(&self, index: u32, persistent: bool) -> Picked<'_> {
+        Picked { index, member: &self.members()[index as usize], persistent }
+    }
+
+    /// Whether it fails open now: every member that takes new requests is down. Ends at the first
+    /// that is not.
+    fn is_open(&self) -> bool {
+        let takes_new = |m: &&Arc<Member>| m.weight > 0 && m.state.takes_new();
+        self.spec().fail_open
+            && self
+                .members()
+                .iter()
+                .filter(takes_new)
+                .all(|member| member.state.health() == Health::Down)
     }
 
     /// Why nothing can be chosen, given that nothing can. Off the fast path.
@@ -176,6 +177,13 @@ impl<'a> Candidates<'a> {
         let state = &member.state;
         member.weight > 0
             && state.takes_new()
+            && (self.fail_open || state.is_up())
+            && !self.exclude.contains(&index)
+    }
+
+    fn holds_persistent(self, index: u32, now_ms: u64) -> bool {
+        let state = &self.pool.members()[index as usize].state;
+        state.takes_persistent(now_ms)
             && (self.fail_open || state.is_up())
             && !self.exclude.contains(&index)
     }

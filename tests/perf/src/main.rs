@@ -1,3 +1,81 @@
-//! Benchmarks beside the peers.
+//! Benchmarks: ratios to peers in alternated rounds on one machine, and the bars that must hold.
+//!
+//! Absolute rates swing with the machine; CPU per request, counts per request and ratios within a
+//! round do not, so only those are held against bars.
 
-fn main() {}
+#![forbid(unsafe_code)]
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{Args, Parser, Subcommand};
+
+mod idle;
+mod l7;
+mod procfs;
+mod propagation;
+mod report;
+mod statistics;
+
+use crate::report::Report;
+
+#[derive(Parser)]
+#[command(about = "Measures Ballast")]
+struct Arguments {
+    #[command(subcommand)]
+    bench: Bench,
+}
+
+#[derive(Subcommand)]
+enum Bench {
+    /// HTTP/1.1 keep-alive beside HAProxy and nginx.
+    L7(Options),
+    /// From a write to its effect on three nodes.
+    Propagation(Options),
+    /// What a node costs that has nothing to do.
+    Idle(Options),
+}
+
+#[derive(Clone, Args)]
+struct Options {
+    /// How many alternated rounds; for `propagation`, how many writes.
+    #[arg(long)]
+    rounds: Option<u32>,
+    /// Where to write the result as JSON.
+    #[arg(long)]
+    json: Option<PathBuf>,
+    /// Exit 1 when a bar does not hold.
+    #[arg(long)]
+    check: bool,
+}
+
+fn main() -> ExitCode {
+    let outcome = tokio::runtime::Runtime::new()
+        .map_err(anyhow::Error::from)
+        .and_then(|runtime| runtime.block_on(measure(Arguments::parse().bench)));
+    match outcome {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("✗ {error:#}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+/// Measures, reports, and says whether the caller should be content.
+async fn measure(bench: Bench) -> Result<bool> {
+    let (options, report): (Options, Report) = match bench {
+        Bench::L7(options) => (options.clone(), l7::run(options.rounds.unwrap_or(6)).await?),
+        Bench::Propagation(options) => {
+            (options.clone(), propagation::run(options.rounds.unwrap_or(300)).await?)
+        }
+        Bench::Idle(options) => (options.clone(), idle::run(options.rounds.unwrap_or(1)).await?),
+    };
+    println!("{report}");
+    if let Some(path) = &options.json {
+        std::fs::write(path, serde_json::to_vec_pretty(&report)?)?;
+    }
+    Ok(!options.check || report.bars.iter().all(|bar| bar.holds))
+}

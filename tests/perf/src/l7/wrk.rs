@@ -1,0 +1,76 @@
+//! Runs wrk and reads what it prints.
+
+use anyhow::{Context, Result};
+use ballast_test_support::{Lab, process};
+
+/// What wrk saw.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(super) struct Outcome {
+    /// Answers of any status.
+    pub(super) requests: u64,
+    /// Answers that were not 2xx or 3xx, and broken connections.
+    pub(super) failures: u64,
+    pub(super) duration_s: f64,
+    pub(super) p50_us: f64,
+    pub(super) p99_us: f64,
+}
+
+/// Sends for `seconds` over 64 connections from CPU 1.
+pub(super) async fn run(lab: &Lab, url: &str, seconds: u32) -> Result<Outcome> {
+    let client = lab.host("client", 31)?;
+    let mut command = client.command_with(&["taskset", "-c", "1"], "wrk");
+    command.args(["-t1", "-c64", "--latency", &format!("-d{seconds}s"), url]);
+    let output = process::run(command, super::limit(seconds)).await?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    parse(&text).with_context(|| format!("wrk said:\n{text}"))
+}
+
+fn parse(text: &str) -> Option<Outcome> {
+    let mut outcome = Outcome::default();
+    for line in text.lines().map(str::trim) {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        match words.as_slice() {
+            [count, "requests", "in", time, ..] => {
+                outcome.requests = count.parse().ok()?;
+                outcome.duration_s = microseconds(time.trim_end_matches(','))? / 1e6;
+            }
+            ["50%", time] => outcome.p50_us = microseconds(time)?,
+            ["99%", time] => outcome.p99_us = microseconds(time)?,
+            ["Non-2xx", .., count] => outcome.failures += count.parse::<u64>().ok()?,
+            ["Socket", "errors:", rest @ ..] => {
+                let numbers =
+                    rest.iter().filter_map(|word| word.trim_end_matches(',').parse::<u64>().ok());
+                outcome.failures += numbers.sum::<u64>();
+            }
+            _ => {}
+        }
+    }
+    (outcome.duration_s > 0.0).then_some(outcome)
+}
+
+/// wrk's `812.00us`, `1.42ms`, `3.00s`, `1.50m`.
+fn microseconds(text: &str) -> Option<f64> {
+    let units = [("us", 1.0), ("ms", 1e3), ("s", 1e6), ("m", 60e6)];
+    let (number, unit) =
+        units.iter().find_map(|(name, unit)| Some((text.strip_suffix(name)?, unit)))?;
+    Some(number.parse::<f64>().ok()? * unit)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_what_wrk_prints() {
+        let text = "Running 4s test @ http://127.0.0.1:1/\n  1 threads and 64 connections\n  \
+            Latency Distribution\n     50%  812.00us\n     75%    1.00ms\n     90%    1.10ms\n     \
+            99%    1.42ms\n  157260 requests in 4.00s, 27.59MB read\n  Socket errors: connect 0, \
+            read 2, write 0, timeout 1\n  Non-2xx or 3xx responses: 4\nRequests/sec:  39315.00\n";
+        let outcome = parse(text).unwrap();
+        assert_eq!(outcome.requests, 157_260);
+        assert_eq!(outcome.failures, 7);
+        assert_eq!(outcome.duration_s, 4.0);
+        assert_eq!((outcome.p50_us, outcome.p99_us), (812.0, 1_420.0));
+        assert_eq!(parse("unable to connect"), None);
+    }
+}

@@ -1,0 +1,256 @@
+//! What requests and responses have in common: the end of a head, and its fields.
+//!
+//! Invariant: every line of a head that [`HeadScanner`] found complete ends in CRLF, and only the
+//! last is empty.
+
+use memchr::memchr;
+
+/// A fault of syntax that requests and responses share.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum HeadError {
+    /// A line ends in LF alone. RFC 9112 §2.2 lets a recipient take it for an end of line; peers
+    /// that do not would see another message.
+    #[error("a line ends in a bare LF")]
+    BareLf,
+    /// More fields than allowed.
+    #[error("more header fields than {max_count}")]
+    TooManyFields {
+        /// The limit.
+        max_count: usize,
+    },
+    /// The head is longer than allowed.
+    #[error("the header is longer than {max_bytes} bytes")]
+    TooLong {
+        /// The limit.
+        max_bytes: usize,
+    },
+    /// A start line or field that the grammar has not: control characters, a space before the
+    /// colon, line folding, an empty name.
+    #[error("malformed header: {0}")]
+    Syntax(#[from] httparse::Error),
+    /// The start line lacks a part.
+    #[error("malformed start line")]
+    StartLine,
+}
+
+/// Finds the end of a head in bytes that arrive piece by piece, reading each byte once.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct HeadScanner {
+    scanned_bytes: usize,
+    line_start: usize,
+    line_count: usize,
+}
+
+/// What a scan found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scan {
+    /// The head's end is not there yet.
+    Partial,
+    /// The head is complete.
+    Complete {
+        /// Its length, the empty line included.
+        length: usize,
+        /// Lines between the start line and the empty line.
+        field_count: usize,
+    },
+    /// An empty line stands where a start line should; a server should skip it (RFC 9112 §2.2).
+    EmptyLine,
+}
+
+impl HeadScanner {
+    /// Whether the end of the start line has not been seen yet.
+    pub fn is_in_start_line(&self) -> bool {
+        self.line_count == 0
+    }
+
+    /// Looks at `input`, which starts with what it has seen before.
+    ///
+    /// # Errors
+    /// A line ends in a bare LF.
+    pub fn advance(&mut self, input: &[u8]) -> Result<Scan, HeadError> {
+        while let Some(found) = memchr(b'\n', &input[self.scanned_bytes..]) {
+            let lf = self.scanned_bytes + found;
+            if lf == self.line_start || input[lf - 1] != b'\r' {
+                return Err(HeadError::BareLf);
+            }
+            let is_empty = lf - self.line_start == 1;
+            self.scanned_bytes = lf + 1;
+            self.line_start = lf + 1;
+            if is_empty && self.line_count == 0 {
+                return Ok(Scan::EmptyLine);
+            }
+            if is_empty {
+                return Ok(Scan::Complete { length: lf + 1, field_count: self.line_count - 1 });
+            }
+            self.line_count += 1;
+        }
+        self.scanned_bytes = input.len();
+        Ok(Scan::Partial)
+    }
+}
+
+/// A part of a head, as offsets into it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Span {
+    start: u32,
+    end: u32,
+}
+
+impl Span {
+    /// Offsets `start..end`; heads are shorter than 4 GiB by limit.
+    pub(super) fn new(start: usize, end: usize) -> Self {
+        Self { start: start as u32, end: end as u32 }
+    }
+
+    /// Where `part`, a slice of `head`, stands in it.
+    pub(super) fn of(head: &[u8], part: &[u8]) -> Self {
+        let start = part.as_ptr().addr() - head.as_ptr().addr();
+        Self::new(start, start + part.len())
+    }
+
+    /// The bytes.
+    pub fn of_head(self, head: &[u8]) -> &[u8] {
+        &head[self.start as usize..self.end as usize]
+    }
+
+    /// Offset of the first byte.
+    pub fn start(self) -> usize {
+        self.start as usize
+    }
+
+    /// Offset after the last byte.
+    pub fn end(self) -> usize {
+        self.end as usize
+    }
+}
+
+/// A field line of a head.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Field {
+    /// Which field, where it means something to a proxy.
+    pub name: FieldName,
+    /// Its line, without CRLF.
+    pub line: Span,
+    /// Length of the name as it stands at the line's start.
+    name_bytes: u32,
+    /// Its value, without surrounding white space.
+    pub value: Span,
+}
+
+impl Field {
+    /// Offset after the line's CRLF.
+    pub fn end(&self) -> usize {
+        self.line.end() + 2
+    }
+
+    /// The name as it came.
+    pub fn name_of<'a>(&self, head: &'a [u8]) -> &'a [u8] {
+        &head[self.line.start()..self.line.start() + self.name_bytes as usize]
+    }
+}
+
+/// Fields that mean something to a proxy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "each is the field of that name")]
+pub enum FieldName {
+    Connection,
+    ContentLength,
+    Cookie,
+    Expect,
+    Host,
+    Http2Settings,
+    KeepAlive,
+    Other,
+    ProxyConnection,
+    Te,
+    Trailer,
+    TransferEncoding,
+    Upgrade,
+    XForwardedFor,
+    XForwardedHost,
+    XForwardedPort,
+    XForwardedProto,
+}
+
+impl FieldName {
+    /// Which field `name` is; case does not matter.
+    pub fn identify(name: &[u8]) -> Self {
+        // By length first: most fields are none of these, and leave after one comparison.
+        let (text, field): (&[u8], _) = match name.len() {
+            2 => (b"te", Self::Te),
+            4 => (b"host", Self::Host),
+            6 if name[0] | 0x20 == b'c' => (b"cookie", Self::Cookie),
+            6 => (b"expect", Self::Expect),
+            7 if name[0] | 0x20 == b'u' => (b"upgrade", Self::Upgrade),
+            7 => (b"trailer", Self::Trailer),
+            10 if name[0] | 0x20 == b'c' => (b"connection", Self::Connection),
+            10 => (b"keep-alive", Self::KeepAlive),
+            14 if name[0] | 0x20 == b'h' => (b"http2-settings", Self::Http2Settings),
+            14 => (b"content-length", Self::ContentLength),
+            15 => (b"x-forwarded-for", Self::XForwardedFor),
+            16 if name[0] | 0x20 == b'p' => (b"proxy-connection", Self::ProxyConnection),
+            16 if name[12] | 0x20 == b'h' => (b"x-forwarded-host", Self::XForwardedHost),
+            16 => (b"x-forwarded-port", Self::XForwardedPort),
+            17 if name[0] | 0x20 == b't' => (b"transfer-encoding", Self::TransferEncoding),
+            17 => (b"x-forwarded-proto", Self::XForwardedProto),
+            _ => return Self::Other,
+        };
+        if name.eq_ignore_ascii_case(text) { field } else { Self::Other }
+    }
+}
+
+/// What a `Connection` field says (RFC 9110 §7.6.1).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ConnectionOptions {
+    /// `close`.
+    pub close: bool,
+    /// `keep-alive`.
+    pub keep_alive: bool,
+    /// `upgrade`.
+    pub upgrade: bool,
+    /// It names other fields, which belong to this connection alone.
+    pub nominates: bool,
+}
+
+impl ConnectionOptions {
+    /// Adds what one more `Connection` field says.
+    pub fn add(&mut self, value: &[u8]) {
+        for option in list(value) {
+            match option.len() {
+                5 if option.eq_ignore_ascii_case(b"close") => self.close = true,
+                10 if option.eq_ignore_ascii_case(b"keep-alive") => self.keep_alive = true,
+                7 if option.eq_ignore_ascii_case(b"upgrade") => self.upgrade = true,
+                _ => self.nominates = true,
+            }
+        }
+    }
+}
+
+/// The elements of a comma-separated list without quoted strings.
+pub fn list(value: &[u8]) -> impl Iterator<Item = &[u8]> {
+    value.split(|byte| *byte == b',').map(<[u8]>::trim_ascii).filter(|element| !element.is_empty())
+}
+
+/// Notes the fields that `httparse` found.
+pub(super) fn note_fields(
+    head: &[u8],
+    headers: &[httparse::Header<'_>],
+    fields: &mut Vec<Field>,
+) {
+    fields.clear();
+    // The line's end is the next line's start, or, for the last, the head's end less two CRLF.
+    let starts = headers.iter().skip(1).map(|header| Span::of(head, header.name.as_bytes()).start());
+    let ends = starts.chain([head.len() - 2]).map(|next| next - 2);
+    for (header, end) in headers.iter().zip(ends) {
+        let name = header.name.as_bytes();
+        fields.push(Field {
+            name: FieldName::identify(name),
+            line: Span::new(Span::of(head, name).start(), end),
+            name_bytes: name.len() as u32,
+            value: Span::of(head, header.value),
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,347 @@
+//! Request heads: request line, host, framing, what they ask of the connection (RFC 9112 §3).
+//!
+//! Invariant: a [`RequestHead`] has exactly one meaning: one host, one body length, a target in
+//! origin or asterisk form.
+
+use std::mem::MaybeUninit;
+
+use memchr::memchr;
+
+use super::framing::{BodyLength, FramingError, FramingFields};
+use super::head::{ConnectionOptions, Field, FieldName, HeadError, Span, note_fields};
+
+/// Heads with more fields than this are parsed by way of the heap.
+const FIELD_FAST_COUNT: usize = 48;
+
+/// A request's method.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "each is the method of that name")]
+pub enum Method {
+    Connect,
+    Delete,
+    Get,
+    Head,
+    Options,
+    Other,
+    Post,
+    Put,
+    Trace,
+}
+
+impl Method {
+    fn new(name: &[u8]) -> Self {
+        match name {
+            b"GET" => Self::Get,
+            b"POST" => Self::Post,
+            b"HEAD" => Self::Head,
+            b"PUT" => Self::Put,
+            b"DELETE" => Self::Delete,
+            b"OPTIONS" => Self::Options,
+            b"TRACE" => Self::Trace,
+            b"CONNECT" => Self::Connect,
+            _ => Self::Other,
+        }
+    }
+
+    /// Whether doing it twice is as doing it once (RFC 9110 §9.2.2), so that it may be sent again.
+    pub fn is_idempotent(self) -> bool {
+        !matches!(self, Self::Connect | Self::Other | Self::Post)
+    }
+}
+
+/// Bounds on a request head.
+#[derive(Clone, Copy, Debug)]
+pub struct RequestLimits {
+    /// Most fields.
+    pub header_max_count: usize,
+    /// Longest target, in bytes.
+    pub uri_max_bytes: usize,
+    /// Largest body, in bytes.
+    pub body_max_bytes: u64,
+}
+
+/// Why a request is refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum RequestError {
+    /// Its syntax, or the size of its head.
+    #[error(transparent)]
+    Head(#[from] HeadError),
+    /// Where its body ends is not certain.
+    #[error(transparent)]
+    Framing(#[from] FramingError),
+    /// Its target is too long.
+    #[error("the target is longer than {max_bytes} bytes")]
+    UriTooLong {
+        /// The limit.
+        max_bytes: usize,
+    },
+    /// Its target has none of the forms of RFC 9112 §3.2, or holds what a target can't hold.
+    #[error("invalid request target")]
+    InvalidTarget,
+    /// HTTP/1.1 without `Host`, or with several.
+    #[error("not exactly one Host field")]
+    HostCount,
+    /// `Host` is no host.
+    #[error("invalid Host")]
+    InvalidHost,
+    /// The target names another host than `Host`.
+    #[error("the target's authority is not that of Host")]
+    HostMismatch,
+    /// Its body is larger than allowed.
+    #[error("the body is larger than {max_bytes} bytes")]
+    BodyTooLarge {
+        /// The limit.
+        max_bytes: u64,
+    },
+    /// `CONNECT`: this is no forward proxy.
+    #[error("CONNECT is not served")]
+    Connect,
+    /// `Expect` asks for something other than `100-continue`.
+    #[error("an expectation other than 100-continue")]
+    Expectation,
+}
+
+impl RequestError {
+    /// The status code that says so to the client.
+    pub fn status(self) -> u16 {
+        match self {
+            Self::Head(HeadError::TooManyFields { .. } | HeadError::TooLong { .. }) => 431,
+            Self::UriTooLong { .. } => 414,
+            Self::BodyTooLarge { .. } => 413,
+            Self::Expectation => 417,
+            Self::Connect | Self::Framing(FramingError::UnknownTransferCoding) => 501,
+            _ => 400,
+        }
+    }
+}
+
+/// A request head that was understood; spans are offsets into its bytes.
+#[derive(Clone, Copy, Debug)]
+pub struct RequestHead {
+    /// Its method.
+    pub method: Method,
+    /// The method as it came.
+    pub method_name: Span,
+    /// Path and query, or `*`. Empty: `/`.
+    pub target: Span,
+    /// The host, with the port if one was given; none in HTTP/1.0 only.
+    pub host: Option<Span>,
+    /// Whether the client speaks HTTP/1.0.
+    pub is_http_10: bool,
+    /// Its length, the empty line included.
+    pub length: usize,
+    /// How long its body is.
+    pub body: BodyLength,
+    /// What `Connection` says.
+    pub connection: ConnectionOptions,
+    /// Whether it asks for a WebSocket (RFC 6455 §4.1).
+    pub is_websocket: bool,
+    /// Whether it waits for `100 Continue`.
+    pub expects_continue: bool,
+}
+
+impl RequestHead {
+    /// Understands `head`, which ends in an empty line and holds `field_count` field lines; notes
+    /// its fields in `fields`.
+    ///
+    /// # Errors
+    /// It is refused.
+    pub fn parse(
+        head: &[u8],
+        field_count: usize,
+        limits: &RequestLimits,
+        fields: &mut Vec<Field>,
+    ) -> Result<Self, RequestError> {
+        if field_count > limits.header_max_count {
+            let max_count = limits.header_max_count;
+            return Err(HeadError::TooManyFields { max_count }.into());
+        }
+        let line = if field_count <= FIELD_FAST_COUNT {
+            let mut headers = [const { MaybeUninit::uninit() }; FIELD_FAST_COUNT];
+            RequestLine::parse(head, &mut headers, fields)?
+        } else {
+            RequestLine::parse(head, &mut vec![MaybeUninit::uninit(); field_count], fields)?
+        };
+        let method = Method::new(line.method.of_head(head));
+        if line.target.of_head(head).len() > limits.uri_max_bytes {
+            return Err(RequestError::UriTooLong { max_bytes: limits.uri_max_bytes });
+        }
+        if method == Method::Connect {
+            return Err(RequestError::Connect);
+        }
+        let facts = Facts::collect(head, fields, line.is_http_10)?;
+        let body = facts.framing.length(line.is_http_10)?.unwrap_or(BodyLength::None);
+        if let BodyLength::Exact(length) = body
+            && length > limits.body_max_bytes
+        {
+            return Err(RequestError::BodyTooLarge { max_bytes: limits.body_max_bytes });
+        }
+        let (target, host) = resolve_target(head, method, line.target, facts.host)?;
+        let is_websocket = facts.upgrades_to_websocket
+            && facts.connection.upgrade
+            && !line.is_http_10
+            && method == Method::Get
+            && body.is_empty();
+        Ok(Self {
+            method,
+            method_name: line.method,
+            target,
+            host,
+            is_http_10: line.is_http_10,
+            length: head.len(),
+            body,
+            connection: facts.connection,
+            is_websocket,
+            expects_continue: facts.expects_continue && !line.is_http_10,
+        })
+    }
+
+    /// Whether the client wants the connection kept (RFC 9112 §9.3).
+    pub fn keeps_alive(&self) -> bool {
+        let wanted = !self.is_http_10 || self.connection.keep_alive;
+        wanted && !self.connection.close
+    }
+}
+
+struct RequestLine {
+    method: Span,
+    target: Span,
+    is_http_10: bool,
+}
+
+impl RequestLine {
+    fn parse<'h>(
+        head: &'h [u8],
+        headers: &mut [MaybeUninit<httparse::Header<'h>>],
+        fields: &mut Vec<Field>,
+    ) -> Result<Self, HeadError> {
+        let mut request = httparse::Request::new(&mut []);
+        let status = request.parse_with_uninit_headers(head, headers)?;
+        let (Some(method), Some(target), Some(version)) =
+            (request.method, request.path, request.version)
+        else {
+            return Err(HeadError::StartLine);
+        };
+        if status.is_partial() {
+            return Err(HeadError::StartLine);
+        }
+        note_fields(head, request.headers, fields);
+        Ok(Self {
+            method: Span::of(head, method.as_bytes()),
+            target: Span::of(head, target.as_bytes()),
+            is_http_10: version == 0,
+        })
+    }
+}
+
+/// What the fields say that matters here.
+#[derive(Default)]
+struct Facts {
+    framing: FramingFields,
+    connection: ConnectionOptions,
+    host: Option<Span>,
+    upgrades_to_websocket: bool,
+    expects_continue: bool,
+}
+
+impl Facts {
+    fn collect(head: &[u8], fields: &[Field], is_http_10: bool) -> Result<Self, RequestError> {
+        let mut facts = Self::default();
+        for field in fields {
+            let value = field.value.of_head(head);
+            match field.name {
+                FieldName::Host if facts.host.is_some() => return Err(RequestError::HostCount),
+                FieldName::Host if !is_host(value) => return Err(RequestError::InvalidHost),
+                FieldName::Host => facts.host = Some(field.value),
+                FieldName::ContentLength => facts.framing.content_length(value)?,
+                FieldName::TransferEncoding => facts.framing.transfer_encoding(value)?,
+                FieldName::Connection => facts.connection.add(value),
+                FieldName::Upgrade => {
+                    facts.upgrades_to_websocket = value.eq_ignore_ascii_case(b"websocket");
+                }
+                FieldName::Expect if value.eq_ignore_ascii_case(b"100-continue") => {
+                    facts.expects_continue = true;
+                }
+                FieldName::Expect if !is_http_10 => return Err(RequestError::Expectation),
+                _ => {}
+            }
+        }
+        if facts.host.is_none() && !is_http_10 {
+            return Err(RequestError::HostCount);
+        }
+        Ok(facts)
+    }
+}
+
+/// Reduces the target to origin or asterisk form (RFC 9112 §3.2), and says which host is meant.
+fn resolve_target(
+    head: &[u8],
+    method: Method,
+    target: Span,
+    host: Option<Span>,
+) -> Result<(Span, Option<Span>), RequestError> {
+    let text = target.of_head(head);
+    let is_clean = text.iter().all(|byte| byte.is_ascii_graphic() && *byte != b'#');
+    if !is_clean {
+        return Err(RequestError::InvalidTarget);
+    }
+    match text {
+        [b'/', ..] => Ok((target, host)),
+        b"*" if method == Method::Options => Ok((target, host)),
+        _ => {
+            let scheme_bytes =
+                absolute_scheme_bytes(text).ok_or(RequestError::InvalidTarget)?;
+            let rest = &text[scheme_bytes..];
+            let authority_bytes =
+                rest.iter().position(|byte| matches!(byte, b'/' | b'?')).unwrap_or(rest.len());
+            // A query without a path would need a "/" put in front of it; nobody sends that.
+            if rest.get(authority_bytes) == Some(&b'?') {
+                return Err(RequestError::InvalidTarget);
+            }
+            let (authority, path) = rest.split_at(authority_bytes);
+            if !is_host(authority) {
+                return Err(RequestError::InvalidTarget);
+            }
+            // RFC 9112 §3.2.2 has a proxy replace Host by the authority; where they differ, somebody
+            // in front of us may have decided by the one and a member would by the other.
+            let differs = |host: Span| !host.of_head(head).eq_ignore_ascii_case(authority);
+            if host.is_some_and(differs) {
+                return Err(RequestError::HostMismatch);
+            }
+            Ok((Span::of(head, path), Some(Span::of(head, authority))))
+        }
+    }
+}
+
+/// Length of `http://` or `https://` at the start.
+fn absolute_scheme_bytes(target: &[u8]) -> Option<usize> {
+    let starts = |scheme: &[u8]| {
+        target.get(..scheme.len()).is_some_and(|start| start.eq_ignore_ascii_case(scheme))
+    };
+    [&b"http://"[..], b"https://"].iter().find(|scheme| starts(scheme)).map(|scheme| scheme.len())
+}
+
+/// RFC 3986 §3.2: a host and perhaps a port, without user information.
+fn is_host(value: &[u8]) -> bool {
+    let (host, port) = match value {
+        [b'[', ..] => match memchr(b']', value) {
+            Some(end) => (&value[1..end], &value[end + 1..]),
+            None => return false,
+        },
+        _ => value.split_at(memchr(b':', value).unwrap_or(value.len())),
+    };
+    let is_literal = value.first() == Some(&b'[');
+    let is_host_byte = |byte: &u8| match byte {
+        b':' => is_literal,
+        _ => byte.is_ascii_alphanumeric() || b"-._~%!$&'()*+,;=".contains(byte),
+    };
+    let port_is_valid = match port {
+        [] => true,
+        [b':', digits @ ..] => digits.len() <= 5 && digits.iter().all(u8::is_ascii_digit),
+        _ => false,
+    };
+    !host.is_empty() && host.iter().all(is_host_byte) && port_is_valid
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,316 @@
+//! A client connection: TLS if need be, then one request after another until it ends.
+//!
+//! Invariant: requests of one connection are answered in the order in which they came; a head that
+//! is refused is the last thing read from it.
+
+use std::future::poll_fn;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use ballast_model::Protocol;
+use ballast_telemetry::{CounterShard, FailureReason};
+use ballast_workers::{Admission, Connection, Interrupted, Ticket, VirtualServer};
+use tokio_rustls::TlsAcceptor;
+
+use crate::codec::head::{HeadError, HeadScanner, Scan};
+use crate::codec::request::{Method, RequestError};
+use crate::exchange::{Ending, Exchange};
+use crate::failure::Failure;
+use crate::forward::ClientFacts;
+use crate::peer::{Peer, Stream};
+use crate::record::Record;
+use crate::tunnel;
+use crate::upstream::WorkerPool;
+use crate::worker::HttpWorker;
+
+/// Empty lines skipped in front of a request (RFC 9112 §2.2).
+const EMPTY_LINE_MAX_COUNT: u32 = 4;
+/// How long we wait for the client to close after our last answer, in ms.
+const LINGER_MS: u64 = 2_000;
+/// What we read meanwhile and throw away, in bytes at most.
+const LINGER_MAX_BYTES: usize = 1024 * 1024;
+
+/// Serves a connection to its end.
+pub(crate) async fn serve(worker: Rc<HttpWorker>, connection: Connection) {
+    let Connection { stream, peer, local, admission, ticket } = connection;
+    let Some(server) = admission.slot().current().load_full() else { return };
+    let session = Session::new(worker, server, peer, local, admission, ticket);
+    match session.server.tls.clone() {
+        None => Serving { session, client: Peer::new(stream) }.run().await,
+        Some(config) => {
+            session.ticket.set_timeout_ms(session.server.http.header_timeout_ms);
+            let handshake = Box::pin(TlsAcceptor::from(config).accept(stream));
+            match session.ticket.guard(handshake).await {
+                Ok(Ok(stream)) => Serving { session, client: Peer::new(stream) }.run().await,
+                Ok(Err(_)) | Err(_) => session.counters.failure(FailureReason::TlsHandshake),
+            }
+        }
+    }
+}
+
+/// What the requests of a connection share.
+#[derive(Debug)]
+pub(crate) struct Session {
+    pub(crate) worker: Rc<HttpWorker>,
+    /// As of the last request.
+    pub(crate) server: Arc<VirtualServer>,
+    pub(crate) pool: Rc<WorkerPool>,
+    pub(crate) counters: Arc<CounterShard>,
+    pub(crate) peer: SocketAddr,
+    pub(crate) facts: ClientFacts,
+    pub(crate) ticket: Ticket,
+    admission: Admission,
+}
+
+impl Session {
+    fn new(
+        worker: Rc<HttpWorker>,
+        server: Arc<VirtualServer>,
+        peer: SocketAddr,
+        local: SocketAddr,
+        admission: Admission,
+        ticket: Ticket,
+    ) -> Self {
+        let counters = Arc::clone(admission.slot().counters.shard(worker.context.index));
+        let scheme = if server.protocol == Protocol::Https { "https" } else { "http" };
+        let facts = ClientFacts {
+            address: peer.ip().to_canonical().to_string(),
+            scheme,
+            port: local.port().to_string(),
+            local: local.to_string(),
+        };
+        let pool = worker.pools.of(&server.pool);
+        Self { worker, server, pool, counters, peer, facts, ticket, admission }
+    }
+
+    /// Takes over what the virtual server has become, if it still is one.
+    fn refresh(&mut self) {
+        let current = self.admission.slot().current().load();
+        if let Some(current) = &*current
+            && !Arc::ptr_eq(current, &self.server)
+        {
+            self.server = Arc::clone(current);
+            self.pool = self.worker.pools.of(&self.server.pool);
+        }
+    }
+
+    /// Whether the virtual server is still there.
+    pub(crate) fn is_wanted(&self) -> bool {
+        self.admission.slot().current().load().is_some()
+    }
+
+    /// The name under which requests are logged, if they are.
+    pub(crate) fn logged_as(&self) -> Option<&str> {
+        let is_logged = self.server.http.access_log && self.worker.keeps_log();
+        is_logged.then_some(&*self.server.name)
+    }
+
+    /// Counts a request and writes it down.
+    pub(crate) fn finish(&self, record: Record) {
+        record.finish(&self.worker, &self.counters, self.peer, self.logged_as());
+    }
+}
+
+/// A connection being served.
+struct Serving<S> {
+    session: Session,
+    client: Peer<S>,
+}
+
+/// A head at the front of the client's input.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct FoundHead {
+    pub(crate) length: usize,
+    pub(crate) field_count: usize,
+    /// When its first byte was seen, by the worker's clock.
+    pub(crate) start_us: u64,
+    /// When its end was seen.
+    pub(crate) end_us: u64,
+}
+
+/// What came next on a connection.
+enum Next {
+    /// A complete head at the front of the input.
+    Head(FoundHead),
+    /// Nothing more will come, or nothing more is wanted.
+    End,
+    /// Something that is no request.
+    Refused(Failure),
+}
+
+impl<S: Stream> Serving<S> {
+    async fn run(mut self) {
+        let mut is_first = true;
+        loop {
+            match self.next(is_first).await {
+                Next::Head(found) => {
+                    self.session.refresh();
+                    let Self { session, client } = &mut self;
+                    match Exchange::new(session, client, found).run(found).await {
+                        Ending::KeepAlive => is_first = false,
+                        Ending::Close { linger: false } => return self.close().await,
+                        Ending::Close { linger: true } => return self.linger().await,
+                        Ending::Abort => return,
+                        Ending::Tunnel(tunnel) => {
+                            return tunnel::run(&self.session, self.client, *tunnel).await;
+                        }
+                    }
+                }
+                Next::End => return self.close().await,
+                Next::Refused(failure) => {
+                    self.refuse(failure).await;
+                    return self.linger().await;
+                }
+            }
+        }
+    }
+
+    /// Waits for a complete head.
+    async fn next(&mut self, is_first: bool) -> Next {
+        let http = &self.session.server.http;
+        let idle_ms = if is_first {
+            // Who opens a connection is about to ask.
+            http.keep_alive_timeout_ms.min(http.header_timeout_ms)
+        } else {
+            http.keep_alive_timeout_ms
+        };
+        self.session.ticket.set_timeout_ms(idle_ms);
+        let mut wait = HeadWait::default();
+        poll_fn(|cx| self.poll_next(cx, &mut wait)).await
+    }
+
+    fn poll_next(&mut self, cx: &mut Context<'_>, wait: &mut HeadWait) -> Poll<Next> {
+        loop {
+            if !self.client.input.is_empty() {
+                match self.scan(wait) {
+                    Ok(None) => {}
+                    Ok(Some(next)) => return Poll::Ready(next),
+                    Err(error) => return Poll::Ready(Next::Refused(error.into())),
+                }
+            }
+            match self.client.poll_fill(cx, &self.session.worker.buffers) {
+                Poll::Ready(Ok(0) | Err(_)) => return Poll::Ready(Next::End),
+                Poll::Ready(Ok(_)) => {}
+                Poll::Pending => return self.check_waiting(cx, wait),
+            }
+        }
+    }
+
+    /// Looks at what came; none where the head is not complete.
+    fn scan(&mut self, wait: &mut HeadWait) -> Result<Option<Next>, RequestError> {
+        let http = &self.session.server.http;
+        let now_us = self.session.worker.context.clock.now_us();
+        let start_us = *wait.start_us.get_or_insert_with(|| {
+            self.session.ticket.set_timeout_ms(http.header_timeout_ms);
+            now_us
+        });
+        let max_bytes = http.header_max_bytes as usize;
+        loop {
+            match wait.scanner.advance(self.client.input.data())? {
+                Scan::Complete { length, .. } if length > max_bytes => {
+                    return Err(HeadError::TooLong { max_bytes }.into());
+                }
+                Scan::Complete { length, field_count } => {
+                    let found = FoundHead { length, field_count, start_us, end_us: now_us };
+                    return Ok(Some(Next::Head(found)));
+                }
+                Scan::EmptyLine => {
+                    wait.empty_line_count += 1;
+                    if wait.empty_line_count > EMPTY_LINE_MAX_COUNT {
+                        return Err(HeadError::StartLine.into());
+                    }
+                    self.client.input.consume(2);
+                    wait.scanner = HeadScanner::default();
+                }
+                Scan::Partial => break,
+            }
+        }
+        let length = self.client.input.len();
+        if wait.scanner.is_in_start_line() && length > http.uri_max_bytes as usize + 64 {
+            return Err(RequestError::UriTooLong { max_bytes: http.uri_max_bytes as usize });
+        }
+        if length >= max_bytes || !self.client.input.make_room(max_bytes) {
+            return Err(HeadError::TooLong { max_bytes }.into());
+        }
+        Ok(None)
+    }
+
+    fn check_waiting(&self, cx: &Context<'_>, wait: &HeadWait) -> Poll<Next> {
+        let ticket = &self.session.ticket;
+        if wait.start_us.is_none() {
+            return match ticket.check_idle(cx) {
+                Ok(()) => Poll::Pending,
+                Err(_) => Poll::Ready(Next::End),
+            };
+        }
+        match ticket.check(cx) {
+            Ok(()) => Poll::Pending,
+            Err(Interrupted::Expired) => {
+                Poll::Ready(Next::Refused(FailureReason::HeaderTimeout.into()))
+            }
+            Err(_) => Poll::Ready(Next::End),
+        }
+    }
+
+    /// Says why what came is not served.
+    async fn refuse(&mut self, failure: Failure) {
+        let now_us = self.session.worker.context.clock.now_us();
+        let mut record = Record::new(now_us, now_us);
+        failure.write(&mut self.client.output, Method::Other, false);
+        record.status = failure.status;
+        record.reason = Some(failure.reason);
+        record.received_bytes = self.client.input.len() as u64;
+        record.sent_bytes = self.client.output.len() as u64;
+        self.session.ticket.set_timeout_ms(LINGER_MS);
+        let Self { session, client } = self;
+        let flush = poll_fn(|cx| client.poll_flush(cx));
+        // If it does not get through, there is nobody left to tell.
+        let _ = session.ticket.guard(flush).await;
+        session.finish(record);
+    }
+
+    /// Closes after a last answer that the client must get: while it still sends, closing at once
+    /// would reset the connection and with it discard what it has not read (RFC 9112 §9.6).
+    async fn linger(mut self) {
+        self.close_write().await;
+        let mut left = LINGER_MAX_BYTES;
+        let Self { session, client } = &mut self;
+        let drained = poll_fn(|cx| {
+            loop {
+                client.input.clear();
+                match client.poll_fill(cx, &session.worker.buffers) {
+                    Poll::Ready(Ok(count)) if count > 0 && count <= left => left -= count,
+                    Poll::Ready(_) => return Poll::Ready(()),
+                    Poll::Pending => return Poll::Pending,
+                }
+            }
+        });
+        // Done or out of time: either way it is closed now.
+        let _ = session.ticket.guard(drained).await;
+    }
+
+    async fn close(mut self) {
+        self.client.input.clear();
+        self.close_write().await;
+    }
+
+    async fn close_write(&mut self) {
+        self.session.ticket.set_timeout_ms(LINGER_MS);
+        let Self { session, client } = self;
+        let shutdown = poll_fn(|cx| Pin::new(&mut client.stream).poll_shutdown(cx));
+        // A client that is gone needs no farewell.
+        let _ = session.ticket.guard(shutdown).await;
+    }
+}
+
+/// How far the wait for a head has come.
+#[derive(Default)]
+struct HeadWait {
+    scanner: HeadScanner,
+    empty_line_count: u32,
+    /// When the first byte was seen.
+    start_us: Option<u64>,
+}

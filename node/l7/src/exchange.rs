@@ -1,0 +1,435 @@
+//! One request and its response: understood, sent to a member, answered.
+//!
+//! ```text
+//! understand ─► choose member ─► idle connection or connect ─► relay ─► response head ─► body
+//!                    ▲                     │ refused              │ stale
+//!                    └─────────────────────┴──────────────────────┘ bounded
+//! ```
+//! Invariant: once a byte of a response has left for the client, nothing is tried again.
+
+use std::future::poll_fn;
+
+use ballast_balance::{CookieCodec, InFlight, MemberKey};
+use ballast_model::Protocol;
+use ballast_telemetry::FailureReason;
+use ballast_workers::Interrupted;
+use tokio::net::TcpStream;
+
+use crate::buffer::Buffer;
+use crate::codec::framing::BodyLength;
+use crate::codec::head::{FieldName, HeadScanner};
+use crate::codec::request::{Method, RequestHead, RequestLimits};
+use crate::codec::response::ResponseHead;
+use crate::connection::{FoundHead, Session};
+use crate::failure::Failure;
+use crate::forward::{self, ResponsePlan};
+use crate::peer::{Peer, Stream};
+use crate::pump::{Frames, Pump};
+use crate::record::Record;
+use crate::relay::{AttemptError, Conditions, Relay, connect_failure, upload_failure};
+use crate::tunnel::Tunnel;
+use crate::upstream::{self, Chosen};
+
+/// Members tried for one request.
+const MEMBER_TRY_MAX_COUNT: usize = 3;
+/// Interim responses (1xx) passed on for one request.
+const INTERIM_MAX_COUNT: u32 = 16;
+/// How long the client may take to accept our own answer, in ms.
+const ANSWER_TIMEOUT_MS: u64 = 5_000;
+
+/// How the connection goes on after a request.
+pub(crate) enum Ending {
+    /// With the next request.
+    KeepAlive,
+    /// Not at all; `linger` where the client may still be sending.
+    Close {
+        /// See above.
+        linger: bool,
+    },
+    /// Not at all, and the client must notice that its response is incomplete.
+    Abort,
+    /// As a tunnel.
+    Tunnel(Box<Tunnel>),
+}
+
+/// A request being served.
+pub(crate) struct Exchange<'a, S> {
+    session: &'a Session,
+    client: &'a mut Peer<S>,
+    record: Record,
+}
+
+/// What is known of a request once it is understood.
+struct Request {
+    head: RequestHead,
+    /// What a member gets: the head, and content that came with it.
+    output: Buffer,
+    pump: Pump,
+    persistent: Option<MemberKey>,
+}
+
+/// What an attempt led to.
+#[derive(Clone, Copy, Debug)]
+enum Answered {
+    /// The client has the whole response.
+    Fully {
+        /// Whether the connection to the client goes on.
+        keeps_alive: bool,
+        /// Whether the connection to the member can be used again.
+        is_reusable: bool,
+    },
+    /// Both sides have agreed on another protocol.
+    Upgraded,
+}
+
+impl<'a, S: Stream> Exchange<'a, S> {
+    pub(crate) fn new(session: &'a Session, client: &'a mut Peer<S>, found: FoundHead) -> Self {
+        Self { session, client, record: Record::new(found.start_us, found.end_us) }
+    }
+
+    /// Serves the request whose head stands at the front of the client's input.
+    pub(crate) async fn run(mut self, found: FoundHead) -> Ending {
+        self.record.received_bytes = found.length as u64;
+        let mut request = match self.understand(found) {
+            Ok(request) => request,
+            Err(failure) => {
+                let ending = self.answer(failure, Method::Other, false).await;
+                self.session.finish(self.record);
+                return ending;
+            }
+        };
+        let ending = match self.forward(&mut request).await {
+            Ok(ending) => ending,
+            Err(failure) => {
+                let head = &request.head;
+                let keeps_alive = request.pump.is_read() && may_keep_alive(self.session, head);
+                self.answer(failure, head.method, keeps_alive).await
+            }
+        };
+        request.output.clear();
+        request.output.release(&self.session.worker.buffers);
+        self.record.received_bytes += request.pump.content_bytes;
+        match ending {
+            Ending::Tunnel(mut tunnel) => {
+                tunnel.record = self.record;
+                Ending::Tunnel(tunnel)
+            }
+            ending => {
+                self.session.finish(self.record);
+                ending
+            }
+        }
+    }
+
+    /// Parses the head and writes the one that a member gets. No `await`: the fields are in the
+    /// worker's scratch space.
+    fn understand(&mut self, found: FoundHead) -> Result<Request, Failure> {
+        let Session { worker, server, facts, .. } = self.session;
+        let http = &server.http;
+        let limits = RequestLimits {
+            header_max_count: usize::from(http.header_max_count),
+            uri_max_bytes: http.uri_max_bytes as usize,
+            body_max_bytes: http.body_max_bytes.unwrap_or(u64::MAX),
+        };
+        let raw = &self.client.input.data()[..found.length];
+        let fields = &mut *worker.fields.borrow_mut();
+        let head = RequestHead::parse(raw, found.field_count, &limits, fields)?;
+        if self.session.logged_as().is_some() {
+            self.record.describe(worker, raw, &head);
+        }
+        let persistent = server.cookie.as_ref().and_then(|cookie| {
+            let cookies = fields.iter().filter(|field| field.name == FieldName::Cookie);
+            let mut values = cookies.map(|field| field.value.of_head(raw));
+            values.find_map(|value| CookieCodec::find(value, cookie.name.as_bytes()))
+        });
+        let mut output = Buffer::default();
+        output.acquire(&worker.buffers);
+        forward::write_request(&mut output, raw, &head, fields, facts, http.forwarded_for);
+        self.client.input.consume(found.length);
+        let frames = match head.body {
+            BodyLength::Chunked => Frames::Chunked,
+            _ => Frames::Plain,
+        };
+        let mut pump = Pump::new(head.body, frames, limits.body_max_bytes);
+        pump.stage(&mut self.client.input, &mut output, &worker.buffers)
+            .map_err(|error| upload_failure(&error))?;
+        self.client.input.release(&worker.buffers);
+        Ok(Request { head, output, pump, persistent })
+    }
+
+    /// Has a member answer.
+    async fn forward(&mut self, request: &mut Request) -> Result<Ending, Failure> {
+        let mut tried = Tried::default();
+        let mut last_failure = None;
+        let mut allow_idle = true;
+        loop {
+            let chosen = self.choose(request, tried.as_slice(), last_failure)?;
+            self.record.attempt_count += 1;
+            let in_flight = chosen.member.state.begin(self.session.worker.context.index);
+            let index = chosen.index;
+            let chosen = self.record.chosen.insert(chosen);
+            let idle = if allow_idle { self.session.pool.take_idle(chosen) } else { None };
+            let is_reused = idle.is_some();
+            let stream = match idle {
+                Some(stream) => Ok(stream),
+                None => self.connect().await,
+            };
+            let stream = match stream {
+                Ok(stream) => stream,
+                Err(failure) => {
+                    in_flight.count_failure();
+                    last_failure = Some(failure);
+                    if failure.reason == FailureReason::Shutdown || !tried.push(index) {
+                        return Err(failure);
+                    }
+                    continue;
+                }
+            };
+            let mut member = Peer::new(stream);
+            member.output = std::mem::take(&mut request.output);
+            match self.attempt(request, &mut member, is_reused).await {
+                Ok(answered) => return Ok(self.conclude(request, answered, member, in_flight)),
+                Err(AttemptError::Stale) => {
+                    // Once at most, for the next connection is a new one.
+                    allow_idle = false;
+                    request.output = std::mem::take(&mut member.output);
+                    request.output.rewind();
+                }
+                Err(AttemptError::Failed(failure)) => {
+                    if failure.reason.is_members_fault() {
+                        in_flight.count_failure();
+                    }
+                    return Err(failure);
+                }
+            }
+        }
+    }
+
+    fn choose(
+        &self,
+        request: &Request,
+        tried: &[u32],
+        last_failure: Option<Failure>,
+    ) -> Result<Chosen, Failure> {
+        let Session { worker, pool, peer, .. } = self.session;
+        let chosen = pool.choose(&worker.context, peer.ip(), request.persistent, tried);
+        chosen.map_err(|_| last_failure.unwrap_or(FailureReason::NoMember.into()))
+    }
+
+    async fn connect(&mut self) -> Result<TcpStream, Failure> {
+        let Some(chosen) = &self.record.chosen else {
+            return Err(FailureReason::Internal.into());
+        };
+        let Session { worker, ticket, .. } = self.session;
+        let start_us = worker.context.clock.now_us();
+        ticket.set_timeout_ms(chosen.pool.spec().connect_timeout_ms);
+        let connect = Box::pin(upstream::connect(chosen.member.address));
+        let connected = ticket.guard(connect).await;
+        let now_us = worker.context.clock.now_us();
+        self.record.connect_us = Some(now_us.saturating_sub(start_us));
+        match connected {
+            Ok(Ok(stream)) => Ok(stream),
+            Ok(Err(error)) => Err(connect_failure(&error).into()),
+            Err(Interrupted::Expired) => Err(FailureReason::ConnectTimeout.into()),
+            Err(Interrupted::Cut | Interrupted::Ending) => Err(FailureReason::Shutdown.into()),
+        }
+    }
+
+    /// Sends the request over that connection and passes the response on.
+    async fn attempt(
+        &mut self,
+        request: &mut Request,
+        member: &mut Peer<TcpStream>,
+        is_reused: bool,
+    ) -> Result<Answered, AttemptError> {
+        let Session { worker, server, ticket, .. } = self.session;
+        let head = request.head;
+        let mut relay = Relay::new(
+            self.client,
+            member,
+            &mut request.pump,
+            ticket,
+            &worker.buffers,
+            Conditions {
+                body_idle_ms: server.http.body_idle_timeout_ms,
+                response_ms: server.http.response_timeout_ms,
+                is_reused,
+                is_idempotent: head.method.is_idempotent(),
+            },
+        );
+        let mut interim_count = 0;
+        let (response, plan) = loop {
+            let mut scanner = HeadScanner::default();
+            let (length, field_count) = poll_fn(|cx| relay.poll_head(cx, &mut scanner)).await?;
+            if interim_count == 0 && self.session.logged_as().is_some() {
+                self.record.response_began(worker.context.clock.now_us());
+            }
+            let (response, plan) =
+                pass_head(self.session, &head, &self.record, &mut relay, length, field_count)?;
+            if !response.is_interim() {
+                break (response, plan);
+            }
+            interim_count += 1;
+            if interim_count > INTERIM_MAX_COUNT {
+                return Err(FailureReason::UpstreamProtocol.into());
+            }
+        };
+        self.record.status = response.status;
+        self.record.sent_bytes = relay.client.output.len() as u64;
+        let mut download = Pump::new(response.body, plan.frames, u64::MAX);
+        let passed = poll_fn(|cx| relay.poll_body(cx, &mut download)).await;
+        self.record.sent_bytes += download.content_bytes;
+        passed.map_err(AttemptError::Failed)?;
+        if response.status == 101 {
+            return Ok(Answered::Upgraded);
+        }
+        let is_sent = relay.is_sent();
+        Ok(Answered::Fully {
+            keeps_alive: plan.keeps_alive && is_sent,
+            // Bytes behind the response would be taken for an answer to the next request.
+            is_reusable: response.keeps_alive() && is_sent && member.input.is_empty(),
+        })
+    }
+
+    fn conclude(
+        &mut self,
+        request: &Request,
+        answered: Answered,
+        mut member: Peer<TcpStream>,
+        in_flight: InFlight,
+    ) -> Ending {
+        let worker = &self.session.worker;
+        let Answered::Fully { keeps_alive, is_reusable } = answered else {
+            return Ending::Tunnel(Box::new(Tunnel { member, in_flight, record: Record::default() }));
+        };
+        self.client.output.release(&worker.buffers);
+        member.output.release(&worker.buffers);
+        if is_reusable && let Some(chosen) = &self.record.chosen {
+            member.input.release(&worker.buffers);
+            self.session.pool.put_idle(chosen, member.stream, worker.context.clock.coarse_ms());
+        }
+        if keeps_alive {
+            return Ending::KeepAlive;
+        }
+        // Who asked for the end knows that it comes; everybody else may be sending.
+        Ending::Close { linger: !request.pump.is_read() || request.head.keeps_alive() }
+    }
+
+    /// Tells the client that its request failed, if it can still be told.
+    async fn answer(&mut self, failure: Failure, method: Method, keeps_alive: bool) -> Ending {
+        self.record.reason = Some(failure.reason);
+        let output = &mut self.client.output;
+        let is_response_begun =
+            self.record.status != 0 && (output.is_empty() || output.consumed() > 0);
+        let is_client_gone = matches!(
+            failure.reason,
+            FailureReason::ClientClosed | FailureReason::ClientWriteTimeout
+        );
+        if is_response_begun || is_client_gone {
+            return Ending::Abort;
+        }
+        output.clear();
+        output.acquire(&self.session.worker.buffers);
+        failure.write(output, method, keeps_alive);
+        self.record.status = failure.status;
+        self.record.sent_bytes = output.len() as u64;
+        self.session.ticket.set_timeout_ms(ANSWER_TIMEOUT_MS);
+        let client = &mut *self.client;
+        let flush = poll_fn(|cx| client.poll_flush(cx));
+        match self.session.ticket.guard(flush).await {
+            Ok(Ok(())) if keeps_alive => Ending::KeepAlive,
+            Ok(Ok(())) => Ending::Close { linger: true },
+            Ok(Err(_)) | Err(_) => Ending::Abort,
+        }
+    }
+}
+
+/// Understands the response head of that length at the front of the member's input and writes the
+/// one that the client gets. No `await`: the fields are in the worker's scratch space.
+fn pass_head<S: Stream>(
+    session: &Session,
+    request: &RequestHead,
+    record: &Record,
+    relay: &mut Relay<'_, S>,
+    length: usize,
+    field_count: usize,
+) -> Result<(ResponseHead, ResponsePlan), AttemptError> {
+    let fields = &mut *session.worker.fields.borrow_mut();
+    let raw = &relay.member.input.data()[..length];
+    let parsed =
+        ResponseHead::parse(raw, field_count, request.method, request.is_websocket, fields);
+    let response = parsed.map_err(|_| FailureReason::UpstreamProtocol)?;
+    let plan = plan_response(session, request, &response, relay.is_sent());
+    let output = &mut relay.client.output;
+    output.acquire(&session.worker.buffers);
+    let is_passed_on = match response.status {
+        100 => request.expects_continue,
+        101..200 => !request.is_http_10,
+        _ => true,
+    };
+    if is_passed_on {
+        forward::write_response(output, raw, &response, fields, plan);
+        if !response.is_interim() {
+            write_persistence(output, session, record);
+        }
+        output.push(b"\r\n");
+    }
+    relay.member.input.consume(length);
+    Ok((response, plan))
+}
+
+fn plan_response(
+    session: &Session,
+    request: &RequestHead,
+    response: &ResponseHead,
+    is_sent: bool,
+) -> ResponsePlan {
+    let needs_chunks = matches!(response.body, BodyLength::Chunked | BodyLength::UntilClose);
+    // A response that rejects the request while its body is still coming ends the connection.
+    let is_rejection = response.status >= 400 && !is_sent;
+    ResponsePlan {
+        frames: if needs_chunks && !request.is_http_10 { Frames::Chunked } else { Frames::Plain },
+        has_body: response.body != BodyLength::None,
+        keeps_alive: may_keep_alive(session, request)
+            && !is_rejection
+            && !(needs_chunks && request.is_http_10),
+        is_http_10: request.is_http_10,
+    }
+}
+
+/// Whether client and virtual server both want another request on this connection.
+fn may_keep_alive(session: &Session, request: &RequestHead) -> bool {
+    request.keeps_alive() && !session.ticket.is_ending() && session.is_wanted()
+}
+
+fn write_persistence(output: &mut Buffer, session: &Session, record: &Record) {
+    if let (Some(cookie), Some(chosen)) = (&session.server.cookie, &record.chosen)
+        && !chosen.is_persistent
+    {
+        let value = CookieCodec::encode(chosen.member.key);
+        let is_secure = session.server.protocol == Protocol::Https;
+        forward::write_set_cookie(output, cookie, &value, is_secure);
+    }
+}
+
+/// Members that were tried in vain.
+#[derive(Debug, Default)]
+struct Tried {
+    indices: [u32; MEMBER_TRY_MAX_COUNT],
+    count: usize,
+}
+
+impl Tried {
+    fn as_slice(&self) -> &[u32] {
+        &self.indices[..self.count]
+    }
+
+    /// Adds one; false if that was the last try.
+    fn push(&mut self, index: u32) -> bool {
+        if let Some(place) = self.indices.get_mut(self.count) {
+            *place = index;
+            self.count += 1;
+        }
+        self.count < MEMBER_TRY_MAX_COUNT
+    }
+}

@@ -1,0 +1,97 @@
+//! What the client is told when a request fails.
+//!
+//! Invariant: a failed request has exactly one [`FailureReason`].
+
+use ballast_telemetry::FailureReason;
+
+use crate::buffer::Buffer;
+use crate::codec::framing::FramingError;
+use crate::codec::head::HeadError;
+use crate::codec::request::{Method, RequestError};
+
+/// A request that failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Failure {
+    pub(crate) reason: FailureReason,
+    /// The status code of our answer.
+    pub(crate) status: u16,
+}
+
+impl From<FailureReason> for Failure {
+    fn from(reason: FailureReason) -> Self {
+        use FailureReason as R;
+        let status = match reason {
+            R::HeaderTimeout | R::BodyTimeout => 408,
+            R::BodyTooLarge => 413,
+            R::NoMember | R::MemberOffline | R::Overload | R::Shutdown | R::ConnectionLimit => 503,
+            R::ConnectTimeout | R::ResponseTimeout => 504,
+            R::Internal => 500,
+            _ if reason.is_members_fault() => 502,
+            _ => 400,
+        };
+        Self { reason, status }
+    }
+}
+
+impl From<RequestError> for Failure {
+    fn from(error: RequestError) -> Self {
+        use FailureReason as R;
+        let is_version =
+            error == RequestError::Head(HeadError::Syntax(httparse::Error::Version));
+        let reason = match error {
+            _ if is_version => return Self { reason: R::VersionNotSupported, status: 505 },
+            RequestError::Head(HeadError::TooLong { .. }) => R::HeaderTooLarge,
+            RequestError::Head(HeadError::TooManyFields { .. }) => R::TooManyHeaders,
+            RequestError::Framing(FramingError::UnknownTransferCoding) => R::BadRequest,
+            RequestError::Framing(_) => R::BadRequestFraming,
+            RequestError::UriTooLong { .. } => R::UriTooLong,
+            RequestError::BodyTooLarge { .. } => R::BodyTooLarge,
+            RequestError::Connect => R::MethodNotAllowed,
+            _ => R::BadRequest,
+        };
+        Self { reason, status: error.status() }
+    }
+}
+
+impl Failure {
+    /// Writes the answer.
+    pub(crate) fn write(self, output: &mut Buffer, method: Method, keeps_alive: bool) {
+        let phrase = reason_phrase(self.status);
+        let code = self.reason.code();
+        let length = "000 : \n".len() + phrase.len() + code.len();
+        output.push(b"HTTP/1.1 ");
+        output.push_decimal(self.status.into());
+        output.push(b" ");
+        output.push(phrase.as_bytes());
+        output.push(b"\r\nContent-Type: text/plain\r\nContent-Length: ");
+        output.push_decimal(length as u64);
+        output.push(if keeps_alive { b"\r\n\r\n" } else { b"\r\nConnection: close\r\n\r\n" });
+        if method != Method::Head {
+            output.push_decimal(self.status.into());
+            output.push(b" ");
+            output.push(phrase.as_bytes());
+            output.push(b": ");
+            output.push(code.as_bytes());
+            output.push(b"\n");
+        }
+    }
+}
+
+fn reason_phrase(status: u16) -> &'static str {
+    match status {
+        400 => "Bad Request",
+        408 => "Request Timeout",
+        413 => "Content Too Large",
+        414 => "URI Too Long",
+        417 => "Expectation Failed",
+        431 => "Request Header Fields Too Large",
+        500 => "Internal Server Error",
+        501 => "Not Implemented",
+        502 => "Bad Gateway",
+        503 => "Service Unavailable",
+        504 => "Gateway Timeout",
+        505 => "HTTP Version Not Supported",
+        _ => "Error",
+    }
+}
+

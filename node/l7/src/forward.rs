@@ -1,0 +1,234 @@
+//! Heads on their way through: what is dropped, what is added (RFC 9110 §7.6, RFC 9112 §9).
+//!
+//! Fields that stay are copied as they came, several lines at a time. Whatever frames the message
+//! or concerns one connection only is dropped and written anew from what was understood.
+//!
+//! Invariant: no head leaves with a `Content-Length` or `Transfer-Encoding` that came from outside.
+
+use ballast_balance::persistence::CookieValue;
+use ballast_model::ForwardedFor;
+use ballast_workers::CookiePersistence;
+
+use crate::buffer::Buffer;
+use crate::codec::framing::BodyLength;
+use crate::codec::head::{Field, FieldName, list};
+use crate::codec::request::RequestHead;
+use crate::codec::response::ResponseHead;
+use crate::pump::Frames;
+
+/// What members are told of a client connection; made once per connection.
+#[derive(Debug)]
+pub(crate) struct ClientFacts {
+    /// Its address.
+    pub(crate) address: String,
+    /// `http` or `https`.
+    pub(crate) scheme: &'static str,
+    /// The port it connected to.
+    pub(crate) port: String,
+    /// The address and port it connected to, for HTTP/1.0 without `Host`.
+    pub(crate) local: String,
+}
+
+/// Writes the head that a member gets.
+pub(crate) fn write_request(
+    output: &mut Buffer,
+    raw: &[u8],
+    head: &RequestHead,
+    fields: &[Field],
+    client: &ClientFacts,
+    forwarded_for: ForwardedFor,
+) {
+    let target = head.target.of_head(raw);
+    output.push(head.method_name.of_head(raw));
+    output.push(b" ");
+    output.push(if target.is_empty() { b"/" } else { target });
+    output.push(b" HTTP/1.1\r\n");
+    if !fields.iter().any(|field| field.name == FieldName::Host) {
+        let host = head.host.map_or(client.local.as_bytes(), |host| host.of_head(raw));
+        push_field(output, b"Host", host);
+    }
+    let nominated = Nominated::new(raw, fields, head.connection.nominates);
+    push_kept(output, raw, fields, |field| match field.name {
+        FieldName::XForwardedFor
+        | FieldName::XForwardedHost
+        | FieldName::XForwardedPort
+        | FieldName::XForwardedProto => {
+            forwarded_for == ForwardedFor::Off && !nominated.contains(field)
+        }
+        FieldName::Expect => head.expects_continue,
+        // A member can't do without it, whatever a client nominates.
+        FieldName::Host => true,
+        FieldName::Cookie | FieldName::Other => !nominated.contains(field),
+        _ => false,
+    });
+    if forwarded_for != ForwardedFor::Off {
+        push_forwarded(output, raw, head, fields, client, forwarded_for);
+    }
+    match head.body {
+        BodyLength::Exact(length) => push_content_length(output, length),
+        BodyLength::Chunked => output.push(b"Transfer-Encoding: chunked\r\n"),
+        BodyLength::None | BodyLength::UntilClose => {}
+    }
+    if head.is_websocket {
+        output.push(b"Connection: upgrade\r\nUpgrade: websocket\r\n");
+    }
+    output.push(b"\r\n");
+}
+
+fn push_forwarded(
+    output: &mut Buffer,
+    raw: &[u8],
+    head: &RequestHead,
+    fields: &[Field],
+    client: &ClientFacts,
+    forwarded_for: ForwardedFor,
+) {
+    output.push(b"X-Forwarded-For: ");
+    if forwarded_for == ForwardedFor::Append {
+        // All in one field: not every application reads a second one.
+        for field in fields.iter().filter(|field| field.name == FieldName::XForwardedFor) {
+            let value = field.value.of_head(raw);
+            if !value.is_empty() {
+                output.push(value);
+                output.push(b", ");
+            }
+        }
+    }
+    output.push(client.address.as_bytes());
+    output.push(b"\r\nX-Forwarded-Proto: ");
+    output.push(client.scheme.as_bytes());
+    if let Some(host) = head.host {
+        output.push(b"\r\nX-Forwarded-Host: ");
+        output.push(host.of_head(raw));
+    }
+    output.push(b"\r\nX-Forwarded-Port: ");
+    output.push(client.port.as_bytes());
+    output.push(b"\r\n");
+}
+
+/// How a response reaches its client.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ResponsePlan {
+    /// How the client learns where the body ends.
+    pub(crate) frames: Frames,
+    /// Whether there is a body on its way to the client.
+    pub(crate) has_body: bool,
+    /// Whether the connection is kept for another request.
+    pub(crate) keeps_alive: bool,
+    /// Whether the client speaks HTTP/1.0.
+    pub(crate) is_http_10: bool,
+}
+
+/// Writes the head that the client gets, but for the empty line at its end.
+pub(crate) fn write_response(
+    output: &mut Buffer,
+    raw: &[u8],
+    head: &ResponseHead,
+    fields: &[Field],
+    plan: ResponsePlan,
+) {
+    let is_upgrade = head.status == 101;
+    output.push(b"HTTP/1.1 ");
+    output.push(head.status_text.of_head(raw));
+    output.push(b"\r\n");
+    let nominated = Nominated::new(raw, fields, head.connection.nominates);
+    push_kept(output, raw, fields, |field| match field.name {
+        FieldName::Connection
+        | FieldName::ContentLength
+        | FieldName::KeepAlive
+        | FieldName::ProxyConnection
+        | FieldName::Te
+        | FieldName::Trailer
+        | FieldName::TransferEncoding => false,
+        FieldName::Upgrade => is_upgrade,
+        _ => !nominated.contains(field),
+    });
+    if let Some(length) = head.content_length {
+        push_content_length(output, length);
+    } else if plan.has_body && plan.frames == Frames::Chunked {
+        output.push(b"Transfer-Encoding: chunked\r\n");
+    }
+    if is_upgrade {
+        output.push(b"Connection: upgrade\r\n");
+    } else if head.is_interim() {
+        // Says nothing of the connection: the final response will.
+    } else if !plan.keeps_alive {
+        output.push(b"Connection: close\r\n");
+    } else if plan.is_http_10 {
+        output.push(b"Connection: keep-alive\r\n");
+    }
+}
+
+/// Writes the cookie by which the client finds back to its member.
+pub(crate) fn write_set_cookie(
+    output: &mut Buffer,
+    cookie: &CookiePersistence,
+    value: &CookieValue,
+    is_secure: bool,
+) {
+    output.push(b"Set-Cookie: ");
+    output.push(cookie.name.as_bytes());
+    output.push(b"=");
+    output.push(value.as_bytes());
+    output.push(b"; Path=/; HttpOnly; SameSite=Lax");
+    if cookie.ttl_s > 0 {
+        output.push(b"; Max-Age=");
+        output.push_decimal(cookie.ttl_s);
+    }
+    output.push(if is_secure { b"; Secure\r\n" } else { b"\r\n" });
+}
+
+/// Copies the lines of the fields that `keep` lets through, neighbours in one go.
+fn push_kept(output: &mut Buffer, raw: &[u8], fields: &[Field], keep: impl Fn(&Field) -> bool) {
+    let mut run: Option<(usize, usize)> = None;
+    for field in fields {
+        if keep(field) {
+            let start = run.map_or(field.line.start(), |(start, _)| start);
+            run = Some((start, field.end()));
+        } else if let Some((start, end)) = run.take() {
+            output.push(&raw[start..end]);
+        }
+    }
+    if let Some((start, end)) = run {
+        output.push(&raw[start..end]);
+    }
+}
+
+/// The fields that `Connection` names as concerning this connection only.
+struct Nominated<'a> {
+    raw: &'a [u8],
+    fields: &'a [Field],
+    is_any: bool,
+}
+
+impl<'a> Nominated<'a> {
+    fn new(raw: &'a [u8], fields: &'a [Field], is_any: bool) -> Self {
+        Self { raw, fields, is_any }
+    }
+
+    fn contains(&self, field: &Field) -> bool {
+        let name = field.name_of(self.raw);
+        let is_in = |connection: &Field| {
+            list(connection.value.of_head(self.raw))
+                .any(|option| option.eq_ignore_ascii_case(name))
+        };
+        self.is_any
+            && self.fields.iter().filter(|f| f.name == FieldName::Connection).any(is_in)
+    }
+}
+
+fn push_field(output: &mut Buffer, name: &[u8], value: &[u8]) {
+    output.push(name);
+    output.push(b": ");
+    output.push(value);
+    output.push(b"\r\n");
+}
+
+fn push_content_length(output: &mut Buffer, length: u64) {
+    output.push(b"Content-Length: ");
+    output.push_decimal(length);
+    output.push(b"\r\n");
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,68 @@
+//! One side of an exchange: a stream, what came from it and what is to be sent to it.
+//!
+//! Invariant: bytes leave `output` only by being written to the stream, in order.
+
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use crate::buffer::{Buffer, BufferPool};
+
+/// A stream of bytes both ways.
+pub(crate) trait Stream: AsyncRead + AsyncWrite + Unpin {}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Stream for S {}
+
+/// A client or a member.
+#[derive(Debug)]
+pub(crate) struct Peer<S> {
+    pub(crate) stream: S,
+    /// Came and is not used yet.
+    pub(crate) input: Buffer,
+    /// To be sent.
+    pub(crate) output: Buffer,
+}
+
+impl<S: Stream> Peer<S> {
+    pub(crate) fn new(stream: S) -> Self {
+        Self { stream, input: Buffer::default(), output: Buffer::default() }
+    }
+
+    /// Reads once behind what `input` holds, which must have room; 0 bytes are the end. While
+    /// nothing comes, an empty `input` does not keep its storage.
+    pub(crate) fn poll_fill(
+        &mut self,
+        cx: &mut Context<'_>,
+        buffers: &BufferPool,
+    ) -> Poll<io::Result<usize>> {
+        self.input.acquire(buffers);
+        let mut space = ReadBuf::new(self.input.space());
+        debug_assert!(space.remaining() > 0);
+        match Pin::new(&mut self.stream).poll_read(cx, &mut space) {
+            Poll::Ready(Ok(())) => {
+                let count = space.filled().len();
+                self.input.filled(count);
+                Poll::Ready(Ok(count))
+            }
+            Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
+            Poll::Pending => {
+                self.input.release(buffers);
+                Poll::Pending
+            }
+        }
+    }
+
+    /// Sends everything that `output` holds.
+    pub(crate) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while !self.output.is_empty() {
+            let count = ready!(Pin::new(&mut self.stream).poll_write(cx, self.output.data()))?;
+            if count == 0 {
+                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+            }
+            self.output.consume(count);
+        }
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+}

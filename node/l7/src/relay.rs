@@ -1,0 +1,261 @@
+//! One attempt to have a member answer a request: the request goes out and the response comes in at
+//! the same time, as either side may talk first.
+//!
+//! ```text
+//!  client ──input──► upload pump ──output──► member
+//!  client ◄─output── download pump ◄─input── member
+//! ```
+//! Everything is driven from one `poll`: whichever side is ready, both directions get their turn.
+//!
+//! Invariant: a request is said to be [`AttemptError::Stale`] only if the member can't have acted on
+//! it, or doing so twice does no harm, and it can be sent again unchanged.
+
+use std::io;
+use std::task::{Context, Poll};
+
+use ballast_telemetry::FailureReason;
+use ballast_workers::{Interrupted, Ticket};
+use tokio::net::TcpStream;
+
+use crate::buffer::BufferPool;
+use crate::codec::head::{HeadScanner, Scan};
+use crate::codec::response::HEADER_MAX_BYTES;
+use crate::failure::Failure;
+use crate::peer::{Peer, Stream};
+use crate::pump::{Pump, PumpError};
+
+/// Why an attempt came to nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum AttemptError {
+    /// The kept connection was dead before the first byte of a response: the request may be sent
+    /// again on another.
+    Stale,
+    /// The request has failed.
+    Failed(Failure),
+}
+
+impl From<FailureReason> for AttemptError {
+    fn from(reason: FailureReason) -> Self {
+        Self::Failed(reason.into())
+    }
+}
+
+/// What an attempt depends on.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Conditions {
+    /// Longest silence in the middle of a body, in ms.
+    pub(crate) body_idle_ms: u64,
+    /// Longest wait for a response once the request is sent, in ms.
+    pub(crate) response_ms: u64,
+    /// Whether the connection to the member has served requests before.
+    pub(crate) is_reused: bool,
+    /// Whether the request may be sent twice.
+    pub(crate) is_idempotent: bool,
+}
+
+/// What becomes of the request's body.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Upload {
+    Sending,
+    Sent,
+    /// The member takes no more of it; it may have answered already.
+    Abandoned,
+}
+
+/// A request under way to a member.
+pub(crate) struct Relay<'a, S> {
+    pub(crate) client: &'a mut Peer<S>,
+    pub(crate) member: &'a mut Peer<TcpStream>,
+    pump: &'a mut Pump,
+    ticket: &'a Ticket,
+    buffers: &'a BufferPool,
+    conditions: Conditions,
+    upload: Upload,
+    /// The request's content that was put beside its head before anything was sent.
+    first_content_bytes: u64,
+    /// Head and content that stood in the output before anything was sent.
+    first_output_bytes: usize,
+}
+
+impl<'a, S: Stream> Relay<'a, S> {
+    pub(crate) fn new(
+        client: &'a mut Peer<S>,
+        member: &'a mut Peer<TcpStream>,
+        pump: &'a mut Pump,
+        ticket: &'a Ticket,
+        buffers: &'a BufferPool,
+        conditions: Conditions,
+    ) -> Self {
+        let first_content_bytes = pump.content_bytes;
+        let first_output_bytes = member.output.len();
+        ticket.set_timeout_ms(conditions.body_idle_ms);
+        Self {
+            client,
+            member,
+            pump,
+            ticket,
+            buffers,
+            conditions,
+            upload: Upload::Sending,
+            first_content_bytes,
+            first_output_bytes,
+        }
+    }
+
+    /// Whether the whole request has been sent.
+    pub(crate) fn is_sent(&self) -> bool {
+        self.upload == Upload::Sent
+    }
+
+    /// Sends the request and waits for the head of a response; ready with its length and number of
+    /// fields. It stands at the front of the member's input.
+    pub(crate) fn poll_head(
+        &mut self,
+        cx: &mut Context<'_>,
+        scanner: &mut HeadScanner,
+    ) -> Poll<Result<(usize, usize), AttemptError>> {
+        self.poll_upload(cx)?;
+        self.poll_interim(cx)?;
+        loop {
+            match scanner.advance(self.member.input.data()) {
+                Ok(Scan::Complete { length, field_count }) if length <= HEADER_MAX_BYTES => {
+                    return Poll::Ready(Ok((length, field_count)));
+                }
+                Ok(Scan::Partial) if self.member.input.make_room(HEADER_MAX_BYTES) => {}
+                _ => return Poll::Ready(Err(FailureReason::UpstreamProtocol.into())),
+            }
+            match self.member.poll_fill(cx, self.buffers) {
+                Poll::Ready(Ok(0)) => return Poll::Ready(Err(self.closed_early())),
+                Poll::Ready(Ok(_)) => {}
+                Poll::Ready(Err(_)) => return Poll::Ready(Err(self.closed_early())),
+                Poll::Pending => return self.check_waiting_for_head(cx),
+            }
+        }
+    }
+
+    /// Sends the response's body while the rest of the request goes out, if there is any.
+    pub(crate) fn poll_body(
+        &mut self,
+        cx: &mut Context<'_>,
+        download: &mut Pump,
+    ) -> Poll<Result<(), Failure>> {
+        if let Err(AttemptError::Failed(failure)) = self.poll_upload(cx) {
+            return Poll::Ready(Err(failure));
+        }
+        match download.poll(cx, self.member, self.client, self.buffers) {
+            Poll::Ready(Ok(())) => Poll::Ready(Ok(())),
+            Poll::Ready(Err(error)) => Poll::Ready(Err(download_failure(&error).into())),
+            Poll::Pending => {
+                let has_moved = download.take_progress() | self.pump.take_progress();
+                if has_moved {
+                    self.ticket.set_timeout_ms(self.conditions.body_idle_ms);
+                }
+                let stalled = if download.waits_for_receiver(&self.client.output) {
+                    FailureReason::ClientWriteTimeout
+                } else {
+                    FailureReason::ResponseBodyTimeout
+                };
+                self.check(cx, stalled)
+            }
+        }
+    }
+
+    /// Sends what is left of an interim response.
+    fn poll_interim(&mut self, cx: &mut Context<'_>) -> Result<(), AttemptError> {
+        if self.client.output.is_empty() {
+            return Ok(());
+        }
+        match self.client.poll_flush(cx) {
+            Poll::Ready(Err(_)) => Err(FailureReason::ClientClosed.into()),
+            Poll::Ready(Ok(())) | Poll::Pending => Ok(()),
+        }
+    }
+
+    /// Moves the request's body on. Errors are those of the client, or staleness.
+    fn poll_upload(&mut self, cx: &mut Context<'_>) -> Result<(), AttemptError> {
+        if self.upload != Upload::Sending {
+            return Ok(());
+        }
+        match self.pump.poll(cx, self.client, self.member, self.buffers) {
+            Poll::Ready(Ok(())) => {
+                self.upload = Upload::Sent;
+                self.ticket.set_timeout_ms(self.conditions.response_ms);
+                Ok(())
+            }
+            Poll::Ready(Err(PumpError::Write(_))) => {
+                // The member may have answered before it closed; its response decides.
+                self.upload = Upload::Abandoned;
+                Ok(())
+            }
+            Poll::Ready(Err(error)) => Err(upload_failure(&error).into()),
+            Poll::Pending => Ok(()),
+        }
+    }
+
+    fn check_waiting_for_head<T>(&mut self, cx: &Context<'_>) -> Poll<Result<T, AttemptError>> {
+        if self.pump.take_progress() && self.upload == Upload::Sending {
+            self.ticket.set_timeout_ms(self.conditions.body_idle_ms);
+        }
+        let waits_for_client = self.upload == Upload::Sending
+            && !self.pump.waits_for_receiver(&self.member.output);
+        let stalled = if waits_for_client {
+            FailureReason::BodyTimeout
+        } else {
+            FailureReason::ResponseTimeout
+        };
+        self.check(cx, stalled).map_err(AttemptError::Failed)
+    }
+
+    fn check<T>(&self, cx: &Context<'_>, stalled: FailureReason) -> Poll<Result<T, Failure>> {
+        match self.ticket.check(cx) {
+            Ok(()) => Poll::Pending,
+            Err(Interrupted::Expired) => Poll::Ready(Err(stalled.into())),
+            Err(Interrupted::Cut | Interrupted::Ending) => {
+                Poll::Ready(Err(FailureReason::Shutdown.into()))
+            }
+        }
+    }
+
+    /// What it means that the member closed before its response's head was complete.
+    fn closed_early(&self) -> AttemptError {
+        let output = &self.member.output;
+        let is_unchanged = self.pump.content_bytes == self.first_content_bytes
+            && self.pump.is_all_in_output()
+            && output.consumed() + output.len() == self.first_output_bytes;
+        let was_not_sent = output.consumed() == 0;
+        let may_be_repeated = self.conditions.is_idempotent || was_not_sent;
+        if self.conditions.is_reused && self.member.input.is_empty() && is_unchanged && may_be_repeated {
+            AttemptError::Stale
+        } else {
+            FailureReason::UpstreamClosedEarly.into()
+        }
+    }
+}
+
+/// Whose fault it is that a request's body did not get through.
+pub(crate) fn upload_failure(error: &PumpError) -> FailureReason {
+    match error {
+        PumpError::Framing(_) => FailureReason::BadRequestFraming,
+        PumpError::TooLarge => FailureReason::BodyTooLarge,
+        PumpError::Read(_) | PumpError::Truncated | PumpError::Write(_) => {
+            FailureReason::ClientClosed
+        }
+    }
+}
+
+fn download_failure(error: &PumpError) -> FailureReason {
+    match error {
+        PumpError::Framing(_) | PumpError::TooLarge => FailureReason::UpstreamProtocol,
+        PumpError::Read(_) | PumpError::Truncated => FailureReason::UpstreamClosedEarly,
+        PumpError::Write(_) => FailureReason::ClientClosed,
+    }
+}
+
+/// Why a member can't be reached.
+pub(crate) fn connect_failure(error: &io::Error) -> FailureReason {
+    match error.kind() {
+        io::ErrorKind::ConnectionRefused => FailureReason::ConnectRefused,
+        io::ErrorKind::TimedOut => FailureReason::ConnectTimeout,
+        _ => FailureReason::ConnectFailed,
+    }
+}

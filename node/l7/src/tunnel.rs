@@ -1,0 +1,142 @@
+//! An upgraded connection (WebSocket): bytes both ways until both sides have ended.
+//!
+//! Invariant: a side's end is passed on as such, and the other direction goes on (half-close).
+
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use ballast_balance::InFlight;
+use ballast_telemetry::FailureReason;
+use ballast_workers::{Interrupted, Ticket};
+use tokio::net::TcpStream;
+
+use crate::buffer::BufferPool;
+use crate::codec::framing::BodyLength;
+use crate::connection::Session;
+use crate::peer::{Peer, Stream};
+use crate::pump::{Frames, Pump, PumpError};
+use crate::record::Record;
+
+/// How often a silent tunnel looks whether it may go on, in ms.
+const CHECK_INTERVAL_MS: u64 = 1_000;
+
+/// The far half of a tunnel.
+#[derive(Debug)]
+pub(crate) struct Tunnel {
+    pub(crate) member: Peer<TcpStream>,
+    /// Keeps the request counted as in flight.
+    pub(crate) in_flight: InFlight,
+    pub(crate) record: Record,
+}
+
+/// Passes bytes on until both sides have ended, the tunnel was silent for too long, or it is cut.
+pub(crate) async fn run<S: Stream>(session: &Session, mut client: Peer<S>, tunnel: Tunnel) {
+    let Tunnel { mut member, in_flight, mut record } = tunnel;
+    let mut up = Direction::new();
+    let mut down = Direction::new();
+    let mut watch = Watch::new(session, &in_flight);
+    let buffers = &session.worker.buffers;
+    let ended = poll_fn(|cx| {
+        let up_is_done = up.poll(cx, &mut client, &mut member, buffers)?;
+        let down_is_done = down.poll(cx, &mut member, &mut client, buffers)?;
+        if up_is_done && down_is_done {
+            return Poll::Ready(Ok(()));
+        }
+        let has_moved = up.pump.take_progress() | down.pump.take_progress();
+        watch.poll(cx, has_moved)
+    });
+    record.reason = ended.await.err();
+    record.received_bytes += up.pump.content_bytes;
+    record.sent_bytes += down.pump.content_bytes;
+    session.finish(record);
+}
+
+/// One direction of a tunnel.
+struct Direction {
+    pump: Pump,
+    state: State,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum State {
+    Moving,
+    Closing,
+    Done,
+}
+
+impl Direction {
+    fn new() -> Self {
+        let pump = Pump::new(BodyLength::UntilClose, Frames::Plain, u64::MAX);
+        Self { pump, state: State::Moving }
+    }
+
+    /// Moves what it can; whether this direction has ended.
+    fn poll<A: Stream, B: Stream>(
+        &mut self,
+        cx: &mut Context<'_>,
+        from: &mut Peer<A>,
+        to: &mut Peer<B>,
+        buffers: &BufferPool,
+    ) -> Result<bool, FailureReason> {
+        if self.state == State::Moving {
+            match self.pump.poll(cx, from, to, buffers) {
+                Poll::Pending => return Ok(false),
+                Poll::Ready(Ok(())) => self.state = State::Closing,
+                // A reset: the other side is told by the end of both connections.
+                Poll::Ready(Err(PumpError::Read(_) | PumpError::Write(_))) => {
+                    return Err(FailureReason::ClientClosed);
+                }
+                Poll::Ready(Err(_)) => return Err(FailureReason::Internal),
+            }
+        }
+        if self.state == State::Closing && Pin::new(&mut to.stream).poll_shutdown(cx).is_ready() {
+            self.state = State::Done;
+        }
+        Ok(self.state == State::Done)
+    }
+}
+
+/// Whether a tunnel may go on.
+struct Watch<'a> {
+    session: &'a Session,
+    in_flight: &'a InFlight,
+    idle_since_ms: u64,
+}
+
+impl<'a> Watch<'a> {
+    fn new(session: &'a Session, in_flight: &'a InFlight) -> Self {
+        session.ticket.set_timeout_ms(CHECK_INTERVAL_MS);
+        let idle_since_ms = session.worker.context.clock.coarse_ms();
+        Self { session, in_flight, idle_since_ms }
+    }
+
+    fn ticket(&self) -> &'a Ticket {
+        &self.session.ticket
+    }
+
+    fn poll(&mut self, cx: &Context<'_>, has_moved: bool) -> Poll<Result<(), FailureReason>> {
+        let clock = &self.session.worker.context.clock;
+        if has_moved {
+            self.idle_since_ms = clock.coarse_ms();
+        }
+        loop {
+            match self.ticket().check(cx) {
+                Ok(()) => return Poll::Pending,
+                Err(Interrupted::Expired) => {}
+                Err(Interrupted::Cut | Interrupted::Ending) => {
+                    return Poll::Ready(Err(FailureReason::Shutdown));
+                }
+            }
+            let idle_ms = clock.coarse_ms().saturating_sub(self.idle_since_ms);
+            if idle_ms >= self.session.server.http.tunnel_idle_timeout_ms {
+                return Poll::Ready(Err(FailureReason::IdleTimeout));
+            }
+            let is_cut = self.in_flight.member().is_cut(clock.coarse_unix_ms());
+            if is_cut || !self.session.is_wanted() {
+                return Poll::Ready(Err(FailureReason::MemberOffline));
+            }
+            self.ticket().set_timeout_ms(CHECK_INTERVAL_MS);
+        }
+    }
+}

@@ -1,0 +1,342 @@
+//! The form of a pool: name, algorithm, monitors, members.
+//!
+//! It is saved under the revision that it was filled from, so that nobody's change is lost; faults,
+//! found here or by the server, stand beside their inputs.
+
+use ballast_client::WriteOptions;
+use ballast_model::{Algorithm, FieldError, PoolSpec, Problem};
+use leptos::ev::SubmitEvent;
+use leptos::prelude::*;
+use leptos::task::spawn_local;
+
+use super::algorithm_text;
+use crate::components::{Button, Dialog, Failure, Look, SelectField, Symbol, TextField, Toasts};
+use crate::form::{MemberForm, PoolForm, messages_at};
+use crate::i18n::texts;
+use crate::live::Live;
+use crate::session::{Session, explain};
+
+/// The dialog with the form; there while `form` holds one.
+#[component]
+pub(crate) fn PoolFormDialog(form: RwSignal<Option<PoolForm>>) -> impl IntoView {
+    let t = texts();
+    let dismiss = Callback::new(move |()| form.set(None));
+    let title = Signal::derive(move || {
+        form.with(|form| match form {
+            Some(form) if form.revision().is_some() => (t.edit_title)(&form.name),
+            _ => t.new_pool.to_owned(),
+        })
+    });
+    let open = Memo::new(move |_| form.with(Option::is_some));
+    // A newer revision makes a new form.
+    let content = move || form.get().map(|filled| view! { <Form filled form /> });
+    view! {
+        <Dialog title open dismiss wide=true>
+            {content}
+        </Dialog>
+    }
+}
+
+/// The inputs as signals.
+#[derive(Clone, Copy)]
+struct Inputs {
+    filled: StoredValue<PoolForm>,
+    name: RwSignal<String>,
+    description: RwSignal<String>,
+    algorithm: RwSignal<Algorithm>,
+    monitors: RwSignal<Vec<String>>,
+    fail_open: RwSignal<bool>,
+    members: RwSignal<Vec<MemberInputs>>,
+    errors: RwSignal<Vec<FieldError>>,
+}
+
+#[derive(Clone, Copy)]
+struct MemberInputs {
+    filled: StoredValue<MemberForm>,
+    name: RwSignal<String>,
+    address: RwSignal<String>,
+    port: RwSignal<String>,
+    weight: RwSignal<String>,
+}
+
+impl Inputs {
+    fn new(filled: PoolForm) -> Self {
+        Self {
+            name: RwSignal::new(filled.name.clone()),
+            description: RwSignal::new(filled.description.clone()),
+            algorithm: RwSignal::new(filled.algorithm),
+            monitors: RwSignal::new(filled.monitors.clone()),
+            fail_open: RwSignal::new(filled.fail_open),
+            members: RwSignal::new(filled.members.iter().cloned().map(MemberInputs::new).collect()),
+            errors: RwSignal::new(Vec::new()),
+            filled: StoredValue::new(filled),
+        }
+    }
+
+    fn read(self) -> PoolForm {
+        let mut form = self.filled.get_value();
+        form.name = self.name.get_untracked();
+        form.description = self.description.get_untracked();
+        form.algorithm = self.algorithm.get_untracked();
+        form.monitors = self.monitors.get_untracked();
+        form.fail_open = self.fail_open.get_untracked();
+        form.members = self.members.get_untracked().into_iter().map(MemberInputs::read).collect();
+        form
+    }
+
+    fn error_at(
+        self,
+        pointer: impl Fn() -> String + Send + Sync + 'static,
+    ) -> Signal<Option<String>> {
+        Signal::derive(move || self.errors.with(|errors| messages_at(errors, &pointer())))
+    }
+
+    fn add_member(self) {
+        let key = self.members.with_untracked(|members| {
+            members.iter().map(|member| member.key() + 1).max().unwrap_or(0)
+        });
+        self.members.update(|members| members.push(MemberInputs::new(MemberForm::new(key))));
+    }
+
+    fn remove_member(self, key: usize) {
+        // Faults name rows by position, which changes now.
+        self.errors.set(Vec::new());
+        self.members.update(|members| members.retain(|member| member.key() != key));
+    }
+}
+
+impl MemberInputs {
+    fn new(filled: MemberForm) -> Self {
+        Self {
+            name: RwSignal::new(filled.name.clone()),
+            address: RwSignal::new(filled.address.clone()),
+            port: RwSignal::new(filled.port.clone()),
+            weight: RwSignal::new(filled.weight.clone()),
+            filled: StoredValue::new(filled),
+        }
+    }
+
+    fn key(self) -> usize {
+        self.filled.with_value(|filled| filled.key)
+    }
+
+    fn read(self) -> MemberForm {
+        let mut form = self.filled.get_value();
+        form.name = self.name.get_untracked();
+        form.address = self.address.get_untracked();
+        form.port = self.port.get_untracked();
+        form.weight = self.weight.get_untracked();
+        form
+    }
+}
+
+#[component]
+fn Form(filled: PoolForm, form: RwSignal<Option<PoolForm>>) -> impl IntoView {
+    let t = texts();
+    let (session, live, toasts) = (Session::here(), Live::here(), Toasts::here());
+    let exists = filled.revision().is_some();
+    let inputs = Inputs::new(filled);
+    let busy = RwSignal::new(false);
+    let problem = RwSignal::new(None::<Problem>);
+    let save = move |event: SubmitEvent| {
+        event.prevent_default();
+        if busy.get_untracked() {
+            return;
+        }
+        problem.set(None);
+        let read = inputs.read();
+        let draft = match read.declare() {
+            Ok(draft) => draft,
+            Err(errors) => return inputs.errors.set(errors),
+        };
+        inputs.errors.set(Vec::new());
+        busy.set(true);
+        spawn_local(async move {
+            let options = WriteOptions::new().wait_applied();
+            let options = match read.revision() {
+                Some(revision) => options.if_revision(revision),
+                None => options.if_absent(),
+            };
+            let written = session.client().put(&draft, &options).await;
+            busy.try_set(false);
+            match written {
+                Ok(written) => {
+                    toasts.good((t.pool_saved)(&written.value.name));
+                    form.try_set(None);
+                    live.refresh();
+                }
+                Err(error) => {
+                    let explained = explain(&error);
+                    inputs.errors.try_set(explained.errors.clone());
+                    problem.try_set(Some(explained));
+                }
+            }
+        });
+    };
+    view! {
+        <form class="stack" novalidate=true on:submit=save>
+            <div class="grid">
+                <TextField
+                    label=t.name
+                    value=inputs.name
+                    readonly=exists
+                    focus=!exists
+                    error=inputs.error_at(|| "/name".to_owned())
+                />
+                <SelectField
+                    label=t.algorithm
+                    value=inputs.algorithm
+                    choices=algorithms()
+                    error=inputs.error_at(|| "/spec/algorithm".to_owned())
+                />
+            </div>
+            <TextField
+                label=t.description
+                value=inputs.description
+                error=inputs.error_at(|| "/description".to_owned())
+            />
+            <MonitorChoices inputs />
+            <label class="check">
+                <input
+                    type="checkbox"
+                    prop:checked=inputs.fail_open
+                    on:change=move |event| inputs.fail_open.set(event_target_checked(&event))
+                />
+                <span>{t.fail_open_choice}</span>
+            </label>
+            <MemberInputsTable inputs />
+            {move || problem.get().map(|problem| view! { <Refusal problem form inputs /> })}
+            {move || unplaced(&inputs.errors.read())}
+            <div class="dialog-foot">
+                <Button text=t.cancel press=move || form.set(None) />
+                <Button look=Look::Primary submit=true busy text=t.save />
+            </div>
+        </form>
+    }
+}
+
+#[component]
+fn MonitorChoices(inputs: Inputs) -> impl IntoView {
+    let t = texts();
+    let live = Live::here();
+    let names: Vec<String> = live.declared.with_untracked(|declared| {
+        declared.iter().flat_map(|d| &d.monitors).map(|m| m.name.clone()).collect()
+    });
+    if names.is_empty() {
+        return view! { <p class="quiet small">{t.no_monitors}</p> }.into_any();
+    }
+    let choice = move |name: String| {
+        let (shown, toggled) = (name.clone(), name.clone());
+        let chosen = move || inputs.monitors.with(|monitors| monitors.contains(&name));
+        let toggle = move |event| {
+            let on = event_target_checked(&event);
+            inputs.monitors.update(|monitors| {
+                monitors.retain(|monitor| *monitor != toggled);
+                if on {
+                    monitors.push(toggled.clone());
+                }
+            });
+        };
+        view! {
+            <label class="check">
+                <input type="checkbox" prop:checked=chosen on:change=toggle />
+                <span>{shown}</span>
+            </label>
+        }
+    };
+    view! {
+        <fieldset class="choices">
+            <legend>{t.monitors}</legend>
+            {names.into_iter().map(choice).collect_view()}
+        </fieldset>
+    }
+    .into_any()
+}
+
+#[component]
+fn MemberInputsTable(inputs: Inputs) -> impl IntoView {
+    let t = texts();
+    let row = move |member: MemberInputs| {
+        let key = member.key();
+        let position = move || {
+            inputs.members.with(|members| {
+                members.iter().position(|member| member.key() == key).unwrap_or_default()
+            })
+        };
+        let error = move |field: &'static str| {
+            inputs.error_at(move || format!("/spec/members/{}/{field}", position()))
+        };
+        view! {
+            <div class="member-inputs">
+                <TextField bare=true label=t.address value=member.address error=error("address") placeholder="10.0.0.10" />
+                <TextField bare=true label=t.port value=member.port error=error("port") placeholder="8080" numeric=true />
+                <TextField bare=true label=t.weight value=member.weight error=error("weight") numeric=true />
+                <TextField bare=true label=t.name value=member.name error=error("name") placeholder=t.optional />
+                <Button
+                    look=Look::Quiet
+                    symbol=Symbol::Remove
+                    icon_only=true
+                    text=t.remove_member
+                    press=move || inputs.remove_member(key)
+                />
+            </div>
+        }
+    };
+    view! {
+        <fieldset class="members-form">
+            <legend>{t.members}</legend>
+            <div class="member-inputs heads" aria-hidden="true">
+                <span>{t.address}</span>
+                <span>{t.port}</span>
+                <span>{t.weight}</span>
+                <span>{t.name}</span>
+                <span></span>
+            </div>
+            <For each=move || inputs.members.get() key=|member| member.key() children=row />
+            <Button symbol=Symbol::Add text=t.add_member press=move || inputs.add_member() />
+        </fieldset>
+    }
+}
+
+/// Why the server did not take it; after a conflict, a way to begin from what is there now.
+#[component]
+fn Refusal(problem: Problem, form: RwSignal<Option<PoolForm>>, inputs: Inputs) -> impl IntoView {
+    let t = texts();
+    let session = Session::here();
+    let conflict = problem.code == "revision_mismatch";
+    let reload = Callback::new(move |()| {
+        let name = inputs.name.get_untracked();
+        spawn_local(async move {
+            if let Ok(newest) = session.client().get::<PoolSpec>(&name).await {
+                form.try_set(Some(PoolForm::edit(&newest)));
+            }
+        });
+    });
+    view! {
+        <Failure title=t.not_saved problem />
+        {conflict.then(|| view! { <Button text=t.load_newest press=reload /> })}
+    }
+}
+
+/// Faults whose input is not in the form.
+fn unplaced(errors: &[FieldError]) -> Option<impl IntoView + use<>> {
+    let placed = |error: &&FieldError| {
+        let pointer = error.pointer.as_str();
+        !matches!(pointer, "/name" | "/description" | "/spec/algorithm")
+            && !pointer.strip_prefix("/spec/members/").is_some_and(|rest| {
+                let field = rest.split_once('/').map(|(_, field)| field);
+                matches!(field, Some("address" | "port" | "weight" | "name"))
+            })
+    };
+    let items: Vec<_> = errors
+        .iter()
+        .filter(placed)
+        .map(|error| view! { <li><code>{error.pointer.clone()}</code> " " {error.message.clone()}</li> })
+        .collect();
+    (!items.is_empty()).then(|| view! { <ul class="unplaced" lang="en">{items}</ul> })
+}
+
+fn algorithms() -> Vec<(Algorithm, &'static str)> {
+    use Algorithm::{LeastConnections, P2c, RoundRobin, SourceHash};
+    [RoundRobin, LeastConnections, P2c, SourceHash].map(|a| (a, algorithm_text(a))).to_vec()
+}

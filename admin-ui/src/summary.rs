@@ -1,0 +1,171 @@
+//! What the nodes report, put together: one row per member, one small picture per pool.
+//!
+//! The operator's wish (configuration) and what nodes see (status) stay apart until here, and every
+//! difference between them is shown, never hidden.
+
+use std::collections::BTreeMap;
+
+use ballast_model::event::{Event, EventBody};
+use ballast_model::status::{ClusterStatus, Health, MemberStatus, NodeReport};
+use ballast_model::{AdminState, MemberSpec, PoolSpec};
+
+/// A member, as wished for and as seen.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct MemberRow {
+    pub(crate) name: String,
+    pub(crate) spec: MemberSpec,
+    /// What each node that carries traffic says of it.
+    pub(crate) seen: Vec<Seen>,
+    pub(crate) condition: Condition,
+    /// Nodes that do not yet act on the wished state.
+    pub(crate) lagging: Vec<String>,
+}
+
+/// A member as one node sees it.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Seen {
+    pub(crate) node: String,
+    pub(crate) status: MemberStatus,
+}
+
+/// The one word for a member.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Condition {
+    /// Answers as it should, everywhere.
+    Up,
+    /// Answers some nodes and not others.
+    Partial,
+    /// Answers nobody.
+    Down,
+    /// Not known yet.
+    Checking,
+    /// The operator draws its load away.
+    Draining,
+    /// The operator took it out of new load.
+    Disabled,
+    /// The operator took it out of all load.
+    Offline,
+}
+
+impl Condition {
+    /// Every condition, the best first.
+    pub(crate) const ALL: [Self; 7] = [
+        Self::Up,
+        Self::Partial,
+        Self::Down,
+        Self::Checking,
+        Self::Draining,
+        Self::Disabled,
+        Self::Offline,
+    ];
+}
+
+/// How many members of a pool are in which condition.
+pub(crate) type Counts = BTreeMap<Condition, usize>;
+
+impl MemberRow {
+    /// Requests or connections in flight, on all nodes.
+    pub(crate) fn in_flight(&self) -> u64 {
+        self.seen.iter().map(|seen| seen.status.in_flight).sum()
+    }
+
+    /// Requests sent to it by all nodes.
+    pub(crate) fn requests_total(&self) -> u64 {
+        self.seen.iter().map(|seen| seen.status.requests_total).sum()
+    }
+
+    /// Those that failed on its side.
+    pub(crate) fn failures_total(&self) -> u64 {
+        self.seen.iter().map(|seen| seen.status.failures_total).sum()
+    }
+}
+
+/// The members of a pool, in the order of its configuration.
+pub(crate) fn members(
+    pool: &str,
+    spec: &PoolSpec,
+    status: Option<&ClusterStatus>,
+) -> Vec<MemberRow> {
+    let mut seen = BTreeMap::<&str, Vec<Seen>>::new();
+    for (node, member) in status.into_iter().flat_map(|status| reported(&status.nodes)) {
+        if member.pool == pool {
+            seen.entry(&member.member)
+                .or_default()
+                .push(Seen { node: node.to_owned(), status: member.clone() });
+        }
+    }
+    let row = |spec: &MemberSpec| {
+        let name = spec.name().into_owned();
+        let seen = seen.remove(name.as_str()).unwrap_or_default();
+        let lagging = seen
+            .iter()
+            .filter(|seen| seen.status.admin_state != spec.admin_state)
+            .map(|seen| seen.node.clone())
+            .collect();
+        MemberRow { condition: condition(spec, &seen), lagging, seen, spec: spec.clone(), name }
+    };
+    spec.members.iter().map(row).collect()
+}
+
+/// Counts members by condition.
+pub(crate) fn counts(rows: &[MemberRow]) -> Counts {
+    let mut counts = Counts::new();
+    for row in rows {
+        *counts.entry(row.condition).or_default() += 1;
+    }
+    counts
+}
+
+/// Carries a health event into the status that is shown, so that it is seen at once and not with
+/// the next poll. Returns whether anything changed.
+pub(crate) fn apply_event(status: &mut ClusterStatus, event: &Event) -> bool {
+    let (pool, member, health, reason) = match &event.body {
+        EventBody::Health { pool, member, health, reason } => (pool, member, *health, reason),
+        EventBody::Leader { leader } => {
+            let changed = status.leader != *leader;
+            status.leader.clone_from(leader);
+            return changed;
+        }
+        EventBody::Config { .. } | EventBody::Lagged => return false,
+    };
+    let node = status.nodes.iter_mut().find(|report| report.name == event.node);
+    let members = node.and_then(|report| report.status.as_mut()).map(|node| &mut node.members);
+    let found = members.into_iter().flatten().find(|m| m.pool == *pool && m.member == *member);
+    let Some(found) = found else { return false };
+    if found.since_ms > event.at_ms || (found.health == health && found.reason == *reason) {
+        return false;
+    }
+    if found.health != health {
+        found.since_ms = event.at_ms;
+    }
+    found.health = health;
+    found.reason.clone_from(reason);
+    true
+}
+
+fn reported(nodes: &[NodeReport]) -> impl Iterator<Item = (&str, &MemberStatus)> {
+    nodes
+        .iter()
+        .filter_map(|report| report.status.as_ref())
+        .flat_map(|node| node.members.iter().map(|member| (node.name.as_str(), member)))
+}
+
+fn condition(spec: &MemberSpec, seen: &[Seen]) -> Condition {
+    match spec.admin_state {
+        AdminState::ForcedOffline => return Condition::Offline,
+        AdminState::Draining => return Condition::Draining,
+        AdminState::Disabled => return Condition::Disabled,
+        AdminState::Enabled => {}
+    }
+    let any = |wanted: &[Health]| seen.iter().any(|seen| wanted.contains(&seen.status.health));
+    let (up, down) = (any(&[Health::Up, Health::Unmonitored]), any(&[Health::Down]));
+    match (up, down) {
+        (true, true) => Condition::Partial,
+        (false, true) => Condition::Down,
+        _ if seen.is_empty() || any(&[Health::Checking]) => Condition::Checking,
+        _ => Condition::Up,
+    }
+}
+
+#[cfg(test)]
+mod tests;

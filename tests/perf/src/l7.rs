@@ -1,7 +1,7 @@
 //! HTTP/1.1 keep-alive: ballast, HAProxy and nginx in alternated rounds, one worker each.
 //!
 //! The proxy has CPU 0; wrk and the origin share CPU 1. All three do the same to a request: pick the
-//! one member, reuse a connection to it, add X-Forwarded-For, write no log.
+//! one member, reuse a connection to it, add X-Forwarded-For, -Proto, -Host and -Port, write no log.
 
 use std::collections::BTreeMap;
 use std::time::Duration;

@@ -91,7 +91,10 @@ impl Subject {
             "global\n  nbthread 1\n  maxconn 4096\n\
              defaults\n  mode http\n  timeout connect 5s\n  timeout client 60s\n  timeout server 60s\n  \
              option http-keep-alive\n  option forwardfor\n  http-reuse always\n\
-             frontend bench\n  bind {listen}\n  default_backend origin\n\
+             frontend bench\n  bind {listen}\n  \
+             http-request set-header X-Forwarded-Proto http\n  \
+             http-request set-header X-Forwarded-Host %[req.hdr(host)]\n  \
+             http-request set-header X-Forwarded-Port %[dst_port]\n  default_backend origin\n\
              backend origin\n  server origin {}\n",
             origin.address
         );
@@ -109,7 +112,10 @@ impl Subject {
             "upstream origin {{ server {}; keepalive 128; keepalive_requests 1000000000; }}\n\
              server {{ listen {listen}; location / {{ proxy_pass http://origin; \
              proxy_http_version 1.1; proxy_set_header Connection \"\"; proxy_set_header Host $http_host; \
-             proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for; }} }}",
+             proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for; \
+             proxy_set_header X-Forwarded-Proto $scheme; \
+             proxy_set_header X-Forwarded-Host $http_host; \
+             proxy_set_header X-Forwarded-Port $server_port; }} }}",
             origin.address
         );
         let process = start_nginx(&host, PROXY_CPU, &server).await?;

@@ -114,10 +114,10 @@ impl MemberForm {
             "is no IPv4 or IPv6 address".to_owned()
         });
         errors.require(port.is_ok(), "port", "out_of_range", || {
-            "must be a number from 1 to 65535".to_owned()
+            "is no number from 1 to 65535".to_owned()
         });
         errors.require(weight.is_ok(), "weight", "out_of_range", || {
-            "must be a number from 0 to 256".to_owned()
+            "is no number from 0 to 256".to_owned()
         });
         let name = self.name.trim();
         let base = self.base.as_ref();

@@ -244,7 +244,7 @@ pub(crate) struct Texts {
     pub(crate) unreachable: &'static str,
     pub(crate) unreachable_hint: &'static str,
 
-    // Units, with the space that belongs before them.
+    // Units, with the space before them, at which no line is broken.
     pub(crate) unit_day: &'static str,
     pub(crate) unit_hour: &'static str,
     pub(crate) unit_minute: &'static str,

@@ -12,7 +12,7 @@ use crate::format::f64_of;
 /// Samples closer together than this, in ms, are too noisy to make a rate of.
 const SAMPLE_MIN_MS: f64 = 1_000.0;
 /// Rates kept for the small charts.
-pub(crate) const HISTORY_MAX_COUNT: usize = 60;
+const HISTORY_MAX_COUNT: usize = 60;
 
 /// What happens in a second.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]

@@ -5,8 +5,8 @@
 
 use leptos::prelude::*;
 
+use crate::format;
 use crate::i18n::texts;
-use crate::rates::HISTORY_MAX_COUNT;
 use crate::summary::{Condition, Counts};
 
 /// Width of the bar, in units of its own.
@@ -15,6 +15,8 @@ const BAR_WIDTH: usize = 240;
 const BAR_GAP: usize = 2;
 /// Up to this many members, each has a part of its own.
 const BAR_MEMBER_MAX_COUNT: usize = 24;
+/// The line takes the whole width from this many rates on.
+const SPARK_SLOT_MIN_COUNT: usize = 12;
 
 /// Members by condition, as a bar and in words.
 #[component]
@@ -71,14 +73,16 @@ pub(crate) fn HealthBar(counts: Counts) -> impl IntoView {
 pub(crate) fn Sparkline(values: Vec<f64>, #[prop(into)] label: String) -> impl IntoView {
     const WIDTH: f64 = 118.0;
     const HEIGHT: f64 = 28.0;
-    const STEP: f64 = WIDTH / (HISTORY_MAX_COUNT - 1) as f64;
+    // The line grows from the right until there is enough of it, and is compressed from then on.
+    let slots = format::f64_of(values.len().max(SPARK_SLOT_MIN_COUNT) as u64 - 1);
+    let step = WIDTH / slots;
     let most = values.iter().copied().fold(1.0, f64::max);
-    let mut x = WIDTH - STEP * (values.len().saturating_sub(1)) as f64;
+    let mut x = WIDTH - step * format::f64_of(values.len().saturating_sub(1) as u64);
     let (mut line, start) = (String::new(), x);
     for value in &values {
         let y = HEIGHT - 2.0 - value / most * (HEIGHT - 4.0);
         line.push_str(&format!("{}{x:.1} {y:.1}", if line.is_empty() { "M" } else { "L" }));
-        x += STEP;
+        x += step;
     }
     let drawn = (values.len() > 1).then(|| {
         let area = format!("{line}L{WIDTH} {HEIGHT}L{start:.1} {HEIGHT}Z");

@@ -3,6 +3,8 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use leptos::prelude::*;
+use wasm_bindgen::JsCast;
+use web_sys::HtmlElement;
 
 use super::{Icon, Symbol};
 
@@ -133,6 +135,17 @@ where
             </select>
         </Field>
     }
+}
+
+/// Brings the user to the first input that is at fault, once the page shows it.
+pub(crate) fn focus_first_fault() {
+    request_animation_frame(|| {
+        let found = document().query_selector("[aria-invalid=true]").ok().flatten();
+        if let Some(input) = found.and_then(|found| found.dyn_into::<HtmlElement>().ok()) {
+            // Fails for elements that can't have the focus; an input can.
+            let _ = input.focus();
+        }
+    });
 }
 
 /// An element identifier that no other element of this page has.

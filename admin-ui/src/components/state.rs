@@ -41,18 +41,12 @@ pub(crate) fn Empty(
 pub(crate) fn Failure(#[prop(into)] title: String, problem: Problem) -> impl IntoView {
     let request = (!problem.request_id.is_empty())
         .then(|| view! { <p class="quiet small">{texts().request_id} " " <code>{problem.request_id}</code></p> });
-    let referrers = (!problem.referrers.is_empty()).then(|| {
-        let items =
-            problem.referrers.iter().map(|r| view! { <li><code>{r.to_string()}</code></li> });
-        view! { <ul>{items.collect_view()}</ul> }
-    });
     view! {
         <div class="notice bad" role="alert">
             <Icon symbol=Symbol::Warning />
             <div>
                 <strong>{title}</strong>
                 <p lang="en">{problem.detail}</p>
-                {referrers}
                 {request}
             </div>
         </div>

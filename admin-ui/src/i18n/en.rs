@@ -158,10 +158,10 @@ pub(super) static TEXTS: Texts = Texts {
     sign_in_instead: "Sign in instead",
     unreachable: "The cluster can't be reached",
     unreachable_hint: "The node that served this page does not answer. It may be restarting, or the network is cut.",
-    unit_day: " d",
-    unit_hour: " h",
-    unit_minute: " min",
-    unit_second: " s",
+    unit_day: "\u{a0}d",
+    unit_hour: "\u{a0}h",
+    unit_minute: "\u{a0}min",
+    unit_second: "\u{a0}s",
     behind: |n| {
         if n == 1 { "1 entry behind".to_owned() } else { format!("{} entries behind", count(n)) }
     },

@@ -103,7 +103,7 @@ pub(crate) fn Member(
                 <div class="row-name">{shown_name}</div>
                 {address.map(|address| view! { <code class="quiet small">{address}</code> })}
             </th>
-            <td>
+            <td class="state">
                 <State name=name.clone() row actions />
             </td>
             <td class="wide">

@@ -10,7 +10,9 @@ use leptos::prelude::*;
 use leptos::task::spawn_local;
 
 use super::algorithm_text;
-use crate::components::{Button, Dialog, Failure, Look, SelectField, Symbol, TextField, Toasts};
+use crate::components::{
+    Button, Dialog, Failure, Look, SelectField, Symbol, TextField, Toasts, focus_first_fault,
+};
 use crate::form::{MemberForm, PoolForm, messages_at};
 use crate::i18n::texts;
 use crate::live::Live;
@@ -147,7 +149,10 @@ fn Form(filled: PoolForm, form: RwSignal<Option<PoolForm>>) -> impl IntoView {
         let read = inputs.read();
         let draft = match read.declare() {
             Ok(draft) => draft,
-            Err(errors) => return inputs.errors.set(errors),
+            Err(errors) => {
+                inputs.errors.set(errors);
+                return focus_first_fault();
+            }
         };
         inputs.errors.set(Vec::new());
         busy.set(true);
@@ -167,8 +172,12 @@ fn Form(filled: PoolForm, form: RwSignal<Option<PoolForm>>) -> impl IntoView {
                 }
                 Err(error) => {
                     let explained = explain(&error);
-                    inputs.errors.try_set(explained.errors.clone());
-                    problem.try_set(Some(explained));
+                    if explained.errors.is_empty() {
+                        problem.try_set(Some(explained));
+                    } else {
+                        inputs.errors.try_set(explained.errors);
+                        focus_first_fault();
+                    }
                 }
             }
         });

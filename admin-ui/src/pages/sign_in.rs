@@ -7,11 +7,14 @@ use leptos::prelude::*;
 use leptos::task::spawn_local;
 
 use super::name_page;
-use crate::components::{Button, Failure, Icon, Look, Symbol, TextField};
+use crate::components::{Button, Failure, Icon, Look, Symbol, TextField, focus_first_fault};
 use crate::form::messages_at;
 use crate::i18n::texts;
 use crate::session::{Session, explain};
 use ballast_client::ClientError;
+
+/// Fields whose faults stand beside their inputs.
+const PLACED: [&str; 5] = ["/code", "/name", "/password", "/spec/password", "/username"];
 
 /// Asks for name and password.
 #[component]
@@ -70,6 +73,7 @@ pub(crate) fn SetUp() -> impl IntoView {
         event.prevent_default();
         differs.set(password.get_untracked() != repeated.get_untracked());
         if differs.get_untracked() {
+            focus_first_fault();
             return;
         }
         let setup = SetupRequest {
@@ -155,9 +159,12 @@ impl Attempt {
                 Ok(info) => session.opened(info),
                 Err(error) => {
                     let problem = explain(&error);
+                    let all_placed = !problem.errors.is_empty()
+                        && problem.errors.iter().all(|e| PLACED.contains(&e.pointer.as_str()));
                     self.errors.try_set(problem.errors.clone());
-                    self.problem.try_set(Some(problem));
+                    self.problem.try_set((!all_placed).then_some(problem));
                     self.busy.try_set(false);
+                    focus_first_fault();
                 }
             }
         });

@@ -78,9 +78,19 @@ macro_rules! kinds {
                 match self { $( Self::$Variant(resource) => resource.revision, )* }
             }
 
+            /// When it last changed, in ms since the Unix epoch.
+            pub fn updated_at_ms(&self) -> u64 {
+                match self { $( Self::$Variant(resource) => resource.updated_at_ms, )* }
+            }
+
             /// Its labels.
             pub fn labels(&self) -> &Labels {
                 match self { $( Self::$Variant(resource) => &resource.labels, )* }
+            }
+
+            /// Its free text.
+            pub fn description(&self) -> &str {
+                match self { $( Self::$Variant(resource) => &resource.description, )* }
             }
 
             /// The same without secrets: what the API shows.

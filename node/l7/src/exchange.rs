@@ -300,7 +300,11 @@ impl<'a, S: Stream> Exchange<'a, S> {
     ) -> Ending {
         let worker = &self.session.worker;
         let Answered::Fully { keeps_alive, is_reusable } = answered else {
-            return Ending::Tunnel(Box::new(Tunnel { member, in_flight, record: Record::default() }));
+            return Ending::Tunnel(Box::new(Tunnel {
+                member,
+                in_flight,
+                record: Record::default(),
+            }));
         };
         self.client.output.release(&worker.buffers);
         member.output.release(&worker.buffers);

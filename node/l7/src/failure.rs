@@ -36,8 +36,7 @@ impl From<FailureReason> for Failure {
 impl From<RequestError> for Failure {
     fn from(error: RequestError) -> Self {
         use FailureReason as R;
-        let is_version =
-            error == RequestError::Head(HeadError::Syntax(httparse::Error::Version));
+        let is_version = error == RequestError::Head(HeadError::Syntax(httparse::Error::Version));
         let reason = match error {
             _ if is_version => return Self { reason: R::VersionNotSupported, status: 505 },
             RequestError::Head(HeadError::TooLong { .. }) => R::HeaderTooLarge,
@@ -94,4 +93,3 @@ fn reason_phrase(status: u16) -> &'static str {
         _ => "Error",
     }
 }
-

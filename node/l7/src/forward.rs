@@ -209,11 +209,9 @@ impl<'a> Nominated<'a> {
     fn contains(&self, field: &Field) -> bool {
         let name = field.name_of(self.raw);
         let is_in = |connection: &Field| {
-            list(connection.value.of_head(self.raw))
-                .any(|option| option.eq_ignore_ascii_case(name))
+            list(connection.value.of_head(self.raw)).any(|option| option.eq_ignore_ascii_case(name))
         };
-        self.is_any
-            && self.fields.iter().filter(|f| f.name == FieldName::Connection).any(is_in)
+        self.is_any && self.fields.iter().filter(|f| f.name == FieldName::Connection).any(is_in)
     }
 }
 

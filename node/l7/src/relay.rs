@@ -196,8 +196,8 @@ impl<'a, S: Stream> Relay<'a, S> {
         if self.pump.take_progress() && self.upload == Upload::Sending {
             self.ticket.set_timeout_ms(self.conditions.body_idle_ms);
         }
-        let waits_for_client = self.upload == Upload::Sending
-            && !self.pump.waits_for_receiver(&self.member.output);
+        let waits_for_client =
+            self.upload == Upload::Sending && !self.pump.waits_for_receiver(&self.member.output);
         let stalled = if waits_for_client {
             FailureReason::BodyTimeout
         } else {
@@ -224,7 +224,11 @@ impl<'a, S: Stream> Relay<'a, S> {
             && output.consumed() + output.len() == self.first_output_bytes;
         let was_not_sent = output.consumed() == 0;
         let may_be_repeated = self.conditions.is_idempotent || was_not_sent;
-        if self.conditions.is_reused && self.member.input.is_empty() && is_unchanged && may_be_repeated {
+        if self.conditions.is_reused
+            && self.member.input.is_empty()
+            && is_unchanged
+            && may_be_repeated
+        {
             AttemptError::Stale
         } else {
             FailureReason::UpstreamClosedEarly.into()

@@ -117,8 +117,8 @@ impl WorkerPool {
     }
 
     /// Closes what has been idle for too long, what members have closed, and connections to members
-    /// that are no more or are forced offline.
-    pub(crate) fn sweep(&self, now_ms: u64, now_unix_ms: u64) {
+    /// that are no more or are forced offline. Whether idle connections are left.
+    fn sweep(&self, now_ms: u64, now_unix_ms: u64) -> bool {
         let mut state = self.state.borrow_mut();
         state.refresh(&self.slot);
         let timeout_ms = state.pool.spec().idle_connection_timeout_ms;
@@ -131,6 +131,7 @@ impl WorkerPool {
                     && is_alive(&connection.stream)
             });
         }
+        state.idle.iter().any(|idle| !idle.connections.is_empty())
     }
 
     fn is_unused(&self) -> bool {
@@ -162,10 +163,8 @@ impl State {
 
 /// Orders idle connections as the members of `pool`; those of members that are no more are closed.
 fn fit_idle(pool: &Pool, previous: Vec<MemberIdle>) -> Vec<MemberIdle> {
-    let mut previous: HashMap<_, _> = previous
-        .into_iter()
-        .map(|idle| (Arc::as_ptr(&idle.member), idle.connections))
-        .collect();
+    let mut previous: HashMap<_, _> =
+        previous.into_iter().map(|idle| (Arc::as_ptr(&idle.member), idle.connections)).collect();
     let members = pool.members().iter().map(|member| MemberIdle {
         member: Arc::clone(&member.state),
         connections: previous.remove(&Arc::as_ptr(&member.state)).unwrap_or_default(),
@@ -199,11 +198,14 @@ impl WorkerPools {
         Rc::clone(pool)
     }
 
-    /// Closes what has been idle for too long; forgets pools that are no more.
-    pub(crate) fn sweep(&self, now_ms: u64, now_unix_ms: u64) {
+    /// Closes what has been idle for too long; forgets pools that are no more. Whether idle
+    /// connections are left.
+    pub(crate) fn sweep(&self, now_ms: u64, now_unix_ms: u64) -> bool {
+        let mut has_idle = false;
         self.pools.borrow_mut().retain(|_, pool| {
-            pool.sweep(now_ms, now_unix_ms);
+            has_idle |= pool.sweep(now_ms, now_unix_ms);
             !pool.is_unused()
         });
+        has_idle
     }
 }

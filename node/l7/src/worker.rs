@@ -90,9 +90,9 @@ impl ConnectionHandler for HttpWorker {
         Box::pin(connection::serve(self, connection))
     }
 
-    fn tick(&self) {
+    fn tick(&self) -> bool {
         let clock = &self.context.clock;
-        self.pools.sweep(clock.coarse_ms(), clock.coarse_unix_ms());
         self.access_log.borrow_mut().flush();
+        self.pools.sweep(clock.coarse_ms(), clock.coarse_unix_ms())
     }
 }

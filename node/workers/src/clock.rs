@@ -24,11 +24,8 @@ impl Default for Clock {
 impl Clock {
     /// A clock that starts at 0 now.
     pub fn new() -> Self {
-        let clock = Self {
-            start: Instant::now(),
-            coarse_us: Cell::new(0),
-            start_unix_ms: Cell::new(0),
-        };
+        let clock =
+            Self { start: Instant::now(), coarse_us: Cell::new(0), start_unix_ms: Cell::new(0) };
         clock.tick();
         clock
     }

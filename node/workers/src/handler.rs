@@ -43,9 +43,11 @@ pub trait ConnectionHandler {
     /// Serves one connection to its end. Ends early when the ticket says so.
     fn serve(self: Rc<Self>, connection: Connection) -> ConnectionTask;
 
-    /// Called about once a second while the worker has connections, and for a while afterwards:
-    /// closes what has been idle for too long.
-    fn tick(&self) {}
+    /// Called about once a second while the worker has connections, and afterwards for as long as it
+    /// answers true: closes what has been idle for too long, and says whether there is more.
+    fn tick(&self) -> bool {
+        false
+    }
 }
 
 /// Makes the handler of each worker, on the worker's own thread.

@@ -17,16 +17,23 @@
 #![forbid(unsafe_code)]
 
 pub mod clock;
+pub mod compile;
 pub mod connections;
+mod control;
 pub mod handler;
 pub mod listener;
+mod plane;
 pub mod reconcile;
 pub mod slot;
+pub mod tls;
+mod worker;
 
 pub use clock::Clock;
 pub use connections::{Connections, Interrupted, Ticket};
 pub use handler::{
     Connection, ConnectionHandler, ConnectionTask, HandlerFactory, Handlers, WorkerContext,
 };
+pub use plane::{Applied, DataPlane, DataPlaneConfig, PlaneTotals};
 pub use reconcile::AnyAddress;
 pub use slot::{Admission, CookiePersistence, PoolSlot, VirtualServer, VirtualServerSlot};
+pub use tls::Unseal;

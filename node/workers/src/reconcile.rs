@@ -7,8 +7,10 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use ballast_model::{Config, Resource, VirtualServerSpec};
 
-/// Who gets the connections of each address: a virtual server's `uid`.
-pub type Owners = BTreeMap<SocketAddr, String>;
+use crate::connections::GroupId;
+
+/// Who gets the connections of each address: the `id` of a virtual server's slot.
+pub type Owners = BTreeMap<SocketAddr, GroupId>;
 
 /// What `0.0.0.0` and `::` mean on this node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,33 +44,40 @@ impl AnyAddress {
 pub struct Desired {
     /// Each address and who gets its connections.
     pub owners: Owners,
-    /// Addresses that two virtual servers want on this node, with the `uid` of the one that does
-    /// not get it and the name of the one that does.
+    /// Addresses that two virtual servers want on this node, with the name of the one that does not
+    /// get it and of the one that does.
     pub conflicts: Vec<(SocketAddr, String, String)>,
 }
 
-/// What the configuration wants of this node. On a conflict the first by name gets the address;
+/// What the configuration wants of this node; `slot_id` tells a virtual server's slot by its `uid`,
+/// none where it can't be served. On a conflict the first by name gets the address;
 /// one can arise only where [`AnyAddress`] gives `0.0.0.0` another meaning.
-pub fn desired(config: &Config, any: AnyAddress) -> Desired {
+pub fn desired(
+    config: &Config,
+    any: AnyAddress,
+    slot_id: impl Fn(&str) -> Option<GroupId>,
+) -> Desired {
     let mut desired = Desired::default();
     let mut names: BTreeMap<SocketAddr, &str> = BTreeMap::new();
     for server in config.virtual_servers.iter().filter(|server| server.spec.enabled) {
+        let Some(slot_id) = slot_id(&server.uid) else { continue };
         for address in listeners(server, any) {
             if let Some(owner) = names.get(&address) {
                 if *owner != server.name {
-                    let conflict = (address, server.uid.clone(), (*owner).to_owned());
+                    let conflict = (address, server.name.clone(), (*owner).to_owned());
                     desired.conflicts.push(conflict);
                 }
                 continue;
             }
             names.insert(address, &server.name);
-            desired.owners.insert(address, server.uid.clone());
+            desired.owners.insert(address, slot_id);
         }
     }
     desired
 }
 
-fn listeners(
+/// Where a virtual server listens on this node.
+pub fn listeners(
     server: &Resource<VirtualServerSpec>,
     any: AnyAddress,
 ) -> impl Iterator<Item = SocketAddr> + '_ {
@@ -79,9 +88,9 @@ fn listeners(
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Diff {
     /// Addresses to open, first of all.
-    pub open: Vec<(SocketAddr, String)>,
+    pub open: Vec<(SocketAddr, GroupId)>,
     /// Addresses whose connections go to another virtual server from now on.
-    pub rebind: Vec<(SocketAddr, String)>,
+    pub rebind: Vec<(SocketAddr, GroupId)>,
     /// Addresses to close, last of all.
     pub close: Vec<SocketAddr>,
 }
@@ -91,8 +100,8 @@ pub fn diff(actual: &Owners, desired: &Owners) -> Diff {
     let mut diff = Diff::default();
     for (address, owner) in desired {
         match actual.get(address) {
-            None => diff.open.push((*address, owner.clone())),
-            Some(present) if present != owner => diff.rebind.push((*address, owner.clone())),
+            None => diff.open.push((*address, *owner)),
+            Some(present) if present != owner => diff.rebind.push((*address, *owner)),
             Some(_) => {}
         }
     }

@@ -141,8 +141,8 @@ impl ChunkedDecoder {
             return Err(ChunkedError::InvalidExtension);
         }
         self.extension_total_bytes += 1;
-        let is_too_long = bytes >= EXTENSION_MAX_BYTES
-            || self.extension_total_bytes > EXTENSION_TOTAL_MAX_BYTES;
+        let is_too_long =
+            bytes >= EXTENSION_MAX_BYTES || self.extension_total_bytes > EXTENSION_TOTAL_MAX_BYTES;
         if is_too_long {
             return Err(ChunkedError::ExtensionTooLong);
         }

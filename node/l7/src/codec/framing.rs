@@ -83,8 +83,8 @@ impl FramingFields {
         }
         let mut codings = value.split(|byte| *byte == b',').map(<[u8]>::trim_ascii);
         let last = codings.next_back().unwrap_or_default();
-        let others_are_plain = codings
-            .all(|coding| !coding.is_empty() && !coding.eq_ignore_ascii_case(b"chunked"));
+        let others_are_plain =
+            codings.all(|coding| !coding.is_empty() && !coding.eq_ignore_ascii_case(b"chunked"));
         if last.eq_ignore_ascii_case(b"chunked") && others_are_plain {
             Err(FramingError::UnknownTransferCoding)
         } else {

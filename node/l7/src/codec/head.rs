@@ -232,14 +232,11 @@ pub fn list(value: &[u8]) -> impl Iterator<Item = &[u8]> {
 }
 
 /// Notes the fields that `httparse` found.
-pub(super) fn note_fields(
-    head: &[u8],
-    headers: &[httparse::Header<'_>],
-    fields: &mut Vec<Field>,
-) {
+pub(super) fn note_fields(head: &[u8], headers: &[httparse::Header<'_>], fields: &mut Vec<Field>) {
     fields.clear();
     // The line's end is the next line's start, or, for the last, the head's end less two CRLF.
-    let starts = headers.iter().skip(1).map(|header| Span::of(head, header.name.as_bytes()).start());
+    let starts =
+        headers.iter().skip(1).map(|header| Span::of(head, header.name.as_bytes()).start());
     let ends = starts.chain([head.len() - 2]).map(|next| next - 2);
     for (header, end) in headers.iter().zip(ends) {
         let name = header.name.as_bytes();

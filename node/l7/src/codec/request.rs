@@ -289,8 +289,7 @@ fn resolve_target(
         [b'/', ..] => Ok((target, host)),
         b"*" if method == Method::Options => Ok((target, host)),
         _ => {
-            let scheme_bytes =
-                absolute_scheme_bytes(text).ok_or(RequestError::InvalidTarget)?;
+            let scheme_bytes = absolute_scheme_bytes(text).ok_or(RequestError::InvalidTarget)?;
             let rest = &text[scheme_bytes..];
             let authority_bytes =
                 rest.iter().position(|byte| matches!(byte, b'/' | b'?')).unwrap_or(rest.len());

@@ -1,0 +1,243 @@
+//! From a snapshot to what the workers use: compiled virtual servers and pools in their slots.
+//!
+//! Work is done only for what changed, by revision: an edit among ten thousand virtual servers
+//! compiles one.
+//!
+//! Invariant: a slot's content changes in one store, and only here. A virtual server that can't be
+//! compiled keeps what it had.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use ballast_balance::{PersistenceKey, PoolMap, PoolRegistry};
+use ballast_model::{Config, Persistence, Protocol, Resource, VirtualServerSpec};
+use ballast_telemetry::CounterRegistry;
+
+use crate::slot::{CookiePersistence, PoolSlot, VirtualServer, VirtualServerSlot};
+use crate::tls::{Certificate, CertificateStore, TlsSettings, Unseal};
+
+/// Compiles snapshots one after another.
+pub struct Compiler {
+    counters: Arc<CounterRegistry>,
+    pools: PoolRegistry,
+    pool_slots: BTreeMap<String, Arc<PoolSlot>>,
+    certificates: CertificateStore,
+    /// By uid.
+    servers: BTreeMap<String, Compiled>,
+}
+
+struct Compiled {
+    slot: Arc<VirtualServerSlot>,
+    protocol: Protocol,
+    sources: Sources,
+    tls: Option<TlsSettings>,
+    error: Option<String>,
+}
+
+/// What a virtual server was compiled from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Sources {
+    revision: u64,
+    pool_id: u64,
+    /// Uid and revision of each certificate.
+    certificates: Vec<(String, u64)>,
+}
+
+/// What a compilation left to do.
+#[derive(Debug, Default)]
+pub struct Outcome {
+    /// Slots of virtual servers that are disabled, deleted or speak another protocol now. They
+    /// still hold what they had: empty them once their listeners are closed or given to others.
+    pub retired: Vec<Arc<VirtualServerSlot>>,
+    /// How many virtual servers were compiled.
+    pub compiled_count: usize,
+}
+
+impl Compiler {
+    /// A compiler that has seen nothing yet.
+    pub fn new(
+        worker_count: usize,
+        persistence_key: PersistenceKey,
+        counters: Arc<CounterRegistry>,
+        unseal: Unseal,
+    ) -> Self {
+        Self {
+            counters,
+            pools: PoolRegistry::new(worker_count, persistence_key),
+            pool_slots: BTreeMap::new(),
+            certificates: CertificateStore::new(unseal),
+            servers: BTreeMap::new(),
+        }
+    }
+
+    /// Brings pools and virtual servers in step with `config`.
+    pub fn compile(&mut self, config: &Config, now_ms: u64) -> Outcome {
+        self.compile_pools(config, now_ms);
+        let mut outcome = Outcome::default();
+        for server in config.virtual_servers.iter().filter(|server| server.spec.enabled) {
+            self.compile_server(config, server, &mut outcome);
+        }
+        let enabled: BTreeSet<&str> = config
+            .virtual_servers
+            .iter()
+            .filter(|server| server.spec.enabled)
+            .map(|server| server.uid.as_str())
+            .collect();
+        self.servers.retain(|uid, compiled| {
+            let is_kept = enabled.contains(uid.as_str());
+            if !is_kept {
+                outcome.retired.push(Arc::clone(&compiled.slot));
+            }
+            is_kept
+        });
+        let uids = config.virtual_servers.iter().map(|server| server.uid.as_str()).collect();
+        self.counters.retain(&uids);
+        let uids: BTreeSet<&str> =
+            config.certificates.iter().map(|certificate| certificate.uid.as_str()).collect();
+        self.certificates.retain(|uid| uids.contains(uid));
+        outcome
+    }
+
+    /// Every compiled pool, by name.
+    pub fn pools(&self) -> PoolMap {
+        self.pools.pools()
+    }
+
+    /// The slot of the virtual server with that uid, if it can be served.
+    pub fn slot(&self, uid: &str) -> Option<&Arc<VirtualServerSlot>> {
+        let compiled = self.servers.get(uid)?;
+        compiled.slot.current().load().is_some().then_some(&compiled.slot)
+    }
+
+    /// Why the virtual server with that uid is not served as declared.
+    pub fn error(&self, uid: &str) -> Option<&str> {
+        self.servers.get(uid)?.error.as_deref()
+    }
+
+    fn compile_pools(&mut self, config: &Config, now_ms: u64) {
+        let changes = self.pools.reconcile(config, now_ms);
+        for name in changes.compiled {
+            let Some(pool) = self.pools.pool(&name).cloned() else { continue };
+            match self.pool_slots.get(&name) {
+                Some(slot) => slot.store(pool),
+                None => {
+                    self.pool_slots.insert(name, Arc::new(PoolSlot::new(pool)));
+                }
+            }
+        }
+        for name in changes.removed {
+            self.pool_slots.remove(&name);
+        }
+    }
+
+    fn compile_server(
+        &mut self,
+        config: &Config,
+        server: &Resource<VirtualServerSpec>,
+        outcome: &mut Outcome,
+    ) {
+        // A configuration whose references don't hold is never committed.
+        let Some(pool) = self.pool_slots.get(&server.spec.pool).cloned() else { return };
+        let sources = Sources::of(config, server, &pool);
+        if self.servers.get(&server.uid).is_some_and(|compiled| compiled.sources == sources) {
+            return;
+        }
+        outcome.compiled_count += 1;
+        let protocol = server.spec.protocol;
+        let previous = self.servers.remove(&server.uid);
+        let previous = previous.filter(|previous| {
+            // Connections go on in the protocol that they began with: the slot is left to them.
+            let is_same = previous.protocol == protocol;
+            if !is_same {
+                outcome.retired.push(Arc::clone(&previous.slot));
+            }
+            is_same
+        });
+        let (slot, tls) = match previous {
+            Some(previous) => (previous.slot, previous.tls),
+            None => {
+                let counters = self.counters.virtual_server(&server.uid, &server.name);
+                (Arc::new(VirtualServerSlot::new(counters)), None)
+            }
+        };
+        let mut compiled = Compiled { slot, protocol, sources, tls, error: None };
+        match self.compile_tls(config, server, &mut compiled) {
+            Ok(()) => {
+                let tls = compiled.tls.as_ref().map(|tls| Arc::clone(tls.config()));
+                let made = virtual_server(server, pool, tls);
+                compiled.slot.store(Some(Arc::new(made)));
+            }
+            Err(error) => compiled.error = Some(error),
+        }
+        self.servers.insert(server.uid.clone(), compiled);
+    }
+
+    /// Makes the virtual server's TLS from those of its certificates that can be used.
+    fn compile_tls(
+        &mut self,
+        config: &Config,
+        server: &Resource<VirtualServerSpec>,
+        compiled: &mut Compiled,
+    ) -> Result<(), String> {
+        if server.spec.protocol != Protocol::Https {
+            return Ok(());
+        }
+        let mut usable: Vec<Arc<Certificate>> = Vec::new();
+        for name in &server.spec.certificates {
+            let Some(resource) = config.certificates.get(name) else { continue };
+            match self.certificates.certificate(resource) {
+                Ok(certificate) => usable.push(certificate),
+                Err(error) => compiled.error = Some(error),
+            }
+        }
+        if usable.is_empty() {
+            let error = compiled.error.take();
+            return Err(error.unwrap_or_else(|| "it has no certificate".to_owned()));
+        }
+        let tls = match compiled.tls.take() {
+            Some(tls) => tls,
+            None => TlsSettings::new().map_err(|error| error.to_string())?,
+        };
+        tls.set_certificates(&usable);
+        compiled.tls = Some(tls);
+        Ok(())
+    }
+}
+
+impl Sources {
+    fn of(config: &Config, server: &Resource<VirtualServerSpec>, pool: &PoolSlot) -> Self {
+        let certificates = server.spec.certificates.iter();
+        let certificates = certificates.filter_map(|name| config.certificates.get(name));
+        Self {
+            revision: server.revision,
+            pool_id: pool.id,
+            certificates: certificates.map(|c| (c.uid.clone(), c.revision)).collect(),
+        }
+    }
+}
+
+fn virtual_server(
+    server: &Resource<VirtualServerSpec>,
+    pool: Arc<PoolSlot>,
+    tls: Option<Arc<rustls::ServerConfig>>,
+) -> VirtualServer {
+    let spec = &server.spec;
+    VirtualServer {
+        name: server.name.as_str().into(),
+        protocol: spec.protocol,
+        http: spec.http.clone(),
+        tcp: spec.tcp.clone(),
+        cookie: match &spec.persistence {
+            Persistence::None => None,
+            Persistence::Cookie { name, ttl_s } => {
+                Some(CookiePersistence { name: name.clone(), ttl_s: *ttl_s })
+            }
+        },
+        pool,
+        tls,
+        connection_limit: spec.connection_limit.unwrap_or(u32::MAX),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,262 @@
+//! Carries a snapshot out: compiles it, opens and closes listeners, tells the workers.
+//!
+//! Invariant: what is open is in `open`, what should be and is not is in `failures` with the reason;
+//! both are brought in line with the last snapshot on every change and on every retry.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use ballast_balance::PoolMap;
+use ballast_model::Snapshot;
+use ballast_model::status::ListenerStatus;
+use ballast_telemetry::clock;
+use tokio::sync::{mpsc, oneshot};
+
+use crate::compile::Compiler;
+use crate::connections::GroupId;
+use crate::listener::{self, overlap};
+use crate::plane::Applied;
+use crate::reconcile::{self, AnyAddress, Owners};
+use crate::slot::VirtualServerSlot;
+use crate::worker::{Binding, Command, WorkerHandle};
+
+/// How long a worker may take to close a listener before we go on without its word.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// See the module.
+pub(crate) struct Control {
+    compiler: Compiler,
+    any: AnyAddress,
+    workers: Vec<WorkerHandle>,
+    snapshot: Arc<Snapshot>,
+    slots: BTreeMap<GroupId, Arc<VirtualServerSlot>>,
+    open: BTreeMap<SocketAddr, Open>,
+    failures: BTreeMap<SocketAddr, String>,
+    is_draining: bool,
+}
+
+/// A listener that is open on every worker.
+struct Open {
+    owner: GroupId,
+    binding: Arc<Binding>,
+}
+
+impl Control {
+    pub(crate) fn new(compiler: Compiler, any: AnyAddress, workers: Vec<WorkerHandle>) -> Self {
+        Self {
+            compiler,
+            any,
+            workers,
+            snapshot: Arc::default(),
+            slots: BTreeMap::new(),
+            open: BTreeMap::new(),
+            failures: BTreeMap::new(),
+            is_draining: false,
+        }
+    }
+
+    /// Carries `snapshot` out.
+    pub(crate) async fn apply(&mut self, snapshot: &Arc<Snapshot>) {
+        let outcome = self.compiler.compile(&snapshot.state.config, clock::now_ms());
+        self.snapshot = Arc::clone(snapshot);
+        self.reconcile().await;
+        if outcome.retired.is_empty() {
+            return;
+        }
+        // Only now that nothing is accepted for them any more.
+        outcome.retired.iter().for_each(|slot| slot.store(None));
+        let groups: Arc<[GroupId]> = outcome.retired.iter().map(|slot| slot.id).collect();
+        for worker in &self.workers {
+            send(worker, Command::EndGroups(Arc::clone(&groups))).await;
+        }
+    }
+
+    /// Brings the listeners in line with the last snapshot.
+    pub(crate) async fn reconcile(&mut self) {
+        let config = &self.snapshot.state.config;
+        let compiler = &self.compiler;
+        let mut slots = BTreeMap::new();
+        for server in config.virtual_servers.iter() {
+            if let Some(slot) = compiler.slot(&server.uid) {
+                slots.insert(slot.id, Arc::clone(slot));
+            }
+        }
+        self.slots = slots;
+        let mut desired =
+            reconcile::desired(config, self.any, |uid| Some(compiler.slot(uid)?.id)).owners;
+        if self.is_draining {
+            desired.clear();
+        }
+        let actual: Owners =
+            self.open.iter().map(|(address, open)| (*address, open.owner)).collect();
+        let diff = reconcile::diff(&actual, &desired);
+        self.failures.clear();
+        for (address, owner) in diff.open {
+            if let Err(error) = self.open(address, owner).await {
+                tracing::warn!(%address, error, "a virtual server can't listen");
+                self.failures.insert(address, error);
+            }
+        }
+        for (address, owner) in diff.rebind {
+            if let (Some(open), Some(slot)) = (self.open.get_mut(&address), self.slots.get(&owner))
+            {
+                open.owner = owner;
+                open.binding.slot.store(Arc::clone(slot));
+            }
+        }
+        self.close(&diff.close).await;
+    }
+
+    async fn open(&mut self, address: SocketAddr, owner: GroupId) -> Result<(), String> {
+        let Some(slot) = self.slots.get(&owner) else {
+            return Err("its virtual server is not compiled".to_owned());
+        };
+        // Our own socket on the wildcard address, or on one that it covers, is no foreigner.
+        if !self.open.keys().any(|open| overlap(*open, address)) {
+            listener::probe(address).map_err(|error| error.to_string())?;
+        }
+        let sockets = listener::listen(address, self.workers.len());
+        let sockets = sockets.map_err(|error| error.to_string())?;
+        let binding = Arc::new(Binding { slot: ArcSwap::new(Arc::clone(slot)) });
+        for (worker, socket) in self.workers.iter().zip(sockets) {
+            let binding = Arc::clone(&binding);
+            send(worker, Command::Listen { address, socket, binding }).await;
+        }
+        self.open.insert(address, Open { owner, binding });
+        Ok(())
+    }
+
+    async fn close(&mut self, addresses: &[SocketAddr]) {
+        let mut closing = Vec::new();
+        for address in addresses {
+            self.open.remove(address);
+            for worker in &self.workers {
+                let (done, closed) = oneshot::channel();
+                send(worker, Command::Close { address: *address, done }).await;
+                closing.push(closed);
+            }
+        }
+        let all_closed = async {
+            for closed in closing {
+                // An error: that worker had no such listener.
+                let _ = closed.await;
+            }
+        };
+        if tokio::time::timeout(CLOSE_TIMEOUT, all_closed).await.is_err() {
+            tracing::warn!("a worker is slow to close its listeners");
+        }
+    }
+
+    /// See [`DataPlane::drain`](crate::DataPlane::drain).
+    pub(crate) async fn drain(&mut self, deadline: Duration) -> usize {
+        self.is_draining = true;
+        self.reconcile().await;
+        let mut ending = Vec::new();
+        for worker in &self.workers {
+            let (done, ended) = oneshot::channel();
+            send(worker, Command::EndAll { done }).await;
+            ending.push(ended);
+        }
+        let mut left = 0;
+        let deadline = tokio::time::Instant::now() + deadline;
+        for ended in &mut ending {
+            if tokio::time::timeout_at(deadline, &mut *ended).await.is_err() {
+                left += 1;
+            }
+        }
+        if left > 0 {
+            let cut = self.open_connections();
+            for worker in &self.workers {
+                send(worker, Command::CutAll).await;
+            }
+            for ended in ending {
+                // The tasks end as soon as they run; a worker that hangs is not waited for.
+                let _ = tokio::time::timeout(CLOSE_TIMEOUT, ended).await;
+            }
+            return cut;
+        }
+        0
+    }
+
+    fn open_connections(&self) -> usize {
+        self.slots.values().map(|slot| slot.open_count() as usize).sum()
+    }
+
+    /// Ends the workers.
+    pub(crate) fn shutdown(&mut self) {
+        for WorkerHandle { commands, thread } in self.workers.drain(..) {
+            drop(commands);
+            if thread.join().is_err() {
+                tracing::error!("a worker's thread panicked");
+            }
+        }
+    }
+
+    pub(crate) fn has_failures(&self) -> bool {
+        !self.failures.is_empty()
+    }
+
+    pub(crate) fn pools(&self) -> PoolMap {
+        self.compiler.pools()
+    }
+
+    /// What has been applied, and what could not be.
+    pub(crate) fn applied(&self) -> Applied {
+        let mut listeners = Vec::new();
+        let mut errors = Vec::new();
+        for server in self.snapshot.state.config.virtual_servers.iter() {
+            if !server.spec.enabled {
+                continue;
+            }
+            let slot_id = self.compiler.slot(&server.uid).map(|slot| slot.id);
+            let fault = self.compiler.error(&server.uid);
+            if let Some(fault) = fault {
+                errors.push(format!("virtual server {}: {fault}", server.name));
+            }
+            for address in reconcile::listeners(server, self.any) {
+                let listening =
+                    slot_id.is_some() && self.open.get(&address).map(|open| open.owner) == slot_id;
+                let error = (!listening).then(|| self.why_not(address, slot_id, fault));
+                if let (Some(error), None) = (&error, fault) {
+                    errors.push(format!("virtual server {}: {error}", server.name));
+                }
+                listeners.push(ListenerStatus {
+                    virtual_server: server.name.clone(),
+                    address: address.to_string(),
+                    listening,
+                    error,
+                });
+            }
+        }
+        Applied { index: self.snapshot.index, errors, listeners: Arc::new(listeners) }
+    }
+
+    fn why_not(
+        &self,
+        address: SocketAddr,
+        slot_id: Option<GroupId>,
+        fault: Option<&str>,
+    ) -> String {
+        if let (None, Some(fault)) = (slot_id, fault) {
+            return fault.to_owned();
+        }
+        if let Some(failure) = self.failures.get(&address) {
+            return failure.clone();
+        }
+        match self.open.get(&address) {
+            Some(_) => format!("{address} belongs to another virtual server on this node"),
+            None if self.is_draining => "the node is draining".to_owned(),
+            None => format!("{address} is not open yet"),
+        }
+    }
+}
+
+async fn send(worker: &WorkerHandle, command: Command) {
+    let sender: &mpsc::Sender<Command> = &worker.commands;
+    if sender.send(command).await.is_err() {
+        tracing::error!("a worker has ended");
+    }
+}

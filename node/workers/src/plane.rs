@@ -1,0 +1,269 @@
+//! The data plane as the rest of the node sees it, and the thread that keeps it in step.
+//!
+//! Invariant: `applied().index` is reached only when every slot holds what that snapshot says and
+//! every listener is open, closed, or reported with the reason why not.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use ballast_balance::{PersistenceKey, PoolMap};
+use ballast_model::Snapshot;
+use ballast_model::status::{ListenerStatus, VirtualServerStatus};
+use ballast_telemetry::CounterRegistry;
+use tokio::sync::{mpsc, oneshot, watch};
+
+use crate::compile::Compiler;
+use crate::control::Control;
+use crate::handler::Handlers;
+use crate::reconcile::AnyAddress;
+use crate::tls::Unseal;
+use crate::worker::{self, Shared, WorkerOptions};
+
+/// How often listeners that could not be opened are tried again.
+const RETRY_INTERVAL: Duration = Duration::from_secs(2);
+/// Requests to the plane's thread that wait.
+const REQUEST_MAX_COUNT: usize = 16;
+
+/// How the data plane is set up.
+pub struct DataPlaneConfig {
+    /// Worker threads.
+    pub worker_count: usize,
+    /// The CPUs that workers stay on, in turn; empty leaves that to the kernel.
+    pub pin_to_cpus: Vec<usize>,
+    /// What `0.0.0.0` and `::` mean on this node.
+    pub any_address: AnyAddress,
+    /// Most client connections at once, all virtual servers together.
+    pub connection_max_count: usize,
+    /// Makes the identities of members in persistence cookies; the same on every node.
+    pub persistence_key: PersistenceKey,
+    /// Where traffic is counted, with a shard for each worker.
+    pub counters: Arc<CounterRegistry>,
+    /// Opens private keys.
+    pub unseal: Unseal,
+}
+
+/// What has been applied.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Applied {
+    /// The snapshot's index.
+    pub index: u64,
+    /// What of it could not be carried out, in sentences; tried again every few seconds.
+    pub errors: Vec<String>,
+    /// Every address of every virtual server.
+    pub listeners: Arc<Vec<ListenerStatus>>,
+}
+
+/// Rare events since the start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PlaneTotals {
+    /// Connections that could not be accepted for want of descriptors or memory.
+    pub accept_errors_total: u64,
+    /// Connections lost to a fault of ours.
+    pub panics_total: u64,
+    /// Connections refused by a limit.
+    pub refused_total: u64,
+    /// Client connections that are open now.
+    pub connections: u64,
+}
+
+/// A running data plane. Dropping it ends it at once.
+#[derive(Debug)]
+pub struct DataPlane {
+    snapshots: watch::Sender<Option<Arc<Snapshot>>>,
+    requests: mpsc::Sender<PlaneRequest>,
+    applied: watch::Receiver<Applied>,
+    pools: watch::Receiver<PoolMap>,
+    counters: Arc<CounterRegistry>,
+    shared: Arc<Shared>,
+    thread: std::sync::Mutex<Option<JoinHandle<()>>>,
+}
+
+/// What the plane's thread is asked.
+#[derive(Debug)]
+enum PlaneRequest {
+    Drain { deadline: Duration, done: oneshot::Sender<usize> },
+    Shutdown { done: oneshot::Sender<()> },
+}
+
+impl DataPlane {
+    /// Starts the workers, which serve nothing until the first [`apply`](Self::apply).
+    ///
+    /// # Errors
+    /// A thread or its runtime can't be had.
+    pub fn start(config: DataPlaneConfig, handlers: Handlers) -> io::Result<Self> {
+        let shared = Arc::new(Shared::default());
+        let worker_count = config.worker_count.max(1);
+        let mut workers = Vec::with_capacity(worker_count);
+        for index in 0..worker_count {
+            workers.push(worker::spawn(WorkerOptions {
+                index,
+                cpu: config.pin_to_cpus.get(index % config.pin_to_cpus.len().max(1)).copied(),
+                connection_max_count: config.connection_max_count,
+                shared: Arc::clone(&shared),
+                handlers: handlers.clone(),
+            })?);
+        }
+        let counters = Arc::clone(&config.counters);
+        let compiler = Compiler::new(
+            worker_count,
+            config.persistence_key,
+            Arc::clone(&counters),
+            config.unseal,
+        );
+        let control = Control::new(compiler, config.any_address, workers);
+        let (snapshots, snapshot_receiver) = watch::channel(None);
+        let (requests, request_receiver) = mpsc::channel(REQUEST_MAX_COUNT);
+        let (applied_sender, applied) = watch::channel(Applied::default());
+        let (pools_sender, pools) = watch::channel(PoolMap::default());
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
+        let plane = Plane {
+            control,
+            snapshots: snapshot_receiver,
+            requests: request_receiver,
+            applied: applied_sender,
+            pools: pools_sender,
+        };
+        let thread = std::thread::Builder::new()
+            .name("data-plane".to_owned())
+            .spawn(move || runtime.block_on(plane.run()))?;
+        let thread = std::sync::Mutex::new(Some(thread));
+        Ok(Self { snapshots, requests, applied, pools, counters, shared, thread })
+    }
+
+    /// Has the data plane carry out `snapshot`. Returns at once; of several in quick succession only
+    /// the last is carried out. [`applied`](Self::applied) tells when that is done.
+    pub fn apply(&self, snapshot: Arc<Snapshot>) {
+        self.snapshots.send_replace(Some(snapshot));
+    }
+
+    /// What has been applied, and when that changes.
+    pub fn applied(&self) -> watch::Receiver<Applied> {
+        self.applied.clone()
+    }
+
+    /// The compiled pools, and when they change: what the health plane probes.
+    pub fn pools(&self) -> watch::Receiver<PoolMap> {
+        self.pools.clone()
+    }
+
+    /// Every address of every virtual server, and whether it is listened on.
+    pub fn listener_statuses(&self) -> Vec<ListenerStatus> {
+        self.applied.borrow().listeners.as_ref().clone()
+    }
+
+    /// The traffic of every virtual server.
+    pub fn virtual_server_statuses(&self) -> Vec<VirtualServerStatus> {
+        self.counters.statuses()
+    }
+
+    /// Rare events since the start.
+    pub fn totals(&self) -> PlaneTotals {
+        let events = &self.shared.events;
+        PlaneTotals {
+            accept_errors_total: events.accept_errors.load(Ordering::Relaxed),
+            panics_total: events.panics.load(Ordering::Relaxed),
+            refused_total: events.refused.load(Ordering::Relaxed),
+            connections: self.shared.open_count.load(Ordering::Relaxed) as u64,
+        }
+    }
+
+    /// Stops accepting, ends idle connections at once and others after their current request, and
+    /// cuts what is left when `deadline` has passed. Returns how many were cut.
+    pub async fn drain(&self, deadline: Duration) -> usize {
+        let (done, finished) = oneshot::channel();
+        if self.requests.send(PlaneRequest::Drain { deadline, done }).await.is_err() {
+            return 0;
+        }
+        finished.await.unwrap_or(0)
+    }
+
+    /// Ends everything at once and waits for the threads.
+    pub async fn shutdown(&self) {
+        let (done, finished) = oneshot::channel();
+        if self.requests.send(PlaneRequest::Shutdown { done }).await.is_ok() {
+            // An error means that the thread has ended already.
+            let _ = finished.await;
+        }
+        let thread = self.thread.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take();
+        if let Some(thread) = thread
+            && thread.join().is_err()
+        {
+            tracing::error!("the data plane's thread panicked");
+        }
+    }
+}
+
+/// The plane's thread.
+struct Plane {
+    control: Control,
+    snapshots: watch::Receiver<Option<Arc<Snapshot>>>,
+    requests: mpsc::Receiver<PlaneRequest>,
+    applied: watch::Sender<Applied>,
+    pools: watch::Sender<PoolMap>,
+}
+
+impl Plane {
+    async fn run(mut self) {
+        let mut retry = tokio::time::interval(RETRY_INTERVAL);
+        retry.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            // Cancel-safe: each branch only waits.
+            tokio::select! {
+                changed = self.snapshots.changed() => {
+                    if changed.is_err() {
+                        break;
+                    }
+                    let snapshot = self.snapshots.borrow_and_update().clone();
+                    if let Some(snapshot) = snapshot {
+                        self.apply(&snapshot).await;
+                    }
+                }
+                request = self.requests.recv() => match request {
+                    Some(PlaneRequest::Drain { deadline, done }) => {
+                        // Nobody may be waiting any more.
+                        let _ = done.send(self.control.drain(deadline).await);
+                        self.report();
+                    }
+                    Some(PlaneRequest::Shutdown { done }) => {
+                        self.control.shutdown();
+                        let _ = done.send(());
+                        return;
+                    }
+                    None => break,
+                },
+                _ = retry.tick(), if self.control.has_failures() => {
+                    self.control.reconcile().await;
+                    self.report();
+                }
+            }
+        }
+        self.control.shutdown();
+    }
+
+    async fn apply(&mut self, snapshot: &Arc<Snapshot>) {
+        self.control.apply(snapshot).await;
+        // Before the index is reported, for whoever waits for it looks at the pools next.
+        self.pools.send_if_modified(|pools| {
+            let compiled = self.control.pools();
+            let is_new = !Arc::ptr_eq(pools, &compiled);
+            *pools = compiled;
+            is_new
+        });
+        self.report();
+    }
+
+    fn report(&self) {
+        let applied = self.control.applied();
+        self.applied.send_if_modified(|present| {
+            let is_new = *present != applied;
+            *present = applied;
+            is_new
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -9,13 +9,18 @@
 
 #![forbid(unsafe_code)]
 
+mod clock;
 pub mod identity;
 pub mod keys;
+mod raft;
+mod storage;
 mod store;
+mod transport;
 
 pub use identity::{Identity, IdentityError, ServerCertificate};
 pub use keys::{ClusterKey, KeyError};
+pub use storage::StorageError;
 pub use store::{
-    Change, JoinToken, Listen, OpenError, PeerError, Peers, ProposeError, Store, StoreConfig,
-    TokenError,
+    Change, JoinToken, Listen, OpenError, PeerError, Peers, ProposeError, SnapshotPolicy, Store,
+    StoreConfig, TokenError,
 };

@@ -18,7 +18,7 @@ use crate::workspace;
 const MODULE: &str = "ballast_admin_ui";
 const PACKAGE: &str = "ballast-admin-ui";
 
-/// The WebAssembly features that rustc's default target emits; stripping drops the section that names them.
+/// The WebAssembly features that rustc's default target emits, for a module that does not name them.
 const WASM_FEATURES: &[&str] = &[
     "--enable-bulk-memory",
     "--enable-bulk-memory-opt",
@@ -87,6 +87,8 @@ fn compile() -> Result<PathBuf> {
         .arg("--target-dir")
         .arg(&target)
         .current_dir(workspace::root())
+        // The section that names the module's features is for wasm-bindgen; wasm-opt drops it later.
+        .env("CARGO_PROFILE_WASM_STRIP", "debuginfo")
         .env_remove("RUSTFLAGS")
         .env_remove("CARGO_ENCODED_RUSTFLAGS");
     toolchain.configure(&mut cargo);
@@ -115,7 +117,7 @@ fn optimize(bound: &Path) -> Result<()> {
     let small = bound.join("small.wasm");
     process::run(
         Command::new(workspace::browser_dir().join("node_modules/.bin/wasm-opt"))
-            .arg("-Oz")
+            .args(["-Oz", "--strip-debug", "--strip-producers", "--strip-target-features"])
             .args(WASM_FEATURES)
             .arg(&module)
             .arg("-o")

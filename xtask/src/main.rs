@@ -4,6 +4,7 @@
 //! benchmarks) is a binary under `tests/` that is built first and then run.
 
 use std::path::PathBuf;
+use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
@@ -44,7 +45,7 @@ enum Task {
     /// Build the console, then ballastd and ballastctl.
     Build {
         /// Cargo profile: dev, release or dist.
-        #[arg(long, default_value = "dev")]
+        #[arg(long, default_value = "release")]
         profile: Profile,
     },
     /// Start a cluster in a lab and send traffic through it.
@@ -98,8 +99,18 @@ enum LabAction {
     Status,
 }
 
-fn main() -> Result<()> {
-    match Arguments::parse().command {
+fn main() -> ExitCode {
+    match perform(Arguments::parse().command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("✗ {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn perform(task: Task) -> Result<()> {
+    match task {
         Task::Setup { all } => setup::run(if all { Purpose::All } else { Purpose::Test }),
         Task::Build { profile } => {
             setup::run(Purpose::Build)?;

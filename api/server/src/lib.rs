@@ -1,1 +1,99 @@
 //! Ballast's REST API: routes, authentication, problem+json, server-sent events, OpenAPI.
+//!
+//! ```text
+//!  serve ──► router ──► dispatch: request id ─ who? ─ may they? ─ body ─► one operation ──► answer
+//!  (TLS)     (console)              auth        route          call        resources, members,
+//!                                                                          declaration, status, …
+//! ```
+//!
+//! Invariant: [`route`] is the one list of what exists. An operation that is not in it can't be
+//! reached, and what it says about who may call it is checked before the operation sees anything.
+
+#![forbid(unsafe_code)]
+
+mod app;
+mod auth;
+mod call;
+mod cluster;
+mod console;
+mod declaration;
+mod dispatch;
+mod events;
+mod failure;
+mod list;
+mod members;
+pub mod openapi;
+mod peer;
+mod prepare;
+mod resources;
+mod route;
+mod serve;
+mod sessions;
+mod status;
+mod wait;
+mod write;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use ballast_model::event::EventBody;
+use ballast_model::status::NodeStatus;
+use ballast_raft_store::Store;
+use futures_util::future::BoxFuture;
+use tokio::sync::broadcast;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+pub use peer::peer_router;
+pub use serve::{ServeError, serve};
+
+use app::App;
+
+/// What the API needs to know of the node that it runs on.
+pub trait NodeView: Send + Sync + 'static {
+    /// What the node says of itself.
+    fn status(&self) -> NodeStatus;
+
+    /// Resolves to true as soon as all planes of this node carry out the configuration of `index`,
+    /// to false after `timeout`.
+    fn wait_applied(&self, index: u64, timeout: Duration) -> BoxFuture<'static, bool>;
+
+    /// Prometheus metrics of the node, in text format 0.0.4.
+    fn metrics(&self) -> String;
+
+    /// Follows what this node sees happen: health, and whatever else is no change of the
+    /// configuration.
+    fn events(&self) -> broadcast::Receiver<EventBody>;
+}
+
+/// The API of one node, running.
+pub struct Api {
+    app: Arc<App>,
+    events: JoinHandle<()>,
+}
+
+impl Api {
+    /// Starts what the API does in the background (collecting events). Needs a tokio runtime.
+    ///
+    /// When `shutdown` is cancelled, event streams end, and [`Api::stop`] returns soon.
+    pub fn start(store: Store, node: Arc<dyn NodeView>, shutdown: CancellationToken) -> Self {
+        let app = Arc::new(App::new(store, node, shutdown));
+        let events = tokio::spawn(events::collect(Arc::clone(&app)));
+        Self { app, events }
+    }
+
+    /// Everything that is served to clients: the API below `/api/v1`, `/healthz`, `/readyz`,
+    /// `/metrics`, and the console at `/`.
+    pub fn router(&self) -> axum::Router {
+        dispatch::router(&self.app)
+    }
+
+    /// Waits for the background work to end; cancel the token of [`Api::start`] first.
+    pub async fn stop(self) {
+        // It ends by itself and does not panic; if it did, there is nothing left to do about it.
+        let _ended = self.events.await;
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,78 @@
+//! Passwords: argon2id, off the runtime's threads, few at a time.
+//!
+//! A hash costs 19 MiB and tens of milliseconds on purpose (OWASP's first choice, argon2's
+//! defaults). So that nobody can spend the node's memory or CPU with it, few run at once and few
+//! wait.
+
+use argon2::Argon2;
+use argon2::password_hash::PasswordHasher;
+use argon2::password_hash::PasswordVerifier;
+use argon2::password_hash::phc::PasswordHash;
+use tokio::sync::Semaphore;
+
+use crate::failure::Failure;
+
+/// Most hashes being computed at once.
+const RUNNING_MAX_COUNT: usize = 2;
+/// Most hashes running or waiting for their turn.
+const WAITING_MAX_COUNT: usize = 32;
+
+/// Hashes passwords and checks them.
+pub(crate) struct Passwords {
+    running: Semaphore,
+    waiting: Semaphore,
+}
+
+impl Default for Passwords {
+    fn default() -> Self {
+        Self {
+            running: Semaphore::new(RUNNING_MAX_COUNT),
+            waiting: Semaphore::new(WAITING_MAX_COUNT),
+        }
+    }
+}
+
+impl Passwords {
+    /// A password's hash, as a PHC string with a fresh salt.
+    ///
+    /// # Errors
+    /// Where too many are waiting.
+    pub(crate) async fn hash(&self, password: &str) -> Result<String, Failure> {
+        let password = password.to_owned();
+        self.run(move || {
+            let hash = Argon2::default().hash_password(password.as_bytes());
+            hash.map(|hash| hash.to_string()).map_err(Failure::internal)
+        })
+        .await?
+    }
+
+    /// Whether `password` is the one that `hash` was made of. Without a hash, the answer is no, and
+    /// takes as long.
+    ///
+    /// # Errors
+    /// Where too many are waiting.
+    pub(crate) async fn verify(&self, password: &str, hash: Option<&str>) -> Result<bool, Failure> {
+        let (password, hash) = (password.to_owned(), hash.map(str::to_owned));
+        self.run(move || match hash.as_deref().map(PasswordHash::new) {
+            Some(Ok(hash)) => Argon2::default().verify_password(password.as_bytes(), &hash).is_ok(),
+            Some(Err(_)) | None => {
+                // For its time only.
+                let _hash = Argon2::default().hash_password(password.as_bytes());
+                false
+            }
+        })
+        .await
+    }
+
+    async fn run<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, Failure> {
+        let _place = self
+            .waiting
+            .try_acquire()
+            .map_err(|_| Failure::busy("too many passwords are being checked"))?;
+        let _turn = self.running.acquire().await.map_err(Failure::internal)?;
+        tokio::task::spawn_blocking(work).await.map_err(Failure::internal)
+    }
+}

@@ -1,0 +1,53 @@
+//! What nodes ask of each other, inside the cluster's mTLS: status, and whether a configuration is
+//! carried out.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::State;
+use axum::routing::post;
+use axum::{Json, Router};
+use ballast_model::status::NodeStatus;
+use serde::{Deserialize, Serialize};
+
+use crate::NodeView;
+
+/// Path of [`status`], below `/peer/v1/`.
+pub(crate) const STATUS: &str = "status";
+/// Path of [`wait_applied`], below `/peer/v1/`.
+pub(crate) const WAIT_APPLIED: &str = "wait-applied";
+/// Longest wait that a peer may ask for, in ms.
+const WAIT_MAX_MS: u64 = 60_000;
+
+/// Asks whether a configuration is carried out.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub(crate) struct WaitApplied {
+    pub(crate) index: u64,
+    pub(crate) timeout_ms: u64,
+}
+
+/// Whether it is.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub(crate) struct Applied {
+    pub(crate) applied: bool,
+}
+
+/// The routes that other nodes call; hand it to `Store::open`.
+pub fn peer_router(node: Arc<dyn NodeView>) -> Router {
+    Router::new()
+        .route(&format!("/{STATUS}"), post(status))
+        .route(&format!("/{WAIT_APPLIED}"), post(wait_applied))
+        .with_state(node)
+}
+
+async fn status(State(node): State<Arc<dyn NodeView>>) -> Json<NodeStatus> {
+    Json(node.status())
+}
+
+async fn wait_applied(
+    State(node): State<Arc<dyn NodeView>>,
+    Json(ask): Json<WaitApplied>,
+) -> Json<Applied> {
+    let timeout = Duration::from_millis(ask.timeout_ms.min(WAIT_MAX_MS));
+    Json(Applied { applied: node.wait_applied(ask.index, timeout).await })
+}

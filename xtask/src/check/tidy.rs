@@ -68,7 +68,11 @@ fn examine(name: &str, text: &str) -> Findings {
     if Path::new(name).file_name().is_some_and(|file| file == "mod.rs") {
         findings.faults.push(format!("{name}: a module is `foo.rs`, never `mod.rs`"));
     }
-    if !lines.first().is_some_and(|line| line.starts_with("//!") || line.starts_with("#!")) {
+    // `foo/tests.rs` is said to be foo's tests by its place.
+    let is_unit_test = name.ends_with("/tests.rs");
+    if !is_unit_test
+        && !lines.first().is_some_and(|line| line.starts_with("//!") || line.starts_with("#!"))
+    {
         findings.notes.push(format!("{name}:1: no `//!` line says what the file is for"));
     }
     if lines.len() > FILE_LINES_LIMIT {
@@ -123,7 +127,9 @@ fn explained(lines: &[&str], index: usize, word: &str) -> bool {
 fn function_length(lines: &[&str], first: &str) -> Option<usize> {
     let code = first.trim_start();
     let head = code.split('(').next().unwrap_or("");
-    let is_function = head.split_whitespace().any(|word| word == "fn")
+    // A name follows; `f: fn(u8)` is a type.
+    let mut words = head.split_whitespace().skip_while(|word| *word != "fn");
+    let is_function = words.nth(1).is_some()
         && !code.starts_with("//")
         && !code.starts_with('"')
         && !head.contains('=');

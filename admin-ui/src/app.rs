@@ -182,7 +182,7 @@ fn NavLink(
     #[prop(optional)] exact: bool,
 ) -> impl IntoView {
     view! {
-        <A href exact=exact>
+        <A href exact=exact attr:title=text>
             <Icon symbol />
             <span>{text}</span>
         </A>

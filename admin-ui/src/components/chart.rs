@@ -34,7 +34,6 @@ pub(crate) fn HealthBar(counts: Counts) -> impl IntoView {
                     y="0"
                     width=width.to_string()
                     height="10"
-                    rx="1.5"
                 />
             }
         })
@@ -60,7 +59,7 @@ pub(crate) fn HealthBar(counts: Counts) -> impl IntoView {
                 role="img"
                 aria-label=words
             >
-                <rect class="track" x="0" y="0" width=BAR_WIDTH.to_string() height="10" rx="1.5" />
+                <rect class="track" x="0" y="0" width=BAR_WIDTH.to_string() height="10" />
                 {rects}
             </svg>
             <span class="legends">{legend}</span>

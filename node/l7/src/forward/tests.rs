@@ -1,1 +1,153 @@
+use super::*;
+use crate::codec::head::{HeadScanner, Scan};
+use crate::codec::request::{Method, RequestLimits};
 
+fn facts() -> ClientFacts {
+    ClientFacts {
+        address: "192.0.2.7".to_owned(),
+        scheme: "https",
+        port: "443".to_owned(),
+        local: "198.51.100.1:443".to_owned(),
+    }
+}
+
+fn length_and_count(text: &str) -> (usize, usize) {
+    match HeadScanner::default().advance(text.as_bytes()).unwrap() {
+        Scan::Complete { length, field_count } => (length, field_count),
+        other => panic!("{other:?}"),
+    }
+}
+
+/// What a member gets of a request.
+fn forwarded(text: &str, forwarded_for: ForwardedFor) -> String {
+    let (length, field_count) = length_and_count(text);
+    let limits =
+        RequestLimits { header_max_count: 64, uri_max_bytes: 1_000, body_max_bytes: u64::MAX };
+    let (raw, mut fields) = (&text.as_bytes()[..length], Vec::new());
+    let head = RequestHead::parse(raw, field_count, &limits, &mut fields).unwrap();
+    let mut output = Buffer::default();
+    write_request(&mut output, raw, &head, &fields, &facts(), forwarded_for);
+    String::from_utf8(output.data().to_vec()).unwrap()
+}
+
+/// What a client gets of a response.
+fn answered(text: &str, plan: ResponsePlan) -> String {
+    let (length, field_count) = length_and_count(text);
+    let (raw, mut fields) = (&text.as_bytes()[..length], Vec::new());
+    let head = ResponseHead::parse(raw, field_count, Method::Get, true, &mut fields).unwrap();
+    let mut output = Buffer::default();
+    write_response(&mut output, raw, &head, &fields, plan);
+    String::from_utf8(output.data().to_vec()).unwrap()
+}
+
+const PLAN: ResponsePlan =
+    ResponsePlan { frames: Frames::Plain, has_body: true, keeps_alive: true, is_http_10: false };
+
+#[test]
+fn end_to_end_fields_stay_and_hop_by_hop_fields_go() {
+    let text = "GET /x HTTP/1.1\r\nHost: a\r\nAccept:  b \r\nConnection: keep-alive, X-Hop\r\n\
+        Keep-Alive: timeout=5\r\nX-Hop: 1\r\nTE: trailers\r\nUpgrade: h2c\r\nHTTP2-Settings: AA\r\n\
+        Proxy-Connection: close\r\nCookie: c=d\r\n\r\n";
+    assert_eq!(
+        forwarded(text, ForwardedFor::Off),
+        "GET /x HTTP/1.1\r\nHost: a\r\nAccept:  b \r\nCookie: c=d\r\n\r\n"
+    );
+}
+
+#[test]
+fn a_client_cannot_nominate_host_or_framing_away() {
+    let text = "POST / HTTP/1.1\r\nHost: a\r\nConnection: host, content-length\r\nContent-Length: 3\r\n\r\n";
+    assert_eq!(
+        forwarded(text, ForwardedFor::Off),
+        "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\n"
+    );
+}
+
+#[test]
+fn the_clients_address_is_appended_to_what_came() {
+    let text = "GET / HTTP/1.1\r\nX-Forwarded-For: 10.0.0.1\r\nHost: a:8443\r\n\
+        x-forwarded-for: 10.0.0.2, 10.0.0.3\r\nX-Forwarded-Proto: gopher\r\n\r\n";
+    assert_eq!(
+        forwarded(text, ForwardedFor::Append),
+        "GET / HTTP/1.1\r\nHost: a:8443\r\n\
+         X-Forwarded-For: 10.0.0.1, 10.0.0.2, 10.0.0.3, 192.0.2.7\r\nX-Forwarded-Proto: https\r\n\
+         X-Forwarded-Host: a:8443\r\nX-Forwarded-Port: 443\r\n\r\n"
+    );
+}
+
+#[test]
+fn replace_forgets_what_came_and_off_passes_it_on() {
+    let text = "GET / HTTP/1.1\r\nHost: a\r\nX-Forwarded-For: 10.0.0.1\r\n\r\n";
+    assert!(forwarded(text, ForwardedFor::Replace).contains("X-Forwarded-For: 192.0.2.7\r\n"));
+    assert_eq!(forwarded(text, ForwardedFor::Off), text);
+}
+
+#[test]
+fn framing_is_written_from_what_was_understood() {
+    let chunked = "POST / HTTP/1.1\r\nHost: a\r\ntransfer-encoding:   CHUNKED\r\n\r\n";
+    assert!(forwarded(chunked, ForwardedFor::Off).ends_with("Transfer-Encoding: chunked\r\n\r\n"));
+    let exact = "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 0007\r\n\r\n";
+    assert!(forwarded(exact, ForwardedFor::Off).ends_with("Content-Length: 7\r\n\r\n"));
+}
+
+#[test]
+fn an_old_client_is_passed_on_as_http_11_with_a_host() {
+    let text = "GET / HTTP/1.0\r\nExpect: 100-continue\r\n\r\n";
+    assert_eq!(
+        forwarded(text, ForwardedFor::Off),
+        "GET / HTTP/1.1\r\nHost: 198.51.100.1:443\r\n\r\n"
+    );
+    let absolute = "GET http://b HTTP/1.0\r\n\r\n";
+    assert_eq!(forwarded(absolute, ForwardedFor::Off), "GET / HTTP/1.1\r\nHost: b\r\n\r\n");
+}
+
+#[test]
+fn an_upgrade_is_asked_for_anew() {
+    let text = "GET / HTTP/1.1\r\nHost: a\r\nUpgrade: WebSocket\r\nConnection: x, upgrade\r\n\
+        Sec-WebSocket-Key: k\r\n\r\n";
+    assert_eq!(
+        forwarded(text, ForwardedFor::Off),
+        "GET / HTTP/1.1\r\nHost: a\r\nSec-WebSocket-Key: k\r\nConnection: upgrade\r\n\
+         Upgrade: websocket\r\n\r\n"
+    );
+}
+
+#[test]
+fn a_response_is_framed_for_its_client() {
+    let exact = "HTTP/1.0 200 Fine\r\nServer: s\r\nConnection: close\r\nContent-Length: 5\r\n\r\n";
+    assert_eq!(answered(exact, PLAN), "HTTP/1.1 200 Fine\r\nServer: s\r\nContent-Length: 5\r\n");
+    let chunked = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTrailer: X\r\n\r\n";
+    let plan = ResponsePlan { frames: Frames::Chunked, ..PLAN };
+    assert_eq!(answered(chunked, plan), "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n");
+}
+
+#[test]
+fn the_client_is_told_what_becomes_of_its_connection() {
+    let text = "HTTP/1.1 204 No Content\r\n\r\n";
+    let close = ResponsePlan { keeps_alive: false, ..PLAN };
+    assert!(answered(text, close).ends_with("Connection: close\r\n"));
+    let old = ResponsePlan { is_http_10: true, ..PLAN };
+    assert!(answered(text, old).ends_with("Connection: keep-alive\r\n"));
+    let interim = "HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n";
+    assert_eq!(answered(interim, close), "HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n");
+    let upgrade =
+        "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n";
+    assert_eq!(
+        answered(upgrade, close),
+        "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: upgrade\r\n"
+    );
+}
+
+#[test]
+fn the_persistence_cookie_is_kept_from_scripts_and_other_sites() {
+    let key = ballast_balance::PersistenceKey::new(&[7; 32]).member_key("pool", "a");
+    let value = ballast_balance::CookieCodec::encode(key);
+    let mut output = Buffer::default();
+    let cookie = CookiePersistence { name: "BALLAST".to_owned(), ttl_s: 60 };
+    write_set_cookie(&mut output, &cookie, &value, true);
+    let expected = format!(
+        "Set-Cookie: BALLAST={}; Path=/; HttpOnly; SameSite=Lax; Max-Age=60; Secure\r\n",
+        value.as_str()
+    );
+    assert_eq!(output.data(), expected.as_bytes());
+}

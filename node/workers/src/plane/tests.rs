@@ -1,1 +1,193 @@
+use std::net::SocketAddr;
+use std::rc::Rc;
 
+use ballast_model::{
+    AnyDraft, Config, Draft, Edit, Kind, PoolSpec, Protocol, State, VirtualServerSpec,
+};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+use super::*;
+use crate::handler::{
+    Connection, ConnectionHandler, ConnectionTask, HandlerFactory, WorkerContext,
+};
+
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Sends the virtual server's name, then waits to be told to end; panics if the client says so.
+struct Greeter;
+
+impl HandlerFactory for Greeter {
+    fn build(&self, _worker: &Rc<WorkerContext>) -> Rc<dyn ConnectionHandler> {
+        Rc::new(Self)
+    }
+}
+
+impl ConnectionHandler for Greeter {
+    fn serve(self: Rc<Self>, connection: Connection) -> ConnectionTask {
+        Box::pin(async move {
+            let Connection { mut stream, admission, ticket, .. } = connection;
+            let Some(server) = admission.slot().current().load_full() else { return };
+            if stream.write_all(server.name.as_bytes()).await.is_err() {
+                return;
+            }
+            let mut byte = [0];
+            let read = std::future::poll_fn(|cx| {
+                use std::pin::Pin;
+                use std::task::Poll;
+                use tokio::io::{AsyncRead, ReadBuf};
+                let mut buffer = ReadBuf::new(&mut byte);
+                if Pin::new(&mut stream).poll_read(cx, &mut buffer).is_ready() {
+                    return Poll::Ready(buffer.filled().first().copied());
+                }
+                if ticket.check_idle(cx).is_err() { Poll::Ready(None) } else { Poll::Pending }
+            });
+            assert_ne!(read.await, Some(b'!'), "as the client wished");
+        })
+    }
+}
+
+struct Site {
+    plane: DataPlane,
+    config: Config,
+    index: u64,
+}
+
+impl Site {
+    fn new(any_address: AnyAddress) -> Self {
+        let config = DataPlaneConfig {
+            worker_count: 2,
+            pin_to_cpus: vec![0],
+            any_address,
+            connection_max_count: 3,
+            persistence_key: PersistenceKey::new(&[0; 32]),
+            counters: Arc::new(CounterRegistry::new(2)),
+            unseal: Arc::new(|_| Err("sealed".to_owned())),
+        };
+        let handlers = Handlers { http: Arc::new(Greeter), tcp: Arc::new(Greeter) };
+        let plane = DataPlane::start(config, handlers).unwrap();
+        Self { plane, config: Config::default(), index: 0 }
+    }
+
+    async fn edit(&mut self, edits: &[Edit]) -> Applied {
+        self.index += 1;
+        self.config = self.config.edited(edits, self.index, 0).unwrap();
+        let state = State { config: self.config.clone(), ..State::default() };
+        self.plane.apply(Arc::new(Snapshot { index: self.index, state }));
+        let mut applied = self.plane.applied();
+        let wait = applied.wait_for(|applied| applied.index == self.index);
+        tokio::time::timeout(PATIENCE, wait).await.unwrap().unwrap().clone()
+    }
+}
+
+fn pool() -> Edit {
+    Edit::put(AnyDraft::Pool(Draft::new("p", PoolSpec::default())), "p-uid")
+}
+
+fn server(name: &str, listen: SocketAddr) -> Edit {
+    let spec = VirtualServerSpec::new(Protocol::Tcp, listen, "p");
+    Edit::put(AnyDraft::VirtualServer(Draft::new(name, spec)), format!("{name}-uid"))
+}
+
+fn vacant() -> SocketAddr {
+    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
+}
+
+/// The name that a connection to that address is greeted with.
+async fn greeting(address: SocketAddr) -> (TcpStream, String) {
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    let mut name = [0; 16];
+    let read = tokio::time::timeout(PATIENCE, stream.read(&mut name)).await.unwrap();
+    let count = read.unwrap_or(0);
+    (stream, String::from_utf8_lossy(&name[..count]).into_owned())
+}
+
+#[tokio::test]
+async fn an_address_goes_from_one_virtual_server_to_another_without_closing() {
+    let address = vacant();
+    let mut site = Site::new(AnyAddress::default());
+    site.edit(&[pool(), server("a", address)]).await;
+    let (mut old, name) = greeting(address).await;
+    assert_eq!(name, "a");
+    site.edit(&[Edit::delete(Kind::VirtualServer, "a"), server("b", address)]).await;
+    assert_eq!(greeting(address).await.1, "b");
+    // The connection of the deleted one is asked to end.
+    let read = tokio::time::timeout(PATIENCE, old.read(&mut [0])).await.unwrap();
+    assert_eq!(read.unwrap(), 0);
+}
+
+#[tokio::test]
+async fn the_wildcard_address_means_what_the_node_says() {
+    let port = vacant().port();
+    let any = AnyAddress { ipv4: [127, 0, 0, 9].into(), ..AnyAddress::default() };
+    let mut site = Site::new(any);
+    let applied = site
+        .edit(&[
+            pool(),
+            server("a", ([0, 0, 0, 0], port).into()),
+            server("b", ([127, 0, 0, 9], port).into()),
+        ])
+        .await;
+    assert_eq!(greeting(([127, 0, 0, 9], port).into()).await.1, "a");
+    assert!(TcpStream::connect(("127.0.0.1", port)).await.is_err());
+    let refused = &applied.listeners[1];
+    assert!(!refused.listening);
+    let why = refused.error.as_deref().unwrap();
+    assert_eq!(why, format!("127.0.0.9:{port} belongs to another virtual server on this node"));
+}
+
+#[tokio::test]
+async fn a_panic_costs_its_connection_and_nothing_else() {
+    let address = vacant();
+    let mut site = Site::new(AnyAddress::default());
+    site.edit(&[pool(), server("a", address)]).await;
+    let (mut stream, _) = greeting(address).await;
+    stream.write_all(b"!").await.unwrap();
+    assert_eq!(stream.read(&mut [0]).await.unwrap_or(0), 0);
+    for _ in 0..8 {
+        assert_eq!(greeting(address).await.1, "a");
+        let closed = async {
+            while site.plane.totals().connections > 0 {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, closed).await.unwrap();
+    }
+    assert_eq!(site.plane.totals().panics_total, 1);
+}
+
+#[tokio::test]
+async fn connections_of_the_whole_node_are_limited_at_the_limit_and_not_below() {
+    let address = vacant();
+    let mut site = Site::new(AnyAddress::default());
+    site.edit(&[pool(), server("a", address)]).await;
+    let mut held = Vec::new();
+    for _ in 0..3 {
+        let (stream, name) = greeting(address).await;
+        assert_eq!(name, "a");
+        held.push(stream);
+    }
+    assert_eq!(greeting(address).await.1, "");
+    assert_eq!(site.plane.totals().refused_total, 1);
+}
+
+#[tokio::test]
+async fn statuses_tell_what_listens_and_who_was_served() {
+    let address = vacant();
+    let mut site = Site::new(AnyAddress::default());
+    let applied = site.edit(&[pool(), server("a", address)]).await;
+    assert_eq!(applied.errors, Vec::<String>::new());
+    let expected = ListenerStatus {
+        virtual_server: "a".to_owned(),
+        address: address.to_string(),
+        listening: true,
+        error: None,
+    };
+    assert_eq!(site.plane.listener_statuses(), [expected]);
+    let _held = greeting(address).await;
+    let [status] = site.plane.virtual_server_statuses().try_into().unwrap();
+    assert_eq!((status.name.as_str(), status.connections), ("a", 1));
+    assert!(site.plane.pools().borrow().contains_key("p"));
+    site.plane.shutdown().await;
+    assert!(TcpStream::connect(address).await.is_err());
+}

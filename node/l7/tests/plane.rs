@@ -1,0 +1,19 @@
+//! The HTTP data plane over real sockets: hand-written clients and origins, so that both can
+//! misbehave.
+
+#[path = "plane/bodies.rs"]
+mod bodies;
+#[path = "plane/change.rs"]
+mod change;
+#[path = "plane/faults.rs"]
+mod faults;
+#[path = "plane/forwarding.rs"]
+mod forwarding;
+#[path = "plane/harness.rs"]
+mod harness;
+#[path = "plane/limits.rs"]
+mod limits;
+#[path = "plane/tls.rs"]
+mod tls;
+#[path = "plane/upgrade.rs"]
+mod upgrade;

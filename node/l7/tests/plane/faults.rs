@@ -1,0 +1,238 @@
+//! Members and clients that fail, stall, or talk nonsense.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use ballast_telemetry::FailureReason;
+
+use crate::harness::*;
+
+/// Answers the first request of every connection, then takes one more and hangs up.
+async fn forgetful() -> (Origin, Arc<AtomicUsize>) {
+    let requests = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&requests);
+    let origin = Origin::start(move |number, mut io| {
+        let count = Arc::clone(&count);
+        async move {
+            while let Some(request) = io.message().await {
+                let is_first = number > 0 || count.load(Ordering::SeqCst) == 0;
+                count.fetch_add(1, Ordering::SeqCst);
+                if !is_first {
+                    return;
+                }
+                io.send(ok(&request.text())).await;
+            }
+        }
+    })
+    .await;
+    (origin, requests)
+}
+
+#[tokio::test]
+async fn a_request_that_a_kept_connection_loses_is_sent_again_once() {
+    let (origin, requests) = forgetful().await;
+    let site = Site::start(&[origin.address]).await;
+    let mut client = site.connect().await;
+    assert_eq!(client.get("/").await.status(), 200);
+    let again = "PUT / HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\n\r\nbody";
+    let response = client.ask(again).await;
+    assert_eq!((response.status(), response.text().as_str()), (200, "body"));
+    assert_eq!(requests.load(Ordering::SeqCst), 3);
+    assert_eq!(origin.connections(), 2);
+    assert_eq!(site.totals().failures_total(), 0);
+}
+
+#[tokio::test]
+async fn a_request_that_may_have_been_acted_on_is_not_sent_again() {
+    let (origin, requests) = forgetful().await;
+    let site = Site::start(&[origin.address]).await;
+    let mut client = site.connect().await;
+    assert_eq!(client.get("/").await.status(), 200);
+    let post = "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\n\r\nbody";
+    let response = client.ask(post).await;
+    assert_eq!(response.status(), 502);
+    assert_eq!(requests.load(Ordering::SeqCst), 2);
+    assert_eq!(origin.connections(), 1);
+    site.failed(FailureReason::UpstreamClosedEarly, 1).await;
+}
+
+#[tokio::test]
+async fn a_fresh_connection_that_dies_is_not_tried_again() {
+    let origin = Origin::start(|_, mut io| async move {
+        io.head().await;
+    })
+    .await;
+    let site = Site::start(&[origin.address]).await;
+    let mut client = site.connect().await;
+    assert_eq!(client.get("/").await.status(), 502);
+    assert_eq!(origin.connections(), 1);
+}
+
+#[tokio::test]
+async fn a_connection_that_the_member_closed_meanwhile_is_not_used() {
+    let origin = Origin::start(|_, mut io| async move {
+        io.message().await;
+        io.send(ok("bye")).await;
+    })
+    .await;
+    let site = Site::start(&[origin.address]).await;
+    let mut client = site.connect().await;
+    let post = "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\n\r\nx";
+    for _ in 0..3 {
+        assert_eq!(client.ask(post).await.status(), 200);
+        // The worker sees the end of that connection before it sees the next request.
+        tokio::time::sleep(std::time::Duration::from_millis(30)).await;
+    }
+    assert_eq!(origin.connections(), 3);
+}
+
+#[tokio::test]
+async fn another_member_takes_over_from_one_that_refuses() {
+    let origin = Origin::echo().await;
+    let site = Site::start(&[vacant(), origin.address, vacant()]).await;
+    let mut client = site.connect().await;
+    for _ in 0..6 {
+        assert_eq!(client.get("/").await.status(), 200);
+    }
+    assert_eq!(site.totals().failures_total(), 0);
+}
+
+#[tokio::test]
+async fn a_request_fails_where_every_member_refuses() {
+    let site = Site::start(&[vacant(), vacant()]).await;
+    let mut client = site.connect().await;
+    let response = client.get("/").await;
+    assert_eq!(response.status(), 502);
+    assert_eq!(response.text(), "502 Bad Gateway: connect_refused\n");
+    // The client did nothing wrong and keeps its connection.
+    assert_eq!(client.get("/").await.status(), 502);
+    site.failed(FailureReason::ConnectRefused, 2).await;
+}
+
+#[tokio::test]
+async fn a_pool_without_members_answers_503() {
+    let site = Site::start(&[]).await;
+    let mut client = site.connect().await;
+    let response = client.get("/").await;
+    assert_eq!(response.text(), "503 Service Unavailable: no_member\n");
+    site.failed(FailureReason::NoMember, 1).await;
+}
+
+#[tokio::test]
+async fn nonsense_from_a_member_is_not_passed_on() {
+    const NONSENSE: &[&str] = &[
+        "HTTP/1.1 200 OK\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n",
+        "HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nab",
+        "HTTP/1.1 200 OK\nContent-Length: 0\n\n",
+        "HTTP/1.1 200 OK\r\nX : y\r\nContent-Length: 0\r\n\r\n",
+        "HTTP/1.1 101 Switching Protocols\r\n\r\n",
+        "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nnonsense\r\n",
+        "hello\r\n\r\n",
+    ];
+    let origin = Origin::start(|number, mut io| async move {
+        io.head().await;
+        io.send(NONSENSE[number % NONSENSE.len()]).await;
+        io.rest().await;
+    })
+    .await;
+    let site = Site::start(&[origin.address]).await;
+    let mut client = site.connect().await;
+    for nonsense in NONSENSE {
+        assert_eq!(client.get("/").await.status(), 502, "{nonsense:?}");
+    }
+    site.failed(FailureReason::UpstreamProtocol, NONSENSE.len() as u64).await;
+}
+
+#[tokio::test]
+async fn bytes_behind_a_response_are_not_taken_for_the_next() {
+    let origin = Origin::start(|number, mut io| async move {
+        while io.head().await.is_some() {
+            io.send(format!("{}{}", ok(&number.to_string()), ok("poison"))).await;
+        }
+    })
+    .await;
+    let site = Site::start(&[origin.address]).await;
+    let mut client = site.connect().await;
+    for n in 0..3 {
+        assert_eq!(client.get("/").await.text(), n.to_string());
+    }
+}
+
+#[tokio::test]
+async fn a_silent_member_is_given_up() {
+    let origin = Origin::start(|_, mut io| async move {
+        io.rest().await;
+    })
+    .await;
+    let site = Site::start_with(&[origin.address], |server, _| {
+        server.http.response_timeout_ms = 100;
+    })
+    .await;
+    let mut client = site.connect().await;
+    assert_eq!(client.get("/").await.status(), 504);
+    site.failed(FailureReason::ResponseTimeout, 1).await;
+}
+
+#[tokio::test]
+async fn a_member_that_falls_silent_within_the_body_is_given_up() {
+    let origin = Origin::start(|_, mut io| async move {
+        io.head().await;
+        io.send("HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhalf").await;
+        io.rest().await;
+    })
+    .await;
+    let site = Site::start_with(&[origin.address], |server, _| {
+        server.http.body_idle_timeout_ms = 100;
+    })
+    .await;
+    let mut client = site.connect().await;
+    client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n").await;
+    assert!(client.head().await.unwrap().contains("Content-Length: 10"));
+    assert_eq!(client.rest().await, b"half");
+    site.failed(FailureReason::ResponseBodyTimeout, 1).await;
+}
+
+#[tokio::test]
+async fn a_client_that_does_not_finish_its_header_or_body_is_told() {
+    let origin = Origin::echo().await;
+    let site = Site::start_with(&[origin.address], |server, _| {
+        server.http.header_timeout_ms = 100;
+        server.http.body_idle_timeout_ms = 100;
+    })
+    .await;
+    for (request, reason) in [
+        ("GET / HTTP/1.1\r\nHo", "header_timeout"),
+        ("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nab", "body_timeout"),
+    ] {
+        let mut client = site.connect().await;
+        let response = client.ask(request).await;
+        assert_eq!(response.text(), format!("408 Request Timeout: {reason}\n"));
+        assert!(client.rest().await.is_empty());
+    }
+}
+
+#[tokio::test]
+async fn an_idle_client_is_let_go_without_a_word() {
+    let origin = Origin::echo().await;
+    let site = Site::start_with(&[origin.address], |server, _| {
+        server.http.keep_alive_timeout_ms = 100;
+    })
+    .await;
+    let mut silent = site.connect().await;
+    assert!(silent.rest().await.is_empty());
+    let mut client = site.connect().await;
+    assert_eq!(client.get("/").await.status(), 200);
+    assert!(client.rest().await.is_empty());
+    assert_eq!(site.totals().failures_total(), 0);
+}
+
+#[tokio::test]
+async fn a_client_that_leaves_within_its_body_fails_alone() {
+    let origin = Origin::echo().await;
+    let site = Site::start(&[origin.address]).await;
+    let mut client = site.connect().await;
+    client.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 50\r\n\r\nab").await;
+    drop(client);
+    site.failed(FailureReason::ClientClosed, 1).await;
+    assert_eq!(site.connect().await.get("/").await.status(), 200);
+}

@@ -1,0 +1,194 @@
+//! Ordinary requests.
+
+use ballast_model::{Algorithm, Persistence};
+use ballast_telemetry::access_log::AccessLogSink;
+use ballast_telemetry::{AccessLog, FailureReason};
+
+use crate::harness::*;
+
+#[tokio::test]
+async fn connections_are_kept_on_both_sides() {
+    let origin = Origin::echo().await;
+    let site = Site::start(&[origin.address]).await;
+    let mut client = site.connect().await;
+    for n in 0..5 {
+        let response = client.get(&format!("/{n}")).await;
+        assert_eq!(response.status(), 200);
+        assert!(response.text().starts_with(&format!("GET /{n} HTTP/1.1\r\nHost: site\r\n")));
+        assert!(response.text().contains("X-Forwarded-For: 127.0.0.1\r\n"));
+    }
+    assert_eq!(origin.connections(), 1);
+    assert_eq!(site.totals().connections_total, 1);
+    assert_eq!(site.totals().requests_total(), 5);
+}
+
+#[tokio::test]
+async fn pipelined_requests_are_answered_in_order() {
+    let origin = Origin::echo().await;
+    let site = Site::start(&[origin.address]).await;
+    let mut client = site.connect().await;
+    let requests: String = (0..20)
+        .map(|n| format!("POST /{n} HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\n{n:03}"))
+        .collect();
+    client.send(requests).await;
+    for n in 0..20 {
+        let response = client.message().await.unwrap();
+        assert!(response.text().starts_with(&format!("POST /{n} ")));
+        assert!(response.text().ends_with(&format!("{n:03}")));
+    }
+}
+
+#[tokio::test]
+async fn a_request_may_come_byte_by_byte_and_after_empty_lines() {
+    let origin = Origin::echo().await;
+    let site = Site::start(&[origin.address]).await;
+    let mut client = site.connect().await;
+    for byte in b"\r\n\r\nGET /slow HTTP/1.1\r\nHost: a\r\n\r\n" {
+        client.send([*byte]).await;
+    }
+    assert!(client.message().await.unwrap().text().starts_with("GET /slow"));
+}
+
+#[tokio::test]
+async fn a_head_larger_than_one_buffer_gets_through() {
+    let origin = Origin::echo().await;
+    let site = Site::start(&[origin.address]).await;
+    let mut client = site.connect().await;
+    let cookie = "c".repeat(40_000);
+    let request = format!("GET / HTTP/1.1\r\nHost: a\r\nCookie: x={cookie}\r\n\r\n");
+    assert!(client.ask(&request).await.text().contains(&cookie));
+}
+
+#[tokio::test]
+async fn old_clients_get_what_they_understand() {
+    let origin = Origin::answering(|_| {
+        "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nab\r\n1\r\nc\r\n0\r\n\r\n".into()
+    })
+    .await;
+    let site = Site::start(&[origin.address]).await;
+    let mut client = site.connect().await;
+    client.send("GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n").await;
+    let answer = String::from_utf8(client.rest().await).unwrap();
+    assert!(answer.contains("Connection: close\r\n") && !answer.contains("chunked"));
+    assert!(answer.ends_with("\r\n\r\nabc"), "{answer}");
+}
+
+#[tokio::test]
+async fn an_old_client_can_keep_its_connection_where_the_length_is_known() {
+    let origin = Origin::echo().await;
+    let site = Site::start(&[origin.address]).await;
+    let mut client = site.connect().await;
+    for _ in 0..2 {
+        let response = client.ask("GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n").await;
+        assert_eq!(response.field("connection"), Some("keep-alive"));
+    }
+}
+
+#[tokio::test]
+async fn a_client_that_asks_for_the_end_gets_it() {
+    let origin = Origin::echo().await;
+    let site = Site::start(&[origin.address]).await;
+    let mut client = site.connect().await;
+    let response = client.ask("GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").await;
+    assert_eq!(response.field("connection"), Some("close"));
+    assert!(client.rest().await.is_empty());
+}
+
+#[tokio::test]
+async fn responses_without_a_body_leave_the_connection_in_step() {
+    let origin = Origin::answering(|request| match request.head.split(' ').nth(1) {
+        Some("/204") => "HTTP/1.1 204 No Content\r\n\r\n".into(),
+        Some("/304") => "HTTP/1.1 304 Not Modified\r\nContent-Length: 99\r\n\r\n".into(),
+        Some("/head") => "HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n".into(),
+        _ => ok("end"),
+    })
+    .await;
+    let site = Site::start(&[origin.address]).await;
+    let mut client = site.connect().await;
+    client.send("GET /204 HTTP/1.1\r\nHost: a\r\n\r\n").await;
+    assert!(client.head().await.unwrap().starts_with("HTTP/1.1 204"));
+    client.send("GET /304 HTTP/1.1\r\nHost: a\r\n\r\n").await;
+    assert!(client.head().await.unwrap().contains("Content-Length: 99"));
+    client.send("HEAD /head HTTP/1.1\r\nHost: a\r\n\r\n").await;
+    assert!(client.head().await.unwrap().contains("Content-Length: 99"));
+    assert_eq!(client.get("/").await.text(), "end");
+    assert_eq!(origin.connections(), 1);
+}
+
+#[tokio::test]
+async fn hints_are_passed_on_before_the_response() {
+    let origin = Origin::answering(|_| {
+        format!("HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n{}", ok("done"))
+    })
+    .await;
+    let site = Site::start(&[origin.address]).await;
+    let mut client = site.connect().await;
+    client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n").await;
+    assert!(client.head().await.unwrap().starts_with("HTTP/1.1 103 Early Hints\r\nLink: </a>"));
+    assert_eq!(client.message().await.unwrap().text(), "done");
+    let mut old = site.connect().await;
+    assert_eq!(old.ask("GET / HTTP/1.0\r\n\r\n").await.status(), 200);
+}
+
+#[tokio::test]
+async fn a_cookie_leads_back_to_the_member() {
+    let origins = [Origin::answering(|_| ok("0")).await, Origin::answering(|_| ok("1")).await];
+    let members: Vec<_> = origins.iter().map(|origin| origin.address).collect();
+    let site = Site::start_with(&members, |server, pool| {
+        server.persistence = Persistence::Cookie { name: "BACK".to_owned(), ttl_s: 0 };
+        pool.algorithm = Algorithm::RoundRobin;
+    })
+    .await;
+    let mut client = site.connect().await;
+    let first = client.get("/").await;
+    let cookie = first.field("set-cookie").expect("a cookie");
+    assert!(cookie.starts_with("BACK=") && cookie.ends_with("; Path=/; HttpOnly; SameSite=Lax"));
+    let pair = cookie.split(';').next().unwrap();
+    for _ in 0..6 {
+        let request = format!("GET / HTTP/1.1\r\nHost: a\r\nCookie: x=y; {pair}\r\n\r\n");
+        let again = client.ask(&request).await;
+        assert_eq!(again.text(), first.text());
+        assert_eq!(again.field("set-cookie"), None);
+    }
+    let forged = client.ask("GET / HTTP/1.1\r\nHost: a\r\nCookie: BACK=0000\r\n\r\n").await;
+    assert!(forged.field("set-cookie").is_some());
+}
+
+#[tokio::test]
+async fn every_request_leaves_one_record() {
+    let directory = std::env::temp_dir().join(format!("ballast-l7-log-{}", std::process::id()));
+    std::fs::create_dir_all(&directory).unwrap();
+    let path = directory.join("access.log");
+    let log = AccessLog::start(&AccessLogSink::File(path.clone())).unwrap();
+    let origin = Origin::answering(|_| ok("hello")).await;
+    let plain = Site::start(&[]).await;
+    let mut site =
+        Site::empty(plain.address, plain.server.clone(), plain.pool.clone(), log.clone());
+    plain.plane.shutdown().await;
+    site.pool.members = vec![ballast_model::MemberSpec::new(origin.address)];
+    site.apply().await;
+    let mut client = site.connect().await;
+    client.get("/a?b").await;
+    client.send("BAD\r\n\r\n").await;
+    client.rest().await;
+    site.failed(FailureReason::BadRequest, 1).await;
+    site.plane.shutdown().await;
+    log.shutdown();
+    let text = std::fs::read_to_string(&path).unwrap();
+    std::fs::remove_dir_all(&directory).unwrap();
+    let lines: Vec<_> = text.lines().collect();
+    assert_eq!(lines.len(), 2, "{text}");
+    for part in [
+        "\"method\":\"GET\"",
+        "\"uri\":\"/a?b\"",
+        "\"host\":\"site\"",
+        "\"status\":200",
+        "\"pool\":\"origin\"",
+        "\"attempts\":1",
+        "\"connect_us\":",
+        "\"first_byte_us\":",
+    ] {
+        assert!(lines[0].contains(part), "{part} in {}", lines[0]);
+    }
+    assert!(lines[1].contains("\"status\":400") && lines[1].contains("\"reason\":\"bad_request\""));
+}

@@ -1,0 +1,377 @@
+//! A data plane with one virtual server, origins that do as they are told, clients that send what
+//! they are told.
+
+use std::future::Future;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use ballast_balance::PersistenceKey;
+use ballast_l7::HttpHandlers;
+use ballast_model::{
+    AnyDraft, Config, Draft, Edit, Kind, MemberSpec, PoolSpec, Protocol, Snapshot, State,
+    VirtualServerSpec,
+};
+use ballast_telemetry::{AccessLog, CounterRegistry, FailureReason, VirtualServerTotals};
+use ballast_workers::{
+    AnyAddress, Connection, ConnectionHandler, ConnectionTask, DataPlane, DataPlaneConfig,
+    HandlerFactory, Handlers, WorkerContext,
+};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinHandle;
+
+/// Longest wait for anything that must happen.
+pub const PATIENCE: Duration = Duration::from_secs(20);
+
+/// `wait`, which must not take forever.
+pub async fn soon<F: Future>(wait: F) -> F::Output {
+    tokio::time::timeout(PATIENCE, wait).await.expect("it did not happen in time")
+}
+
+/// A stream with what was read from it and not used yet.
+pub struct Io<S = TcpStream> {
+    pub stream: S,
+    buffer: Vec<u8>,
+}
+
+/// A request or a response.
+#[derive(Debug)]
+pub struct Message {
+    pub head: String,
+    pub body: Vec<u8>,
+}
+
+impl Message {
+    pub fn status(&self) -> u16 {
+        self.head.split(' ').nth(1).and_then(|status| status.parse().ok()).unwrap_or(0)
+    }
+
+    pub fn text(&self) -> String {
+        String::from_utf8_lossy(&self.body).into_owned()
+    }
+
+    /// The value of the field, if it is there once.
+    pub fn field(&self, name: &str) -> Option<&str> {
+        field(&self.head, name)
+    }
+}
+
+fn field<'a>(head: &'a str, name: &str) -> Option<&'a str> {
+    head.lines().skip(1).find_map(|line| {
+        let (found, value) = line.split_once(':')?;
+        found.eq_ignore_ascii_case(name).then(|| value.trim())
+    })
+}
+
+impl Io {
+    pub async fn connect(address: SocketAddr) -> Self {
+        Self::new(soon(TcpStream::connect(address)).await.expect("a connection"))
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Io<S> {
+    pub fn new(stream: S) -> Self {
+        Self { stream, buffer: Vec::new() }
+    }
+
+    pub async fn send(&mut self, bytes: impl AsRef<[u8]>) {
+        self.try_send(bytes).await.expect("the other side reads");
+    }
+
+    pub async fn try_send(&mut self, bytes: impl AsRef<[u8]>) -> std::io::Result<()> {
+        soon(self.stream.write_all(bytes.as_ref())).await
+    }
+
+    /// Reads more; false at the end.
+    async fn fill(&mut self) -> bool {
+        let read = soon(self.stream.read_buf(&mut self.buffer)).await;
+        matches!(read, Ok(count) if count > 0)
+    }
+
+    /// Reads until the other side ends or resets; what came.
+    pub async fn rest(&mut self) -> Vec<u8> {
+        while self.fill().await {}
+        std::mem::take(&mut self.buffer)
+    }
+
+    pub async fn exactly(&mut self, count: usize) -> Vec<u8> {
+        while self.buffer.len() < count {
+            assert!(self.fill().await, "the connection ended early: {:?}", self.buffer);
+        }
+        self.buffer.drain(..count).collect()
+    }
+
+    /// A head; none where the connection ended first.
+    pub async fn head(&mut self) -> Option<String> {
+        loop {
+            if let Some(end) = self.buffer.windows(4).position(|four| four == b"\r\n\r\n") {
+                let head: Vec<u8> = self.buffer.drain(..end + 4).collect();
+                return Some(String::from_utf8(head).expect("a head in ASCII"));
+            }
+            if !self.fill().await {
+                return None;
+            }
+        }
+    }
+
+    /// The body that belongs to a head with a length or chunks.
+    pub async fn body(&mut self, head: &str) -> Vec<u8> {
+        if field(head, "transfer-encoding").is_some() {
+            return self.chunked().await;
+        }
+        let length = field(head, "content-length").and_then(|length| length.parse().ok());
+        self.exactly(length.unwrap_or(0)).await
+    }
+
+    async fn line(&mut self) -> String {
+        loop {
+            if let Some(end) = self.buffer.windows(2).position(|two| two == b"\r\n") {
+                let line: Vec<u8> = self.buffer.drain(..end + 2).collect();
+                return String::from_utf8_lossy(&line[..end]).into_owned();
+            }
+            assert!(self.fill().await, "the connection ended within a chunk");
+        }
+    }
+
+    async fn chunked(&mut self) -> Vec<u8> {
+        let mut body = Vec::new();
+        loop {
+            let size = usize::from_str_radix(&self.line().await, 16).expect("a chunk's size");
+            body.extend(self.exactly(size).await);
+            assert_eq!(self.line().await, "");
+            if size == 0 {
+                return body;
+            }
+        }
+    }
+
+    /// A whole message; none where the connection ended first.
+    pub async fn message(&mut self) -> Option<Message> {
+        let head = self.head().await?;
+        let body = self.body(&head).await;
+        Some(Message { head, body })
+    }
+
+    /// Sends a request and reads its response.
+    pub async fn ask(&mut self, request: &str) -> Message {
+        self.send(request).await;
+        self.message().await.expect("a response")
+    }
+
+    /// Sends a `GET` and reads its response.
+    pub async fn get(&mut self, target: &str) -> Message {
+        self.ask(&format!("GET {target} HTTP/1.1\r\nHost: site\r\n\r\n")).await
+    }
+}
+
+/// A server that does for each connection what its script says.
+pub struct Origin {
+    pub address: SocketAddr,
+    connections: Arc<AtomicUsize>,
+    task: JoinHandle<()>,
+}
+
+impl Origin {
+    /// Calls `serve` with each connection and its number, from 0.
+    pub async fn start<F, Fut>(serve: F) -> Self
+    where
+        F: Fn(usize, Io) -> Fut + Send + 'static,
+        Fut: Future<Output = ()> + Send + 'static,
+    {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let address = listener.local_addr().expect("an address");
+        let connections = Arc::new(AtomicUsize::new(0));
+        let count = Arc::clone(&connections);
+        let task = tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                let number = count.fetch_add(1, Ordering::SeqCst);
+                tokio::spawn(serve(number, Io::new(stream)));
+            }
+        });
+        Self { address, connections, task }
+    }
+
+    /// Answers every request with what `answer` makes of it.
+    pub async fn answering(answer: impl Fn(&Message) -> String + Send + Sync + 'static) -> Self {
+        let answer = Arc::new(answer);
+        Self::start(move |_, mut io| {
+            let answer = Arc::clone(&answer);
+            async move {
+                while let Some(request) = io.message().await {
+                    if io.try_send(answer(&request)).await.is_err() {
+                        break;
+                    }
+                }
+            }
+        })
+        .await
+    }
+
+    /// Answers every request with its own head and body.
+    pub async fn echo() -> Self {
+        Self::answering(|request| ok(&format!("{}{}", request.head, request.text()))).await
+    }
+
+    /// Connections accepted so far.
+    pub fn connections(&self) -> usize {
+        self.connections.load(Ordering::SeqCst)
+    }
+}
+
+impl Drop for Origin {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+/// A response with that body.
+pub fn ok(body: &str) -> String {
+    format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}", body.len())
+}
+
+/// An address at which nobody listens.
+pub fn vacant() -> SocketAddr {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    listener.local_addr().expect("an address")
+}
+
+/// A data plane with the virtual server `site` and its pool `origin`.
+pub struct Site {
+    pub plane: DataPlane,
+    pub address: SocketAddr,
+    pub server: VirtualServerSpec,
+    pub pool: PoolSpec,
+    counters: Arc<CounterRegistry>,
+    config: Config,
+    index: u64,
+}
+
+impl Site {
+    /// Serves requests from those members with default settings.
+    pub async fn start(members: &[SocketAddr]) -> Self {
+        Self::start_with(members, |_, _| {}).await
+    }
+
+    /// Serves requests from those members with the settings that `adjust` makes.
+    pub async fn start_with(
+        members: &[SocketAddr],
+        adjust: impl FnOnce(&mut VirtualServerSpec, &mut PoolSpec),
+    ) -> Self {
+        let address = vacant();
+        let members = members.iter().copied().map(MemberSpec::new).collect();
+        let mut pool = PoolSpec { members, ..PoolSpec::default() };
+        let mut server = VirtualServerSpec::new(Protocol::Http, address, "origin");
+        adjust(&mut server, &mut pool);
+        let mut site = Self::empty(address, server, pool, AccessLog::off());
+        site.apply().await;
+        site
+    }
+
+    /// A data plane that has been told nothing yet.
+    pub fn empty(
+        address: SocketAddr,
+        server: VirtualServerSpec,
+        pool: PoolSpec,
+        access_log: AccessLog,
+    ) -> Self {
+        let worker_count = 2;
+        let counters = Arc::new(CounterRegistry::new(worker_count));
+        let config = DataPlaneConfig {
+            worker_count,
+            pin_to_cpus: Vec::new(),
+            any_address: AnyAddress::default(),
+            connection_max_count: 1_000,
+            persistence_key: PersistenceKey::new(&[1; 32]),
+            counters: Arc::clone(&counters),
+            unseal: Arc::new(|_| Err("nothing is sealed here".to_owned())),
+        };
+        let http = Arc::new(HttpHandlers::new(access_log));
+        let handlers = Handlers { http, tcp: Arc::new(NoTcp) };
+        let plane = DataPlane::start(config, handlers).expect("a data plane");
+        Self { plane, address, server, pool, counters, config: Config::default(), index: 0 }
+    }
+
+    /// Declares what `server` and `pool` say and waits until that is applied.
+    pub async fn apply(&mut self) {
+        self.publish();
+        self.wait_applied().await;
+    }
+
+    /// Declares what `server` and `pool` say.
+    pub fn publish(&mut self) {
+        let edits = [
+            Edit::put(AnyDraft::Pool(Draft::new("origin", self.pool.clone())), "pool-uid"),
+            Edit::put(AnyDraft::VirtualServer(Draft::new("site", self.server.clone())), "site-uid"),
+        ];
+        self.edit(&edits);
+    }
+
+    /// Makes those edits.
+    pub fn edit(&mut self, edits: &[Edit]) {
+        self.index += 1;
+        self.config = self.config.edited(edits, self.index, 0).expect("a valid configuration");
+        let state = State { config: self.config.clone(), ..State::default() };
+        self.plane.apply(Arc::new(Snapshot { index: self.index, state }));
+    }
+
+    /// Deletes the virtual server.
+    pub async fn delete(&mut self) {
+        self.edit(&[Edit::delete(Kind::VirtualServer, "site")]);
+        self.wait_applied().await;
+    }
+
+    /// Waits until everything declared is applied.
+    pub async fn wait_applied(&self) {
+        let mut applied = self.plane.applied();
+        soon(applied.wait_for(|applied| applied.index == self.index)).await.expect("a plane");
+    }
+
+    pub async fn connect(&self) -> Io {
+        Io::connect(self.address).await
+    }
+
+    /// What was counted.
+    pub fn totals(&self) -> VirtualServerTotals {
+        self.counters.virtual_server("site-uid", "site").totals()
+    }
+
+    /// Waits until a failure of that kind, and no other, has been counted so often.
+    pub async fn failed(&self, reason: FailureReason, count: u64) {
+        let done = async {
+            while self.totals().failures_total() < count {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        soon(done).await;
+        let totals = self.totals();
+        assert_eq!(totals.failures_for(reason), count, "{reason}");
+        assert_eq!(totals.failures_total(), count, "other failures besides {reason}");
+    }
+
+    /// Waits until so many client connections are open.
+    pub async fn has_open(&self, count: u64) {
+        let done = async {
+            while self.totals().connections != count {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        soon(done).await;
+    }
+}
+
+struct NoTcp;
+
+impl HandlerFactory for NoTcp {
+    fn build(&self, _worker: &Rc<WorkerContext>) -> Rc<dyn ConnectionHandler> {
+        Rc::new(Self)
+    }
+}
+
+impl ConnectionHandler for NoTcp {
+    fn serve(self: Rc<Self>, connection: Connection) -> ConnectionTask {
+        Box::pin(async move { drop(connection) })
+    }
+}

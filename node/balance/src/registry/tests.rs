@@ -16,7 +16,7 @@ fn spec(members: impl IntoIterator<Item = MemberSpec>) -> PoolSpec {
 }
 
 fn put(config: &Config, index: u64, name: &str, spec: PoolSpec) -> Config {
-    let edit = Edit::put(AnyDraft::Pool(Draft::new(name, spec)), &format!("uid-{index}"));
+    let edit = Edit::put(AnyDraft::Pool(Draft::new(name, spec)), format!("uid-{index}"));
     config.edited(&[edit], index, index).unwrap()
 }
 
@@ -120,7 +120,7 @@ fn ten_thousand_pools_do_not_make_an_edit_compile_more_than_one() {
     let edits: Vec<_> = (0..10_000)
         .map(|i| {
             let draft = AnyDraft::Pool(Draft::new(format!("pool-{i}"), spec([member(1)])));
-            Edit::put(draft, &format!("uid-{i}"))
+            Edit::put(draft, format!("uid-{i}"))
         })
         .collect();
     let config = Config::default().edited(&edits, 1, 1).unwrap();

@@ -1,0 +1,264 @@
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
+use std::time::Duration;
+
+use ballast_balance::{PersistenceKey, PoolRegistry, Probe};
+use ballast_model::config::{AnyDraft, Kind};
+use ballast_model::status::Health;
+use ballast_model::{Draft, Edit, MemberSpec, MonitorKind, PoolSpec};
+use tokio::time::{Instant, timeout};
+
+use super::*;
+use crate::probe::Outcome;
+
+/// Members whose answers the test decides, on virtual time.
+#[derive(Default)]
+struct Members {
+    failing: Mutex<BTreeSet<u16>>,
+    not_tried: AtomicBool,
+    /// When each member (by port) was probed, in ms since the start.
+    probed: Mutex<BTreeMap<u16, Vec<u64>>>,
+    under_way: AtomicUsize,
+    most_under_way: AtomicUsize,
+}
+
+struct Fixture {
+    members: Arc<Members>,
+    prober: Prober,
+    registry: PoolRegistry,
+    config: Config,
+    index: u64,
+    begin: Instant,
+}
+
+const PROBE_MS: u64 = 3;
+
+impl Fixture {
+    fn new(in_flight_max_count: usize) -> Self {
+        let members = Arc::new(Members::default());
+        let begin = Instant::now();
+        let asked = Arc::clone(&members);
+        let probe: ProbeFn = Arc::new(move |address, _monitor| {
+            let members = Arc::clone(&asked);
+            Box::pin(async move {
+                let now_ms = begin.elapsed().as_millis() as u64;
+                members.probed.lock().unwrap().entry(address.port()).or_default().push(now_ms);
+                let under_way = members.under_way.fetch_add(1, SeqCst) + 1;
+                members.most_under_way.fetch_max(under_way, SeqCst);
+                tokio::time::sleep(Duration::from_millis(PROBE_MS)).await;
+                members.under_way.fetch_sub(1, SeqCst);
+                if members.not_tried.load(SeqCst) {
+                    return Outcome::NotTried { why: "no descriptors".to_owned() };
+                }
+                let passed = !members.failing.lock().unwrap().contains(&address.port());
+                let facts = if passed { "fine" } else { "broken" }.to_owned();
+                Outcome::Found(Probe { passed, facts, took_us: 1_000 * PROBE_MS })
+            })
+        });
+        let options = ProberOptions { seed: 1, in_flight_max_count };
+        let prober = Prober::start_with(options, &Handle::current(), probe);
+        let registry = PoolRegistry::new(1, PersistenceKey::new(&[0; 32]));
+        Self { members, prober, registry, config: Config::default(), index: 0, begin }
+    }
+
+    async fn edit(&mut self, edit: Edit) {
+        self.index += 1;
+        self.config = self.config.edited(&[edit], self.index, 0).unwrap();
+        self.registry.reconcile(&self.config, 0);
+        self.prober.apply(self.index, &self.config, self.registry.pools());
+        let mut applied = self.prober.applied();
+        applied.wait_for(|index| *index == self.index).await.unwrap();
+    }
+
+    async fn put_monitor(&mut self, name: &str, change: impl FnOnce(&mut MonitorSpec)) {
+        let mut spec = MonitorSpec::new(MonitorKind::Tcp);
+        spec.interval_ms = 1_000;
+        spec.timeout_ms = 1_000;
+        change(&mut spec);
+        let uid = format!("uid-{name}");
+        self.edit(Edit::put(AnyDraft::Monitor(Draft::new(name, spec)), &uid)).await;
+    }
+
+    async fn put_pool(&mut self, name: &str, monitors: &[&str], ports: impl Iterator<Item = u16>) {
+        let member = |port| MemberSpec::new(SocketAddr::from(([127, 0, 0, 1], port)));
+        let spec = PoolSpec {
+            monitors: monitors.iter().map(ToString::to_string).collect(),
+            members: ports.map(member).collect(),
+            ..PoolSpec::default()
+        };
+        let uid = format!("uid-{name}");
+        self.edit(Edit::put(AnyDraft::Pool(Draft::new(name, spec)), &uid)).await;
+    }
+
+    fn set_failing(&self, port: u16, failing: bool) {
+        let mut set = self.members.failing.lock().unwrap();
+        if failing {
+            set.insert(port)
+        } else {
+            set.remove(&port)
+        };
+    }
+
+    fn health(&self, pool: &str, member: usize) -> Health {
+        self.registry.pool(pool).unwrap().members()[member].state.health()
+    }
+
+    fn probed(&self, port: u16) -> Vec<u64> {
+        self.members.probed.lock().unwrap().get(&port).cloned().unwrap_or_default()
+    }
+
+    /// Virtual time passes.
+    async fn pass(&self, ms: u64) {
+        tokio::time::sleep(Duration::from_millis(ms)).await;
+    }
+}
+
+async fn next_health(events: &mut broadcast::Receiver<EventBody>) -> (String, Health, String) {
+    match timeout(Duration::from_secs(60), events.recv()).await.unwrap().unwrap() {
+        EventBody::Health { member, health, reason, .. } => (member, health, reason),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn first_probe_is_at_once_and_the_next_after_the_interval() {
+    let mut fixture = Fixture::new(10);
+    fixture.put_monitor("tcp", |_| {}).await;
+    fixture.put_pool("pool", &["tcp"], 1..=1).await;
+    assert_eq!(fixture.health("pool", 0), Health::Checking);
+    fixture.pass(20).await;
+    assert_eq!(fixture.health("pool", 0), Health::Up);
+    fixture.pass(60_000).await;
+    let probed = fixture.probed(1);
+    assert!((55..=66).contains(&probed.len()), "{}", probed.len());
+    assert!(probed[0] <= 10);
+    for pair in probed.windows(2) {
+        assert!((899..=1_101).contains(&(pair[1] - pair[0])), "{pair:?}");
+    }
+    let steps: BTreeSet<_> = probed.windows(2).map(|pair| pair[1] - pair[0]).collect();
+    assert!(steps.len() > 10, "the interval is jittered");
+}
+
+#[tokio::test(start_paused = true)]
+async fn transitions_are_told_once_with_the_reason() {
+    let mut fixture = Fixture::new(10);
+    let mut events = fixture.prober.events();
+    fixture.put_monitor("tcp", |_| {}).await;
+    fixture.put_pool("pool", &["tcp"], 1..=1).await;
+    let (member, health, _) = next_health(&mut events).await;
+    assert_eq!((member.as_str(), health), ("127.0.0.1:1", Health::Up));
+    fixture.set_failing(1, true);
+    let (_, health, reason) = next_health(&mut events).await;
+    assert_eq!((health, reason.as_str()), (Health::Down, "broken; 3 of 3 checks failed"));
+    fixture.pass(10_000).await;
+    assert!(events.try_recv().is_err(), "nothing new to tell");
+    fixture.set_failing(1, false);
+    assert_eq!(next_health(&mut events).await.1, Health::Up);
+    let status = &fixture.prober.statuses()[0];
+    assert_eq!((status.health, status.last_probe_us), (Health::Up, Some(3_000)));
+    assert!(status.since_ms > 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn unrelated_changes_do_not_disturb_a_probe() {
+    let mut fixture = Fixture::new(10);
+    fixture.put_monitor("tcp", |_| {}).await;
+    fixture.put_pool("pool", &["tcp"], 1..=1).await;
+    for port in 2..50 {
+        fixture.put_pool(&format!("other-{port}"), &["tcp"], port..=port).await;
+        fixture.put_pool("pool", &["tcp"], (1..=1).chain(1_000 + port..=1_000 + port)).await;
+        fixture.pass(100).await;
+    }
+    let probed = fixture.probed(1);
+    assert!((4..=6).contains(&probed.len()), "{probed:?}");
+    assert!(probed.windows(2).all(|pair| pair[1] - pair[0] >= 899), "{probed:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn removed_members_and_pools_are_probed_no_more() {
+    let mut fixture = Fixture::new(10);
+    fixture.put_monitor("tcp", |_| {}).await;
+    fixture.put_pool("pool", &["tcp"], 1..=2).await;
+    fixture.pass(2_500).await;
+    fixture.put_pool("pool", &["tcp"], 1..=1).await;
+    let second = fixture.probed(2).len();
+    fixture.pass(5_000).await;
+    assert_eq!(fixture.probed(2).len(), second);
+    fixture.edit(Edit::delete(Kind::Pool, "pool")).await;
+    let first = fixture.probed(1).len();
+    assert!(first >= 6);
+    fixture.pass(5_000).await;
+    assert_eq!(fixture.probed(1).len(), first);
+}
+
+#[tokio::test(start_paused = true)]
+async fn changed_monitor_probes_at_once_and_keeps_what_was_found() {
+    let mut fixture = Fixture::new(10);
+    fixture.put_monitor("tcp", |m| m.interval_ms = 60_000).await;
+    fixture.put_pool("pool", &["tcp"], 1..=1).await;
+    fixture.pass(1_000).await;
+    fixture.put_monitor("tcp", |m| m.fall = 2).await;
+    assert_eq!(fixture.health("pool", 0), Health::Up);
+    fixture.set_failing(1, true);
+    fixture.pass(500).await;
+    assert_eq!(fixture.probed(1).len(), 2);
+    assert_eq!(fixture.health("pool", 0), Health::Up, "one of two");
+    fixture.pass(1_500).await;
+    assert_eq!(fixture.health("pool", 0), Health::Down);
+}
+
+#[tokio::test(start_paused = true)]
+async fn all_monitors_must_agree_and_a_removed_one_has_no_say() {
+    let mut fixture = Fixture::new(10);
+    fixture.put_monitor("good", |_| {}).await;
+    fixture.put_monitor("bad", |m| m.port = Some(9)).await;
+    fixture.set_failing(9, true);
+    fixture.put_pool("pool", &["good", "bad"], 1..=1).await;
+    fixture.pass(100).await;
+    assert_eq!(fixture.health("pool", 0), Health::Down);
+    fixture.put_pool("pool", &["good"], 1..=1).await;
+    assert_eq!(fixture.health("pool", 0), Health::Up);
+    fixture.put_pool("pool", &[], 1..=1).await;
+    assert_eq!(fixture.health("pool", 0), Health::Unmonitored);
+    // A live member that gets a failing monitor goes down only after `fall` failures.
+    fixture.put_pool("pool", &["bad"], 1..=1).await;
+    fixture.pass(1_500).await;
+    assert_ne!(fixture.health("pool", 0), Health::Down);
+    fixture.pass(2_500).await;
+    assert_eq!(fixture.health("pool", 0), Health::Down);
+}
+
+#[tokio::test(start_paused = true)]
+async fn probes_under_way_are_bounded_and_starts_are_spread() {
+    let mut fixture = Fixture::new(7);
+    fixture.put_monitor("tcp", |_| {}).await;
+    fixture.put_pool("pool", &["tcp"], 1..=500).await;
+    fixture.pass(5_000).await;
+    assert_eq!(fixture.members.most_under_way.load(SeqCst), 7);
+    assert!((1..=500).all(|port| fixture.probed(port).len() >= 3));
+}
+
+#[tokio::test(start_paused = true)]
+async fn probe_that_could_not_be_tried_says_nothing_of_the_member() {
+    let mut fixture = Fixture::new(10);
+    fixture.put_monitor("tcp", |_| {}).await;
+    fixture.put_pool("pool", &["tcp"], 1..=1).await;
+    fixture.pass(100).await;
+    fixture.members.not_tried.store(true, SeqCst);
+    fixture.pass(20_000).await;
+    assert_eq!(fixture.health("pool", 0), Health::Up);
+    assert!(fixture.probed(1).len() > 15, "it goes on trying");
+}
+
+#[tokio::test(start_paused = true)]
+async fn shutdown_ends_all_probes() {
+    let mut fixture = Fixture::new(10);
+    fixture.put_monitor("tcp", |_| {}).await;
+    fixture.put_pool("pool", &["tcp"], 1..=3).await;
+    fixture.pass(100).await;
+    fixture.prober.shutdown().await;
+    let count = fixture.probed(1).len();
+    fixture.pass(10_000).await;
+    assert_eq!(fixture.probed(1).len(), count);
+    assert!(fixture.begin.elapsed() > Duration::from_secs(10));
+}

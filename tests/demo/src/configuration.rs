@@ -52,6 +52,7 @@ pub(crate) async fn apply(topology: &Topology, declaration: &Path, stage: &Stage
     let file = cluster.operator().dir()?.join("demo.json");
     fs::write(&file, text.replace(EXAMPLE_SUBNET, &subnet))?;
     let file = file.to_str().context("a path of the lab is UTF-8")?;
+    cluster.use_node(0).await?;
     let said = cluster.ctl().run(["apply", "-f", file, "--wait"]).await?;
     stage.saw("`ballastctl apply -f docs/examples/demo.json --wait`: applied on every node");
     for line in said.lines().take(12) {

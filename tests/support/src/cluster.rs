@@ -92,7 +92,6 @@ impl Cluster {
         }
         let ctl = Ctl::new(&operator)?;
         let cluster = Self { nodes, identity, password_file, password, clients, operator, ctl };
-        cluster.use_node(0).await?;
         let voters = cluster.nodes.len();
         cluster
             .wait_for_status("every node to vote", READY_LIMIT, |status| {
@@ -116,7 +115,7 @@ impl Cluster {
         self.client_of(index.unwrap_or(0))
     }
 
-    /// `ballastctl` of the administrator, who is signed in at the first node.
+    /// `ballastctl` of the administrator; [`Cluster::use_node`] signs it in.
     pub fn ctl(&self) -> &Ctl {
         &self.ctl
     }
@@ -136,7 +135,7 @@ impl Cluster {
         &self.password_file
     }
 
-    /// Signs `ballastctl` in at another node, for example because the first one was killed.
+    /// Signs `ballastctl` in at the node at `index` in [`Cluster::nodes`].
     ///
     /// # Errors
     /// When that fails.

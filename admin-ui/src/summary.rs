@@ -9,6 +9,13 @@ use ballast_model::event::{Event, EventBody};
 use ballast_model::status::{ClusterStatus, Health, MemberStatus, NodeReport};
 use ballast_model::{AdminState, MemberSpec, PoolSpec};
 
+/// Width of the picture of a pool, in units of its own.
+pub(crate) const BAR_WIDTH: usize = 240;
+/// Gap between two parts of it, and the least width of a part.
+const BAR_GAP: usize = 2;
+/// Up to this many members, each has a part of its own.
+const BAR_MEMBER_MAX_COUNT: usize = 24;
+
 /// A member, as wished for and as seen.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct MemberRow {
@@ -28,7 +35,7 @@ pub(crate) struct Seen {
     pub(crate) status: MemberStatus,
 }
 
-/// The one word for a member.
+/// The one word for a member; the best first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Condition {
     /// Answers as it should, everywhere.
@@ -45,19 +52,6 @@ pub(crate) enum Condition {
     Disabled,
     /// The operator took it out of all load.
     Offline,
-}
-
-impl Condition {
-    /// Every condition, the best first.
-    pub(crate) const ALL: [Self; 7] = [
-        Self::Up,
-        Self::Partial,
-        Self::Down,
-        Self::Checking,
-        Self::Draining,
-        Self::Disabled,
-        Self::Offline,
-    ];
 }
 
 /// How many members of a pool are in which condition.
@@ -114,6 +108,26 @@ pub(crate) fn counts(rows: &[MemberRow]) -> Counts {
         *counts.entry(row.condition).or_default() += 1;
     }
     counts
+}
+
+/// The parts of the picture of a pool: condition, start, width. Each member has a part of its own
+/// where they are few, each condition where they are many.
+pub(crate) fn bar(counts: &Counts) -> Vec<(Condition, usize, usize)> {
+    let total: usize = counts.values().sum();
+    let each_alone = total <= BAR_MEMBER_MAX_COUNT;
+    let mut parts = Vec::new();
+    let mut before = 0;
+    for (condition, count) in counts {
+        let sizes = if each_alone { vec![1; *count] } else { vec![*count] };
+        for size in sizes {
+            let start = before * (BAR_WIDTH + BAR_GAP) / total;
+            before += size;
+            let end = before * (BAR_WIDTH + BAR_GAP) / total;
+            // The smallest part of a long bar still shows.
+            parts.push((*condition, start, (end - start).saturating_sub(BAR_GAP).max(BAR_GAP)));
+        }
+    }
+    parts
 }
 
 /// Carries a health event into the status that is shown, so that it is seen at once and not with

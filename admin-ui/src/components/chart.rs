@@ -7,21 +7,15 @@ use leptos::prelude::*;
 
 use crate::format;
 use crate::i18n::texts;
-use crate::summary::{Condition, Counts};
+use crate::summary::{BAR_WIDTH, Counts, bar};
 
-/// Width of the bar, in units of its own.
-const BAR_WIDTH: usize = 240;
-/// Gap between two parts of the bar.
-const BAR_GAP: usize = 2;
-/// Up to this many members, each has a part of its own.
-const BAR_MEMBER_MAX_COUNT: usize = 24;
 /// The line takes the whole width from this many rates on.
 const SPARK_SLOT_MIN_COUNT: usize = 12;
 
 /// Members by condition, as a bar and in words.
 #[component]
 pub(crate) fn HealthBar(counts: Counts) -> impl IntoView {
-    let parts = bar_parts(&counts);
+    let parts = bar(&counts);
     let words = describe(&counts);
     let rects = parts
         .into_iter()
@@ -38,9 +32,8 @@ pub(crate) fn HealthBar(counts: Counts) -> impl IntoView {
             }
         })
         .collect_view();
-    let legend = Condition::ALL
+    let legend = counts
         .into_iter()
-        .filter_map(|condition| counts.get(&condition).map(|count| (condition, *count)))
         .map(|(condition, count)| {
             let (symbol, tone, word) = condition.look();
             view! {
@@ -104,30 +97,8 @@ pub(crate) fn Sparkline(values: Vec<f64>, #[prop(into)] label: String) -> impl I
     }
 }
 
-/// The parts of the bar: condition, start, width.
-fn bar_parts(counts: &Counts) -> Vec<(Condition, usize, usize)> {
-    let total: usize = counts.values().sum();
-    let each_alone = total <= BAR_MEMBER_MAX_COUNT;
-    let mut parts = Vec::new();
-    let mut before = 0;
-    for condition in Condition::ALL {
-        let count = counts.get(&condition).copied().unwrap_or(0);
-        let sizes = if each_alone { vec![1; count] } else { vec![count] };
-        for size in sizes.into_iter().filter(|size| *size > 0) {
-            let start = before * (BAR_WIDTH + BAR_GAP) / total;
-            before += size;
-            let end = before * (BAR_WIDTH + BAR_GAP) / total;
-            // The smallest part of a long bar still shows.
-            parts.push((condition, start, (end - start).saturating_sub(BAR_GAP).max(2)));
-        }
-    }
-    parts
-}
-
 fn describe(counts: &Counts) -> String {
-    let words: Vec<_> = Condition::ALL
-        .into_iter()
-        .filter_map(|c| counts.get(&c).map(|count| format!("{count} {}", c.look().2)))
-        .collect();
+    let words: Vec<_> =
+        counts.iter().map(|(condition, count)| format!("{count} {}", condition.look().2)).collect();
     if words.is_empty() { texts().no_members.to_owned() } else { words.join(", ") }
 }

@@ -154,3 +154,20 @@ fn other_events_leave_members_alone() {
     assert!(!apply_event(&mut seen, &event));
     assert_eq!(seen, before);
 }
+
+#[test]
+fn a_few_members_have_a_part_of_the_bar_each() {
+    let parts = bar(&[(Condition::Up, 3), (Condition::Down, 1)].into());
+    let conditions: Vec<_> = parts.iter().map(|(condition, ..)| *condition).collect();
+    assert_eq!(conditions, [Condition::Up, Condition::Up, Condition::Up, Condition::Down]);
+    assert_eq!(parts.first().map(|part| part.1), Some(0));
+    assert_eq!(parts.last().map(|part| part.1 + part.2), Some(BAR_WIDTH));
+}
+
+#[test]
+fn one_dead_member_of_thousands_still_shows() {
+    let parts = bar(&[(Condition::Up, 4_095), (Condition::Down, 1)].into());
+    assert_eq!(parts.len(), 2);
+    assert!(parts[1].2 >= BAR_GAP);
+    assert!(bar(&Counts::new()).is_empty());
+}

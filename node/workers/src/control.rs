@@ -160,25 +160,25 @@ impl Control {
             send(worker, Command::EndAll { done }).await;
             ending.push(ended);
         }
-        let mut left = 0;
         let deadline = tokio::time::Instant::now() + deadline;
-        for ended in &mut ending {
-            if tokio::time::timeout_at(deadline, &mut *ended).await.is_err() {
-                left += 1;
+        let mut late = Vec::new();
+        for mut ended in ending {
+            if tokio::time::timeout_at(deadline, &mut ended).await.is_err() {
+                late.push(ended);
             }
         }
-        if left > 0 {
-            let cut = self.open_connections();
-            for worker in &self.workers {
-                send(worker, Command::CutAll).await;
-            }
-            for ended in ending {
-                // The tasks end as soon as they run; a worker that hangs is not waited for.
-                let _ = tokio::time::timeout(CLOSE_TIMEOUT, ended).await;
-            }
-            return cut;
+        if late.is_empty() {
+            return 0;
         }
-        0
+        let cut_count = self.open_connections();
+        for worker in &self.workers {
+            send(worker, Command::CutAll).await;
+        }
+        for ended in late {
+            // The tasks end as soon as they run; a worker that hangs is not waited for.
+            let _ = tokio::time::timeout(CLOSE_TIMEOUT, ended).await;
+        }
+        cut_count
     }
 
     fn open_connections(&self) -> usize {

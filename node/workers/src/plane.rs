@@ -93,7 +93,7 @@ impl DataPlane {
     ///
     /// # Errors
     /// A thread or its runtime can't be had.
-    pub fn start(config: DataPlaneConfig, handlers: Handlers) -> io::Result<Self> {
+    pub fn start(config: DataPlaneConfig, handlers: &Handlers) -> io::Result<Self> {
         let shared = Arc::new(Shared::default());
         let worker_count = config.worker_count.max(1);
         let mut workers = Vec::with_capacity(worker_count);

@@ -103,7 +103,7 @@ impl ChunkedDecoder {
     fn step(&mut self, byte: u8) -> Result<State, ChunkedError> {
         use ChunkedError::{InvalidSize, MissingCrLf};
         match (self.state, byte) {
-            (State::Size { digits, .. }, b'\r' | b';') if digits == 0 => Err(InvalidSize),
+            (State::Size { digits: 0, .. }, b'\r' | b';') => Err(InvalidSize),
             (State::Size { value, .. }, b'\r') => Ok(State::SizeLf { size: value }),
             (State::Size { value, .. }, b';') => Ok(State::Extension { size: value, bytes: 1 }),
             (State::Size { value, digits }, _) => {

@@ -24,37 +24,37 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 
 /// Longest wait for anything that must happen.
-pub const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
 /// `wait`, which must not take forever.
-pub async fn soon<F: Future>(wait: F) -> F::Output {
+pub(crate) async fn soon<F: Future>(wait: F) -> F::Output {
     tokio::time::timeout(PATIENCE, wait).await.expect("it did not happen in time")
 }
 
 /// A stream with what was read from it and not used yet.
-pub struct Io<S = TcpStream> {
-    pub stream: S,
+pub(crate) struct Io<S = TcpStream> {
+    pub(crate) stream: S,
     buffer: Vec<u8>,
 }
 
 /// A request or a response.
 #[derive(Debug)]
-pub struct Message {
-    pub head: String,
-    pub body: Vec<u8>,
+pub(crate) struct Message {
+    pub(crate) head: String,
+    pub(crate) body: Vec<u8>,
 }
 
 impl Message {
-    pub fn status(&self) -> u16 {
+    pub(crate) fn status(&self) -> u16 {
         self.head.split(' ').nth(1).and_then(|status| status.parse().ok()).unwrap_or(0)
     }
 
-    pub fn text(&self) -> String {
+    pub(crate) fn text(&self) -> String {
         String::from_utf8_lossy(&self.body).into_owned()
     }
 
     /// The value of the field, if it is there once.
-    pub fn field(&self, name: &str) -> Option<&str> {
+    pub(crate) fn field(&self, name: &str) -> Option<&str> {
         field(&self.head, name)
     }
 }
@@ -67,21 +67,21 @@ fn field<'a>(head: &'a str, name: &str) -> Option<&'a str> {
 }
 
 impl Io {
-    pub async fn connect(address: SocketAddr) -> Self {
+    pub(crate) async fn connect(address: SocketAddr) -> Self {
         Self::new(soon(TcpStream::connect(address)).await.expect("a connection"))
     }
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Io<S> {
-    pub fn new(stream: S) -> Self {
+    pub(crate) fn new(stream: S) -> Self {
         Self { stream, buffer: Vec::new() }
     }
 
-    pub async fn send(&mut self, bytes: impl AsRef<[u8]>) {
+    pub(crate) async fn send(&mut self, bytes: impl AsRef<[u8]>) {
         self.try_send(bytes).await.expect("the other side reads");
     }
 
-    pub async fn try_send(&mut self, bytes: impl AsRef<[u8]>) -> std::io::Result<()> {
+    pub(crate) async fn try_send(&mut self, bytes: impl AsRef<[u8]>) -> std::io::Result<()> {
         soon(self.stream.write_all(bytes.as_ref())).await
     }
 
@@ -92,12 +92,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Io<S> {
     }
 
     /// Reads until the other side ends or resets; what came.
-    pub async fn rest(&mut self) -> Vec<u8> {
+    pub(crate) async fn rest(&mut self) -> Vec<u8> {
         while self.fill().await {}
         std::mem::take(&mut self.buffer)
     }
 
-    pub async fn exactly(&mut self, count: usize) -> Vec<u8> {
+    pub(crate) async fn exactly(&mut self, count: usize) -> Vec<u8> {
         while self.buffer.len() < count {
             assert!(self.fill().await, "the connection ended early: {:?}", self.buffer);
         }
@@ -105,7 +105,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Io<S> {
     }
 
     /// A head; none where the connection ended first.
-    pub async fn head(&mut self) -> Option<String> {
+    pub(crate) async fn head(&mut self) -> Option<String> {
         loop {
             if let Some(end) = self.buffer.windows(4).position(|four| four == b"\r\n\r\n") {
                 let head: Vec<u8> = self.buffer.drain(..end + 4).collect();
@@ -118,7 +118,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Io<S> {
     }
 
     /// The body that belongs to a head with a length or chunks.
-    pub async fn body(&mut self, head: &str) -> Vec<u8> {
+    pub(crate) async fn body(&mut self, head: &str) -> Vec<u8> {
         if field(head, "transfer-encoding").is_some() {
             return self.chunked().await;
         }
@@ -149,34 +149,34 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Io<S> {
     }
 
     /// A whole message; none where the connection ended first.
-    pub async fn message(&mut self) -> Option<Message> {
+    pub(crate) async fn message(&mut self) -> Option<Message> {
         let head = self.head().await?;
         let body = self.body(&head).await;
         Some(Message { head, body })
     }
 
     /// Sends a request and reads its response.
-    pub async fn ask(&mut self, request: &str) -> Message {
+    pub(crate) async fn ask(&mut self, request: &str) -> Message {
         self.send(request).await;
         self.message().await.expect("a response")
     }
 
     /// Sends a `GET` and reads its response.
-    pub async fn get(&mut self, target: &str) -> Message {
+    pub(crate) async fn get(&mut self, target: &str) -> Message {
         self.ask(&format!("GET {target} HTTP/1.1\r\nHost: site\r\n\r\n")).await
     }
 }
 
 /// A server that does for each connection what its script says.
-pub struct Origin {
-    pub address: SocketAddr,
+pub(crate) struct Origin {
+    pub(crate) address: SocketAddr,
     connections: Arc<AtomicUsize>,
     task: JoinHandle<()>,
 }
 
 impl Origin {
     /// Calls `serve` with each connection and its number, from 0.
-    pub async fn start<F, Fut>(serve: F) -> Self
+    pub(crate) async fn start<F, Fut>(serve: F) -> Self
     where
         F: Fn(usize, Io) -> Fut + Send + 'static,
         Fut: Future<Output = ()> + Send + 'static,
@@ -195,7 +195,9 @@ impl Origin {
     }
 
     /// Answers every request with what `answer` makes of it.
-    pub async fn answering(answer: impl Fn(&Message) -> String + Send + Sync + 'static) -> Self {
+    pub(crate) async fn answering(
+        answer: impl Fn(&Message) -> String + Send + Sync + 'static,
+    ) -> Self {
         let answer = Arc::new(answer);
         Self::start(move |_, mut io| {
             let answer = Arc::clone(&answer);
@@ -211,12 +213,12 @@ impl Origin {
     }
 
     /// Answers every request with its own head and body.
-    pub async fn echo() -> Self {
+    pub(crate) async fn echo() -> Self {
         Self::answering(|request| ok(&format!("{}{}", request.head, request.text()))).await
     }
 
     /// Connections accepted so far.
-    pub fn connections(&self) -> usize {
+    pub(crate) fn connections(&self) -> usize {
         self.connections.load(Ordering::SeqCst)
     }
 }
@@ -228,22 +230,22 @@ impl Drop for Origin {
 }
 
 /// A response with that body.
-pub fn ok(body: &str) -> String {
+pub(crate) fn ok(body: &str) -> String {
     format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}", body.len())
 }
 
 /// An address at which nobody listens.
-pub fn vacant() -> SocketAddr {
+pub(crate) fn vacant() -> SocketAddr {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
     listener.local_addr().expect("an address")
 }
 
 /// A data plane with the virtual server `site` and its pool `origin`.
-pub struct Site {
-    pub plane: DataPlane,
-    pub address: SocketAddr,
-    pub server: VirtualServerSpec,
-    pub pool: PoolSpec,
+pub(crate) struct Site {
+    pub(crate) plane: DataPlane,
+    pub(crate) address: SocketAddr,
+    pub(crate) server: VirtualServerSpec,
+    pub(crate) pool: PoolSpec,
     counters: Arc<CounterRegistry>,
     config: Config,
     index: u64,
@@ -251,12 +253,12 @@ pub struct Site {
 
 impl Site {
     /// Serves requests from those members with default settings.
-    pub async fn start(members: &[SocketAddr]) -> Self {
+    pub(crate) async fn start(members: &[SocketAddr]) -> Self {
         Self::start_with(members, |_, _| {}).await
     }
 
     /// Serves requests from those members with the settings that `adjust` makes.
-    pub async fn start_with(
+    pub(crate) async fn start_with(
         members: &[SocketAddr],
         adjust: impl FnOnce(&mut VirtualServerSpec, &mut PoolSpec),
     ) -> Self {
@@ -271,7 +273,7 @@ impl Site {
     }
 
     /// A data plane that has been told nothing yet.
-    pub fn empty(
+    pub(crate) fn empty(
         address: SocketAddr,
         server: VirtualServerSpec,
         pool: PoolSpec,
@@ -290,18 +292,18 @@ impl Site {
         };
         let http = Arc::new(HttpHandlers::new(access_log));
         let handlers = Handlers { http, tcp: Arc::new(NoTcp) };
-        let plane = DataPlane::start(config, handlers).expect("a data plane");
+        let plane = DataPlane::start(config, &handlers).expect("a data plane");
         Self { plane, address, server, pool, counters, config: Config::default(), index: 0 }
     }
 
     /// Declares what `server` and `pool` say and waits until that is applied.
-    pub async fn apply(&mut self) {
+    pub(crate) async fn apply(&mut self) {
         self.publish();
         self.wait_applied().await;
     }
 
     /// Declares what `server` and `pool` say.
-    pub fn publish(&mut self) {
+    pub(crate) fn publish(&mut self) {
         let edits = [
             Edit::put(AnyDraft::Pool(Draft::new("origin", self.pool.clone())), "pool-uid"),
             Edit::put(AnyDraft::VirtualServer(Draft::new("site", self.server.clone())), "site-uid"),
@@ -310,7 +312,7 @@ impl Site {
     }
 
     /// Makes those edits.
-    pub fn edit(&mut self, edits: &[Edit]) {
+    pub(crate) fn edit(&mut self, edits: &[Edit]) {
         self.index += 1;
         self.config = self.config.edited(edits, self.index, 0).expect("a valid configuration");
         let state = State { config: self.config.clone(), ..State::default() };
@@ -318,28 +320,28 @@ impl Site {
     }
 
     /// Deletes the virtual server.
-    pub async fn delete(&mut self) {
+    pub(crate) async fn delete(&mut self) {
         self.edit(&[Edit::delete(Kind::VirtualServer, "site")]);
         self.wait_applied().await;
     }
 
     /// Waits until everything declared is applied.
-    pub async fn wait_applied(&self) {
+    pub(crate) async fn wait_applied(&self) {
         let mut applied = self.plane.applied();
         soon(applied.wait_for(|applied| applied.index == self.index)).await.expect("a plane");
     }
 
-    pub async fn connect(&self) -> Io {
+    pub(crate) async fn connect(&self) -> Io {
         Io::connect(self.address).await
     }
 
     /// What was counted.
-    pub fn totals(&self) -> VirtualServerTotals {
+    pub(crate) fn totals(&self) -> VirtualServerTotals {
         self.counters.virtual_server("site-uid", "site").totals()
     }
 
     /// Waits until a failure of that kind, and no other, has been counted so often.
-    pub async fn failed(&self, reason: FailureReason, count: u64) {
+    pub(crate) async fn failed(&self, reason: FailureReason, count: u64) {
         let done = async {
             while self.totals().failures_total() < count {
                 tokio::time::sleep(Duration::from_millis(5)).await;
@@ -351,8 +353,20 @@ impl Site {
         assert_eq!(totals.failures_total(), count, "other failures besides {reason}");
     }
 
+    /// Waits until so many requests, and no more, have been counted: that is done once the client
+    /// has its response.
+    pub(crate) async fn served(&self, count: u64) {
+        let done = async {
+            while self.totals().requests_total() < count {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        soon(done).await;
+        assert_eq!(self.totals().requests_total(), count);
+    }
+
     /// Waits until so many client connections are open.
-    pub async fn has_open(&self, count: u64) {
+    pub(crate) async fn has_open(&self, count: u64) {
         let done = async {
             while self.totals().connections != count {
                 tokio::time::sleep(Duration::from_millis(5)).await;

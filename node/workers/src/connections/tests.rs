@@ -111,7 +111,8 @@ async fn the_last_to_leave_wakes_who_waits_for_none() {
     let (connections, clock) = worker();
     let ticket = connections.open(1, &clock);
     let mut none = Box::pin(connections.none());
-    poll_fn(|cx| Poll::Ready(assert!(none.as_mut().poll(cx).is_pending()))).await;
+    let is_pending = poll_fn(|cx| Poll::Ready(none.as_mut().poll(cx).is_pending())).await;
+    assert!(is_pending);
     drop(ticket);
     none.await;
 }

@@ -47,7 +47,7 @@ fn main() -> Fallible<()> {
         unseal: Arc::new(|_| Err("there are no certificates".to_owned())),
     };
     let http = Arc::new(HttpHandlers::new(AccessLog::start(&sink)?));
-    let plane = DataPlane::start(config, &Handlers { http, tcp: Arc::new(NoTcp) })?;
+    let plane = DataPlane::start(config, Handlers { http, tcp: Arc::new(NoTcp) })?;
     plane.apply(snapshot(*listen, members)?);
     let mut applied = plane.applied();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;

@@ -93,9 +93,10 @@ impl DataPlane {
     ///
     /// # Errors
     /// A thread or its runtime can't be had.
-    pub fn start(config: DataPlaneConfig, handlers: &Handlers) -> io::Result<Self> {
+    pub fn start(config: DataPlaneConfig, handlers: Handlers) -> io::Result<Self> {
         let shared = Arc::new(Shared::default());
         let worker_count = config.worker_count.max(1);
+        let handlers = Arc::new(handlers);
         let mut workers = Vec::with_capacity(worker_count);
         for index in 0..worker_count {
             workers.push(worker::spawn(WorkerOptions {
@@ -103,7 +104,7 @@ impl DataPlane {
                 cpu: config.pin_to_cpus.get(index % config.pin_to_cpus.len().max(1)).copied(),
                 connection_max_count: config.connection_max_count,
                 shared: Arc::clone(&shared),
-                handlers: handlers.clone(),
+                handlers: Arc::clone(&handlers),
             })?);
         }
         let counters = Arc::clone(&config.counters);

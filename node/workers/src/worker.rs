@@ -77,7 +77,7 @@ pub(crate) struct WorkerOptions {
     pub(crate) cpu: Option<usize>,
     pub(crate) connection_max_count: usize,
     pub(crate) shared: Arc<Shared>,
-    pub(crate) handlers: Handlers,
+    pub(crate) handlers: Arc<Handlers>,
 }
 
 /// A running worker.

@@ -292,7 +292,7 @@ impl Site {
         };
         let http = Arc::new(HttpHandlers::new(access_log));
         let handlers = Handlers { http, tcp: Arc::new(NoTcp) };
-        let plane = DataPlane::start(config, &handlers).expect("a data plane");
+        let plane = DataPlane::start(config, handlers).expect("a data plane");
         Self { plane, address, server, pool, counters, config: Config::default(), index: 0 }
     }
 
@@ -342,15 +342,20 @@ impl Site {
 
     /// Waits until a failure of that kind, and no other, has been counted so often.
     pub(crate) async fn failed(&self, reason: FailureReason, count: u64) {
+        self.failures(count).await;
+        let totals = self.totals();
+        assert_eq!(totals.failures_for(reason), count, "{reason}");
+        assert_eq!(totals.failures_total(), count, "other failures besides {reason}");
+    }
+
+    /// Waits until so many failures of any kind have been counted.
+    pub(crate) async fn failures(&self, count: u64) {
         let done = async {
             while self.totals().failures_total() < count {
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }
         };
         soon(done).await;
-        let totals = self.totals();
-        assert_eq!(totals.failures_for(reason), count, "{reason}");
-        assert_eq!(totals.failures_total(), count, "other failures besides {reason}");
     }
 
     /// Waits until so many requests, and no more, have been counted: that is done once the client

@@ -65,7 +65,7 @@ impl Site {
             unseal: Arc::new(|_| Err("sealed".to_owned())),
         };
         let handlers = Handlers { http: Arc::new(Greeter), tcp: Arc::new(Greeter) };
-        let plane = DataPlane::start(config, &handlers).unwrap();
+        let plane = DataPlane::start(config, handlers).unwrap();
         Self { plane, config: Config::default(), index: 0 }
     }
 

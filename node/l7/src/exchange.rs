@@ -168,7 +168,7 @@ impl<'a, S: Stream> Exchange<'a, S> {
             let in_flight = chosen.member.state.begin(self.session.worker.context.index);
             let index = chosen.index;
             let chosen = self.record.chosen.insert(chosen);
-            let idle = if allow_idle { self.session.pool.take_idle(chosen) } else { None };
+            let idle = if allow_idle { chosen.take_idle() } else { None };
             let is_reused = idle.is_some();
             let stream = match idle {
                 Some(stream) => Ok(stream),

@@ -33,8 +33,8 @@ pub(crate) struct Tunnel {
 /// Passes bytes on until both sides have ended, the tunnel was silent for too long, or it is cut.
 pub(crate) async fn run<S: Stream>(session: &Session, mut client: Peer<S>, tunnel: Tunnel) {
     let Tunnel { mut member, in_flight, mut record } = tunnel;
-    let mut up = Direction::new();
-    let mut down = Direction::new();
+    let mut up = Direction::new(FailureReason::ClientClosed, FailureReason::UpstreamClosedEarly);
+    let mut down = Direction::new(FailureReason::UpstreamClosedEarly, FailureReason::ClientClosed);
     let mut watch = Watch::new(session, &in_flight);
     let buffers = &session.worker.buffers;
     let ended = poll_fn(|cx| {
@@ -56,6 +56,10 @@ pub(crate) async fn run<S: Stream>(session: &Session, mut client: Peer<S>, tunne
 struct Direction {
     pump: Pump,
     state: State,
+    /// What it means that reading fails.
+    read_failure: FailureReason,
+    /// What it means that writing fails.
+    write_failure: FailureReason,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -66,9 +70,9 @@ enum State {
 }
 
 impl Direction {
-    fn new() -> Self {
+    fn new(read_failure: FailureReason, write_failure: FailureReason) -> Self {
         let pump = Pump::new(BodyLength::UntilClose, Frames::Plain, u64::MAX);
-        Self { pump, state: State::Moving }
+        Self { pump, state: State::Moving, read_failure, write_failure }
     }
 
     /// Moves what it can; whether this direction has ended.
@@ -84,9 +88,8 @@ impl Direction {
                 Poll::Pending => return Ok(false),
                 Poll::Ready(Ok(())) => self.state = State::Closing,
                 // A reset: the other side is told by the end of both connections.
-                Poll::Ready(Err(PumpError::Read(_) | PumpError::Write(_))) => {
-                    return Err(FailureReason::ClientClosed);
-                }
+                Poll::Ready(Err(PumpError::Read(_))) => return Err(self.read_failure),
+                Poll::Ready(Err(PumpError::Write(_))) => return Err(self.write_failure),
                 Poll::Ready(Err(_)) => return Err(FailureReason::Internal),
             }
         }

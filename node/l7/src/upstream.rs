@@ -7,10 +7,11 @@ use std::cell::RefCell;
 use std::collections::HashMap;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::ops::Deref;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use ballast_balance::{Member, MemberKey, MemberState, NoMember, PickInput, PickState, Pool};
+use ballast_balance::{Member, MemberKey, NoMember, PickInput, PickState, Pool};
 use ballast_workers::{PoolSlot, WorkerContext};
 use tokio::net::TcpStream;
 
@@ -25,15 +26,19 @@ pub(crate) struct WorkerPool {
 struct State {
     pool: Arc<Pool>,
     pick: PickState,
-    /// By the position of the member in `pool`.
-    idle: Vec<MemberIdle>,
+    /// In the order of the members of `pool`.
+    members: Vec<Rc<WorkerMember>>,
 }
 
+/// What one worker keeps of one member. Requests hold it by `Rc`: a count that workers share would
+/// send its cache line from one to the next with every request.
 #[derive(Debug)]
-struct MemberIdle {
-    member: Arc<MemberState>,
+pub(crate) struct WorkerMember {
+    pub(crate) pool: Arc<Pool>,
+    pub(crate) member: Arc<Member>,
+    pub(crate) index: u32,
     /// The one used last is at the end.
-    connections: Vec<IdleConnection>,
+    idle: RefCell<Vec<IdleConnection>>,
 }
 
 #[derive(Debug)]
@@ -43,19 +48,25 @@ struct IdleConnection {
 }
 
 /// The member that a request goes to.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Chosen {
-    pub(crate) pool: Arc<Pool>,
-    pub(crate) index: u32,
-    pub(crate) member: Arc<Member>,
+    at: Rc<WorkerMember>,
     pub(crate) is_persistent: bool,
+}
+
+impl Deref for Chosen {
+    type Target = WorkerMember;
+
+    fn deref(&self) -> &WorkerMember {
+        &self.at
+    }
 }
 
 impl WorkerPool {
     fn new(slot: Arc<PoolSlot>) -> Self {
         let pool = slot.current().load_full();
-        let idle = fit_idle(&pool, Vec::new());
-        let state = State { pool, pick: PickState::default(), idle };
+        let members = fit_members(&pool, &[]);
+        let state = State { pool, pick: PickState::default(), members };
         Self { slot, state: RefCell::new(state) }
     }
 
@@ -69,7 +80,7 @@ impl WorkerPool {
     ) -> Result<Chosen, NoMember> {
         let mut state = self.state.borrow_mut();
         state.refresh(&self.slot);
-        let State { pool, pick, .. } = &mut *state;
+        let State { pool, pick, members } = &mut *state;
         let input = PickInput {
             client,
             random: worker.random(),
@@ -78,27 +89,9 @@ impl WorkerPool {
             exclude,
         };
         let picked = pool.pick(pick, &input)?;
-        Ok(Chosen {
-            index: picked.index,
-            member: Arc::clone(picked.member),
-            is_persistent: picked.persistent,
-            pool: Arc::clone(pool),
-        })
-    }
-
-    /// An idle connection to the member, the one used last.
-    ///
-    /// Whether the member closed it meanwhile is known without a system call: the reactor has
-    /// noted it, and a read is attempted only then.
-    pub(crate) fn take_idle(&self, chosen: &Chosen) -> Option<TcpStream> {
-        let mut state = self.state.borrow_mut();
-        let idle = state.idle_of(&chosen.member.state, chosen.index)?;
-        while let Some(connection) = idle.connections.pop() {
-            if is_alive(&connection.stream) {
-                return Some(connection.stream);
-            }
-        }
-        None
+        // As many members as the pool has: see `fit_members`.
+        let at = Rc::clone(&members[picked.index as usize]);
+        Ok(Chosen { at, is_persistent: picked.persistent })
     }
 
     /// Keeps a connection for the next request.
@@ -106,14 +99,15 @@ impl WorkerPool {
         let mut state = self.state.borrow_mut();
         state.refresh(&self.slot);
         let max_count = state.pool.spec().idle_connection_max_count as usize;
-        let Some(idle) = state.idle_of(&chosen.member.state, chosen.index) else { return };
+        let Some(at) = state.present(chosen) else { return };
+        let mut idle = at.idle.borrow_mut();
         if max_count == 0 {
             return;
         }
-        if idle.connections.len() >= max_count {
-            idle.connections.remove(0);
+        if idle.len() >= max_count {
+            idle.remove(0);
         }
-        idle.connections.push(IdleConnection { stream, since_ms: now_ms });
+        idle.push(IdleConnection { stream, since_ms: now_ms });
     }
 
     /// Closes what has been idle for too long, what members have closed, and connections to members
@@ -122,21 +116,40 @@ impl WorkerPool {
         let mut state = self.state.borrow_mut();
         state.refresh(&self.slot);
         let timeout_ms = state.pool.spec().idle_connection_timeout_ms;
-        for idle in &mut state.idle {
-            if idle.member.is_cut(now_unix_ms) {
-                idle.connections.clear();
+        let mut has_idle = false;
+        for at in &state.members {
+            let mut idle = at.idle.borrow_mut();
+            if at.member.state.is_cut(now_unix_ms) {
+                idle.clear();
             }
-            idle.connections.retain(|connection| {
+            idle.retain(|connection| {
                 now_ms.saturating_sub(connection.since_ms) < timeout_ms
                     && is_alive(&connection.stream)
             });
+            has_idle |= !idle.is_empty();
         }
-        state.idle.iter().any(|idle| !idle.connections.is_empty())
+        has_idle
     }
 
     fn is_unused(&self) -> bool {
-        // The map of pools holds one, and the compiler's map would hold another.
+        // The compiler holds it while there is such a pool, and virtual servers that use it do.
         Arc::strong_count(&self.slot) == 1
+    }
+}
+
+impl WorkerMember {
+    /// An idle connection, the one used last.
+    ///
+    /// Whether the member closed it meanwhile is known without a system call: the reactor has
+    /// noted it, and a read is attempted only then.
+    pub(crate) fn take_idle(&self) -> Option<TcpStream> {
+        let mut idle = self.idle.borrow_mut();
+        while let Some(connection) = idle.pop() {
+            if is_alive(&connection.stream) {
+                return Some(connection.stream);
+            }
+        }
+        None
     }
 }
 
@@ -144,30 +157,32 @@ impl State {
     fn refresh(&mut self, slot: &PoolSlot) {
         let current = slot.current().load();
         if !Arc::ptr_eq(&current, &self.pool) {
-            self.idle = fit_idle(&current, std::mem::take(&mut self.idle));
+            self.members = fit_members(&current, &self.members);
             self.pool = Arc::clone(&current);
         }
     }
 
-    /// The idle connections of a member that was at `index` when it was chosen: the pool may have
-    /// been replaced since.
-    fn idle_of(&mut self, member: &Arc<MemberState>, index: u32) -> Option<&mut MemberIdle> {
-        let at = |idle: &MemberIdle| Arc::ptr_eq(&idle.member, member);
-        let index = match self.idle.get(index as usize) {
-            Some(idle) if at(idle) => index as usize,
-            _ => self.idle.iter().position(at)?,
-        };
-        self.idle.get_mut(index)
+    /// What has become of a member since it was chosen: the pool may have been replaced.
+    fn present(&self, chosen: &Chosen) -> Option<&Rc<WorkerMember>> {
+        let same_place = self.members.get(chosen.index as usize);
+        let is_same = |at: &&Rc<WorkerMember>| Arc::ptr_eq(&at.member.state, &chosen.member.state);
+        same_place.filter(is_same).or_else(|| self.members.iter().find(is_same))
     }
 }
 
-/// Orders idle connections as the members of `pool`; those of members that are no more are closed.
-fn fit_idle(pool: &Pool, previous: Vec<MemberIdle>) -> Vec<MemberIdle> {
+/// The members of `pool`, with the idle connections that they had; those of members that are no
+/// more are closed.
+fn fit_members(pool: &Arc<Pool>, previous: &[Rc<WorkerMember>]) -> Vec<Rc<WorkerMember>> {
     let mut previous: HashMap<_, _> =
-        previous.into_iter().map(|idle| (Arc::as_ptr(&idle.member), idle.connections)).collect();
-    let members = pool.members().iter().map(|member| MemberIdle {
-        member: Arc::clone(&member.state),
-        connections: previous.remove(&Arc::as_ptr(&member.state)).unwrap_or_default(),
+        previous.iter().map(|at| (Arc::as_ptr(&at.member.state), at.idle.take())).collect();
+    let members = pool.members().iter().zip(0..).map(|(member, index)| {
+        let idle = previous.remove(&Arc::as_ptr(&member.state)).unwrap_or_default();
+        Rc::new(WorkerMember {
+            pool: Arc::clone(pool),
+            member: Arc::clone(member),
+            index,
+            idle: RefCell::new(idle),
+        })
     });
     members.collect()
 }

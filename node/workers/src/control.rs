@@ -93,10 +93,12 @@ impl Control {
         let actual: Owners =
             self.open.iter().map(|(address, open)| (*address, open.owner)).collect();
         let diff = reconcile::diff(&actual, &desired);
-        self.failures.clear();
+        let known = std::mem::take(&mut self.failures);
         for (address, owner) in diff.open {
             if let Err(error) = self.open(address, owner).await {
-                tracing::warn!(%address, error, "a virtual server can't listen");
+                if known.get(&address) != Some(&error) {
+                    tracing::warn!(%address, error, "a virtual server can't listen");
+                }
                 self.failures.insert(address, error);
             }
         }

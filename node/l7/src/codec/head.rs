@@ -175,27 +175,41 @@ pub enum FieldName {
 impl FieldName {
     /// Which field `name` is; case does not matter.
     pub fn identify(name: &[u8]) -> Self {
-        // By length first: most fields are none of these, and leave after one comparison.
-        let (text, field): (&[u8], _) = match name.len() {
-            2 => (b"te", Self::Te),
-            4 => (b"host", Self::Host),
-            6 if name[0] | 0x20 == b'c' => (b"cookie", Self::Cookie),
-            6 => (b"expect", Self::Expect),
-            7 if name[0] | 0x20 == b'u' => (b"upgrade", Self::Upgrade),
-            7 => (b"trailer", Self::Trailer),
-            10 if name[0] | 0x20 == b'c' => (b"connection", Self::Connection),
-            10 => (b"keep-alive", Self::KeepAlive),
-            14 if name[0] | 0x20 == b'h' => (b"http2-settings", Self::Http2Settings),
-            14 => (b"content-length", Self::ContentLength),
-            15 => (b"x-forwarded-for", Self::XForwardedFor),
-            16 if name[0] | 0x20 == b'p' => (b"proxy-connection", Self::ProxyConnection),
-            16 if name[12] | 0x20 == b'h' => (b"x-forwarded-host", Self::XForwardedHost),
-            16 => (b"x-forwarded-port", Self::XForwardedPort),
-            17 if name[0] | 0x20 == b't' => (b"transfer-encoding", Self::TransferEncoding),
-            17 => (b"x-forwarded-proto", Self::XForwardedProto),
-            _ => return Self::Other,
-        };
-        if name.eq_ignore_ascii_case(text) { field } else { Self::Other }
+        // By length first: most fields are none of these, and leave after one comparison, of a
+        // length that is known when this is compiled.
+        match name.len() {
+            2 => Self::Te.if_same(name, b"te"),
+            4 => Self::Host.if_same(name, b"host"),
+            6 if name[0] | 0x20 == b'c' => Self::Cookie.if_same(name, b"cookie"),
+            6 => Self::Expect.if_same(name, b"expect"),
+            7 if name[0] | 0x20 == b'u' => Self::Upgrade.if_same(name, b"upgrade"),
+            7 => Self::Trailer.if_same(name, b"trailer"),
+            10 if name[0] | 0x20 == b'c' => Self::Connection.if_same(name, b"connection"),
+            10 => Self::KeepAlive.if_same(name, b"keep-alive"),
+            14 if name[0] | 0x20 == b'h' => Self::Http2Settings.if_same(name, b"http2-settings"),
+            14 => Self::ContentLength.if_same(name, b"content-length"),
+            15 => Self::XForwardedFor.if_same(name, b"x-forwarded-for"),
+            16 if name[0] | 0x20 == b'p' => {
+                Self::ProxyConnection.if_same(name, b"proxy-connection")
+            }
+            16 if name[12] | 0x20 == b'h' => {
+                Self::XForwardedHost.if_same(name, b"x-forwarded-host")
+            }
+            16 => Self::XForwardedPort.if_same(name, b"x-forwarded-port"),
+            17 if name[0] | 0x20 == b't' => {
+                Self::TransferEncoding.if_same(name, b"transfer-encoding")
+            }
+            17 => Self::XForwardedProto.if_same(name, b"x-forwarded-proto"),
+            _ => Self::Other,
+        }
+    }
+
+    /// This one if `name` is `text`.
+    fn if_same<const N: usize>(self, name: &[u8], text: &[u8; N]) -> Self {
+        match <&[u8; N]>::try_from(name) {
+            Ok(name) if name.eq_ignore_ascii_case(text) => self,
+            _ => Self::Other,
+        }
     }
 }
 

@@ -4,6 +4,8 @@
 
 use std::mem::MaybeUninit;
 
+use memchr::memchr;
+
 use super::framing::{BodyLength, FramingError, FramingFields};
 use super::head::{ConnectionOptions, Field, FieldName, HeadError, Span, note_fields};
 use super::request::Method;
@@ -139,8 +141,8 @@ impl StatusLine {
             return Err(HeadError::StartLine);
         }
         note_fields(head, response.headers, fields);
-        // The line's end is the first CRLF; "HTTP/1.x " stands before the status code.
-        let line_end = head.windows(2).position(|two| two == b"\r\n").unwrap_or(head.len());
+        // "HTTP/1.x " stands before the status code, and every line ends in CRLF.
+        let line_end = memchr(b'\r', head).unwrap_or(head.len());
         let status_text = Span::new("HTTP/1.1 ".len(), line_end);
         Ok(Self { status, status_text, is_http_10: version == 0 })
     }

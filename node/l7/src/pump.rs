@@ -55,6 +55,7 @@ pub(crate) struct Pump {
     frames: Frames,
     /// Content at the front of the source's input that is written from there.
     direct_bytes: usize,
+    has_gone_direct: bool,
     /// Whether everything up to the end is in the receiver's output.
     is_end_staged: bool,
     has_moved: bool,
@@ -69,6 +70,7 @@ impl Pump {
             decoder: BodyDecoder::new(length),
             frames,
             direct_bytes: 0,
+            has_gone_direct: false,
             is_end_staged: false,
             has_moved: false,
             max_bytes,
@@ -76,9 +78,10 @@ impl Pump {
         }
     }
 
-    /// Whether the body was read to its end, so that what follows in the input is something else.
+    /// Whether the body was taken from the input to its end, so that what stands there now is
+    /// something else.
     pub(crate) fn is_read(&self) -> bool {
-        self.is_end_staged
+        self.is_end_staged && self.direct_bytes == 0
     }
 
     /// Whether bytes moved since this was last asked.
@@ -94,7 +97,7 @@ impl Pump {
     /// Whether everything taken so far went through the receiver's output, none straight from the
     /// input.
     pub(crate) fn is_all_in_output(&self) -> bool {
-        self.direct_bytes == 0
+        !self.has_gone_direct
     }
 
     /// Moves what it can. Ready when the body has been sent to its end.
@@ -162,6 +165,7 @@ impl Pump {
         match self.frames {
             Frames::Plain if output.is_empty() || count > output.free() => {
                 self.direct_bytes = count;
+                self.has_gone_direct = true;
             }
             Frames::Plain => {
                 output.push(&input.data()[..count]);

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use ballast_telemetry::FailureReason;
+use tokio::io::AsyncWriteExt;
 
 use crate::harness::*;
 
@@ -54,6 +55,39 @@ async fn a_request_that_may_have_been_acted_on_is_not_sent_again() {
     assert_eq!(requests.load(Ordering::SeqCst), 2);
     assert_eq!(origin.connections(), 1);
     site.failed(FailureReason::UpstreamClosedEarly, 1).await;
+}
+
+#[tokio::test]
+async fn a_request_too_large_to_be_kept_is_not_sent_again() {
+    let (origin, _) = forgetful().await;
+    let site = Site::start(&[origin.address]).await;
+    let mut client = site.connect().await;
+    assert_eq!(client.get("/").await.status(), 200);
+    // Fits the buffer that it is read into, but not beside the head that the member gets.
+    let body = "x".repeat(16_300);
+    let put = format!("PUT / HTTP/1.1\r\nHost: a\r\nContent-Length: 16300\r\n\r\n{body}");
+    assert_eq!(client.ask(&put).await.status(), 502);
+    site.failed(FailureReason::UpstreamClosedEarly, 1).await;
+}
+
+#[tokio::test]
+async fn the_body_of_a_failed_request_is_not_taken_for_the_next() {
+    let site = Site::start(&[vacant()]).await;
+    let smuggled = "GET /smuggled HTTP/1.1\r\nHost: a\r\n\r\n";
+    for length in [50, 16_000, 16_300, 100_000] {
+        let mut client = site.connect().await;
+        let body = format!("{smuggled}{}", "x".repeat(length - smuggled.len()));
+        let head = format!("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: {length}\r\n\r\n");
+        // The answer may come, and the connection end, before everything is sent.
+        let _ = client.try_send(format!("{head}{body}")).await;
+        let response = client.message().await.unwrap();
+        assert_eq!(response.status(), 502);
+        if response.field("connection").is_none() {
+            assert_eq!(client.get("/next").await.status(), 502);
+        }
+        client.stream.shutdown().await.unwrap();
+        assert!(client.rest().await.is_empty(), "{length} bytes: a second answer");
+    }
 }
 
 #[tokio::test]

@@ -1,3 +1,67 @@
-//! ballastd: the Ballast node.
+//! `ballastd`: a node of a Ballast cluster.
+//!
+//! This crate only assembles: it reads the node's file, starts the planes, wires them, and stops
+//! them in order. What they do is in their own crates.
 
-fn main() {}
+#![forbid(unsafe_code)]
+
+mod api_tls;
+mod assembly;
+mod command;
+mod config;
+mod logging;
+mod metrics;
+mod signals;
+mod traffic;
+mod view;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// A node of a Ballast cluster.
+#[derive(Debug, Parser)]
+#[command(name = "ballastd", version, about, max_term_width = 100)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Makes a cluster and its first node
+    Init(command::init::Arguments),
+    /// Makes this machine a node of a cluster that is there
+    Join(command::join::Arguments),
+    /// Runs the node
+    Run {
+        /// The node's file
+        #[arg(long, default_value = "/etc/ballast/node.toml")]
+        config: PathBuf,
+    },
+    /// Runs a cluster of one node on loopback, without root and without a file, to try things out
+    Dev(command::dev::Arguments),
+    /// Looks at a node's file
+    Config {
+        #[command(subcommand)]
+        command: command::config::Command,
+    },
+}
+
+fn main() -> ExitCode {
+    let result = match Arguments::parse().command {
+        Command::Init(arguments) => command::init::run(&arguments),
+        Command::Join(arguments) => command::join::run(&arguments),
+        Command::Run { config } => command::run::run(&config),
+        Command::Dev(arguments) => command::dev::run(&arguments),
+        Command::Config { command } => command::config::run(&command),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("ballastd: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,164 @@
+//! Starts what a node is made of, in order, and stops it in the opposite one.
+//!
+//! ```text
+//! store ─ snapshots ─► follow task ─► data plane ─ pools ─► prober     (witness: store and API only)
+//!   └────────────────► API ◄─ view: what this node says of itself
+//! ```
+//!
+//! Invariant: clients are let go before what serves them ends: first the data plane drains, then
+//! the API, then the store.
+
+use std::net::TcpListener;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use ballast_api::{Api, ServeError};
+use ballast_model::NodeRole;
+use ballast_raft_store::{Identity, Listen, SnapshotPolicy, Store, StoreConfig};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use crate::api_tls;
+use crate::config::NodeConfig;
+use crate::signals::{Signals, Stop};
+use crate::traffic::{self, Traffic};
+use crate::view::View;
+
+/// Threads of the control runtime: Raft, API and probes. Traffic has threads of its own.
+const CONTROL_THREAD_COUNT: usize = 2;
+/// Longest wait at the end for work that blocks.
+const RUNTIME_SHUTDOWN_LIMIT: Duration = Duration::from_secs(2);
+
+/// What a node is started with.
+pub(crate) struct NodeOptions {
+    pub(crate) config: NodeConfig,
+    pub(crate) identity: Identity,
+    pub(crate) cluster_listen: Listen,
+    pub(crate) api_listeners: Vec<TcpListener>,
+}
+
+/// Runs a node until it is told to stop; calls `on_ready` once it serves.
+pub(crate) fn block_on_node(options: NodeOptions, on_ready: impl FnOnce()) -> Result<()> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(CONTROL_THREAD_COUNT)
+        .thread_name("control")
+        .enable_all()
+        .build()?;
+    let ended = runtime.block_on(async {
+        let mut signals = Signals::listen()?;
+        let node = Node::start(options).await?;
+        on_ready();
+        let ended = node.until_stopped(&mut signals).await;
+        node.stop(&mut signals).await;
+        ended
+    });
+    runtime.shutdown_timeout(RUNTIME_SHUTDOWN_LIMIT);
+    ended
+}
+
+/// A running node.
+struct Node {
+    config: NodeConfig,
+    store: Store,
+    /// None on a witness.
+    traffic: Option<Arc<Traffic>>,
+    follow: Option<JoinHandle<()>>,
+    api: Api,
+    server: JoinHandle<Result<(), ServeError>>,
+    /// Ends the API.
+    api_stop: CancellationToken,
+    /// Ends the follow task.
+    follow_stop: CancellationToken,
+}
+
+impl Node {
+    async fn start(options: NodeOptions) -> Result<Self> {
+        let NodeOptions { config, identity, cluster_listen, api_listeners } = options;
+        let traffic = match config.role {
+            NodeRole::Traffic => {
+                Some(Arc::new(Traffic::start(&config, identity.keys(), identity.node_id())?))
+            }
+            NodeRole::Witness => None,
+        };
+        let view = Arc::new(View::new(&identity, traffic.clone()));
+        let tls = api_tls::server_config(&config, &identity)?;
+        let store_config = StoreConfig {
+            identity,
+            state_dir: config.state_dir.clone(),
+            listen: cluster_listen,
+            snapshots: SnapshotPolicy::default(),
+        };
+        let peer_routes = ballast_api::peer_router(Arc::<View>::clone(&view));
+        let store = Store::open(store_config, peer_routes).await?;
+        view.attach(store.clone());
+
+        let follow_stop = CancellationToken::new();
+        let follow = traffic.clone().map(|traffic| {
+            tokio::spawn(traffic::follow(traffic, store.watch(), follow_stop.clone()))
+        });
+        let api_stop = CancellationToken::new();
+        let api = Api::start(store.clone(), view, api_stop.clone());
+        let served = ballast_api::serve(api_listeners, tls, api.router(), api_stop.clone());
+        let server = tokio::spawn(served);
+        tracing::info!(node = config.name, role = config.role.as_str(), "serving");
+        Ok(Self { config, store, traffic, follow, api, server, api_stop, follow_stop })
+    }
+
+    /// Waits for a reason to stop. An error is one that the node has itself.
+    async fn until_stopped(&self, signals: &mut Signals) -> Result<()> {
+        // Cancel-safe: both branches only wait.
+        tokio::select! {
+            stop = self.until_told(signals) => {
+                tracing::info!(reason = stop.as_str(), "stopping");
+                Ok(())
+            }
+            why = self.store.failed() => bail!("the store has stopped: {why}"),
+        }
+    }
+
+    async fn until_told(&self, signals: &mut Signals) -> Stop {
+        loop {
+            if let Some(stop) = signals.next().await {
+                return stop;
+            }
+            // SIGHUP: log files were rotated.
+            if let Some(traffic) = &self.traffic {
+                traffic.reopen_access_log();
+            }
+        }
+    }
+
+    /// Stops in order; a second signal cuts the draining short.
+    async fn stop(self, signals: &mut Signals) {
+        self.follow_stop.cancel();
+        if let Some(traffic) = &self.traffic {
+            let drain = traffic.drain(self.config.drain_timeout);
+            // Cancel-safe: what is not drained when the second signal comes is cut below.
+            tokio::select! {
+                cut = drain => tracing::info!(cut, "drained"),
+                _ = self.until_told(signals) => tracing::warn!("told again: not waiting for clients"),
+            }
+        }
+        self.api_stop.cancel();
+        log_failure(
+            "the API",
+            self.server.await.context("its task failed").and_then(|end| Ok(end?)),
+        );
+        self.api.stop().await;
+        if let Some(follow) = self.follow {
+            log_failure("the follow task", follow.await.context("it panicked"));
+        }
+        if let Some(traffic) = &self.traffic {
+            traffic.shutdown().await;
+        }
+        self.store.shutdown().await;
+        tracing::info!("stopped");
+    }
+}
+
+fn log_failure(what: &str, ended: Result<()>) {
+    if let Err(error) = ended {
+        tracing::error!("{what} failed: {error:#}");
+    }
+}

@@ -1,0 +1,57 @@
+use super::*;
+
+fn parse(text: &str) -> Result<NodeConfig, ConfigError> {
+    NodeConfig::parse(text, Path::new("node.toml"))
+}
+
+const LEAST: &str = "name = \"n1\"\n[cluster]\nlisten = \"10.0.0.1:7400\"\n";
+
+#[test]
+fn the_example_is_valid_and_shows_every_key_with_its_default() {
+    parse(EXAMPLE).unwrap();
+    let uncommented: String = EXAMPLE
+        .lines()
+        .map(|line| line.strip_prefix('#').filter(|rest| !rest.starts_with(' ')).unwrap_or(line))
+        .filter(|line| !line.starts_with("any_ip") && !line.contains("_file = "))
+        .map(|line| format!("{line}\n"))
+        .collect();
+    let shown = parse(&uncommented).unwrap();
+    assert_eq!(shown, parse(EXAMPLE).unwrap(), "a commented key is not at its default");
+}
+
+#[test]
+fn defaults_serve_a_node_that_says_only_who_and_where_it_is() {
+    let config = parse(LEAST).unwrap();
+    assert_eq!(config.role, NodeRole::Traffic);
+    assert_eq!(config.cluster_advertise, "10.0.0.1:7400");
+    assert_eq!(config.api_addresses(), ["10.0.0.1:7443"]);
+    assert!(config.workers >= 1);
+}
+
+#[test]
+fn every_fault_is_told_at_once() {
+    let text = "name = \"no good\"\n[cluster]\nlisten = \"0.0.0.0:7400\"\n[api]\n\
+                certificate_file = \"a\"\n[data_plane]\nworkers = 257\ndrain_timeout_s = 3601\n\
+                [log]\nlevel = \"a=b=c\"\n";
+    let Err(ConfigError::Invalid { faults, .. }) = parse(text) else { panic!("accepted") };
+    let keys: Vec<_> = faults.iter().map(|f| f.split(':').next().unwrap()).collect();
+    assert_eq!(
+        keys,
+        [
+            "name",
+            "cluster.advertise",
+            "api.certificate_file and api.private_key_file",
+            "data_plane.workers",
+            "data_plane.drain_timeout_s",
+            "log.level"
+        ]
+    );
+    assert!(parse(&text.replace("257", "256").replace("3601", "3600")).is_err());
+}
+
+#[test]
+fn an_unknown_key_is_named() {
+    let error = parse(&format!("colour = 1\n{LEAST}")).unwrap_err();
+    let ConfigError::Parse { source, .. } = &error else { panic!("{error:?}") };
+    assert!(source.to_string().contains("colour"), "{source}");
+}

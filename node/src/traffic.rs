@@ -1,0 +1,199 @@
+//! What carries traffic on a node: the data plane, the prober, and what they count.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use ballast_balance::PersistenceKey;
+use ballast_health::{Prober, ProberOptions};
+use ballast_l4::TcpHandlers;
+use ballast_l7::HttpHandlers;
+use ballast_model::event::EventBody;
+use ballast_model::status::{
+    ListenerStatus, MemberStatus, NodeStatus, PlaneStatus, VirtualServerStatus,
+};
+use ballast_model::{Sealed, Snapshot};
+use ballast_raft_store::ClusterKey;
+use ballast_telemetry::prometheus::{self, MetricKind, Metrics};
+use ballast_telemetry::{AccessLog, CounterRegistry};
+use ballast_workers::{AnyAddress, DataPlane, DataPlaneConfig, Handlers, Unseal};
+use tokio::runtime::Handle;
+use tokio::sync::{broadcast, watch};
+use tokio_util::sync::CancellationToken;
+
+use crate::config::NodeConfig;
+
+/// Most client connections at once on a node, all virtual servers together, where the limit on file
+/// descriptors allows it: each may need two, and 256 are kept for everything else.
+const CONNECTION_MAX_COUNT: u64 = 1_000_000;
+const DESCRIPTOR_RESERVE_COUNT: u64 = 256;
+
+/// What carries traffic on a node.
+pub(crate) struct Traffic {
+    plane: DataPlane,
+    prober: Prober,
+    counters: Arc<CounterRegistry>,
+    access_log: AccessLog,
+}
+
+impl Traffic {
+    /// Starts threads; nothing is served before [`follow`] brings a configuration.
+    /// `seed` differs between nodes, so that they don't probe in step.
+    pub(crate) fn start(config: &NodeConfig, keys: &ClusterKey, seed: u64) -> Result<Self> {
+        let access_log = AccessLog::start(&config.access_log).context("log.access_log")?;
+        let counters = Arc::new(CounterRegistry::new(config.workers));
+        let handlers = Handlers {
+            http: Arc::new(HttpHandlers::new(access_log.clone())),
+            tcp: Arc::new(TcpHandlers::new(access_log.clone())),
+        };
+        let plane = DataPlane::start(
+            DataPlaneConfig {
+                worker_count: config.workers,
+                pin_to_cpus: if config.pin_workers { usable_cpus() } else { Vec::new() },
+                any_address: any_address(config),
+                connection_max_count: connection_max_count(),
+                persistence_key: PersistenceKey::new(&keys.derive("persistence")),
+                counters: Arc::clone(&counters),
+                unseal: unseal(keys.clone()),
+            },
+            handlers,
+        )
+        .context("the data plane's threads can't be started")?;
+        let prober = Prober::start(ProberOptions::new(seed), &Handle::current());
+        Ok(Self { plane, prober, counters, access_log })
+    }
+
+    /// What each plane carries out.
+    pub(crate) fn planes(&self) -> Vec<PlaneStatus> {
+        let proxy = self.plane.applied();
+        let proxy = proxy.borrow();
+        let error = (!proxy.errors.is_empty()).then(|| proxy.errors.join("; "));
+        vec![
+            PlaneStatus { plane: "proxy".to_owned(), applied_index: proxy.index, error },
+            self.prober.plane_status(),
+        ]
+    }
+
+    pub(crate) fn listeners(&self) -> Vec<ListenerStatus> {
+        self.plane.listener_statuses()
+    }
+
+    pub(crate) fn members(&self) -> Vec<MemberStatus> {
+        self.prober.statuses()
+    }
+
+    pub(crate) fn virtual_servers(&self) -> Vec<VirtualServerStatus> {
+        self.plane.virtual_server_statuses()
+    }
+
+    pub(crate) fn events(&self) -> broadcast::Receiver<EventBody> {
+        self.prober.events()
+    }
+
+    /// Waits until both planes carry out the configuration of `index`.
+    pub(crate) async fn wait_applied(&self, index: u64) {
+        let mut proxy = self.plane.applied();
+        let mut health = self.prober.applied();
+        // An error means that the plane has ended: then nobody waits for it any more.
+        let _ended = proxy.wait_for(|applied| applied.index >= index).await.map(drop);
+        let _ended = health.wait_for(|applied| *applied >= index).await.map(drop);
+    }
+
+    /// Writes the metrics of everything here.
+    pub(crate) fn write_metrics(&self, metrics: &mut Metrics, status: &NodeStatus) {
+        prometheus::write_virtual_servers(metrics, &self.counters);
+        prometheus::write_members(metrics, &status.members);
+        prometheus::write_access_log(metrics, &self.access_log);
+        let totals = self.plane.totals();
+        for (name, help, value) in [
+            (
+                "ballast_accept_errors_total",
+                "Client connections not accepted for want of descriptors or memory.",
+                totals.accept_errors_total,
+            ),
+            (
+                "ballast_refused_connections_total",
+                "Client connections refused by a limit.",
+                totals.refused_total,
+            ),
+            (
+                "ballast_worker_panics_total",
+                "Client connections lost to a fault of this program; please report it.",
+                totals.panics_total,
+            ),
+        ] {
+            metrics.single(name, MetricKind::Counter, help, value);
+        }
+    }
+
+    pub(crate) fn reopen_access_log(&self) {
+        self.access_log.reopen();
+    }
+
+    /// Lets clients go; returns how many were cut at the deadline.
+    pub(crate) async fn drain(&self, deadline: Duration) -> usize {
+        self.plane.drain(deadline).await
+    }
+
+    /// Ends the threads.
+    pub(crate) async fn shutdown(&self) {
+        self.prober.shutdown().await;
+        self.plane.shutdown().await;
+        self.access_log.shutdown();
+    }
+}
+
+/// Has the planes carry out each snapshot, until `stop`.
+pub(crate) async fn follow(
+    traffic: Arc<Traffic>,
+    mut snapshots: watch::Receiver<Arc<Snapshot>>,
+    stop: CancellationToken,
+) {
+    let mut applied = traffic.plane.applied();
+    let pools = traffic.plane.pools();
+    loop {
+        let snapshot = Arc::clone(&snapshots.borrow_and_update());
+        // Before the first command there is nothing to carry out.
+        if snapshot.index > 0 {
+            traffic.plane.apply(Arc::clone(&snapshot));
+            // Cancel-safe: both branches only wait.
+            tokio::select! {
+                () = stop.cancelled() => return,
+                // An error means that the plane has ended, which `stop` will tell of.
+                _ = applied.wait_for(|applied| applied.index >= snapshot.index) => {}
+            }
+            let compiled = Arc::clone(&pools.borrow());
+            traffic.prober.apply(snapshot.index, &snapshot.state.config, compiled);
+        }
+        // Cancel-safe: both branches only wait.
+        tokio::select! {
+            () = stop.cancelled() => return,
+            changed = snapshots.changed() => if changed.is_err() { return },
+        }
+    }
+}
+
+fn any_address(config: &NodeConfig) -> AnyAddress {
+    let default = AnyAddress::default();
+    AnyAddress {
+        ipv4: config.any_ipv4.unwrap_or(default.ipv4),
+        ipv6: config.any_ipv6.unwrap_or(default.ipv6),
+    }
+}
+
+fn unseal(keys: ClusterKey) -> Unseal {
+    Arc::new(move |sealed: &Sealed| keys.open(sealed).map_err(|error| error.to_string()))
+}
+
+/// The CPUs that this process may use.
+fn usable_cpus() -> Vec<usize> {
+    let Ok(set) = rustix::thread::sched_getaffinity(None) else { return Vec::new() };
+    (0..rustix::thread::CpuSet::MAX_CPU).filter(|cpu| set.is_set(*cpu)).collect()
+}
+
+fn connection_max_count() -> usize {
+    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile);
+    let descriptors = limit.current.unwrap_or(u64::MAX);
+    let connections = descriptors.saturating_sub(DESCRIPTOR_RESERVE_COUNT) / 2;
+    usize::try_from(connections.clamp(64, CONNECTION_MAX_COUNT)).unwrap_or(usize::MAX)
+}

@@ -63,24 +63,30 @@ fn start(directory: &TempDir, memory: &Arc<Memory>) -> (Writer, thread::JoinHand
     Writer::start(backend, sequence).unwrap()
 }
 
+async fn yield_until(mut holds: impl FnMut() -> bool) {
+    while !holds() {
+        tokio::task::yield_now().await;
+    }
+}
+
 #[tokio::test]
+#[expect(clippy::await_holding_lock, reason = "that is what holds the flush up")]
 async fn writes_that_wait_share_one_flush() {
     let (directory, memory) = (TempDir::new().unwrap(), Arc::new(Memory::default()));
     let (writer, _thread) = start(&directory, &memory);
     let before = memory.flushes.load(Ordering::SeqCst);
+    let write = |key: u8| {
+        let writer = writer.clone();
+        tokio::spawn(async move { writer.write_durably(put(key)).await })
+    };
     let mut waiting = Vec::new();
     {
-        // While the first flush is held up, the others queue.
-        let gate = memory.gate.lock().unwrap();
-        for key in 0..20 {
-            let writer = writer.clone();
-            waiting.push(tokio::spawn(async move { writer.write_durably(put(key)).await }));
-        }
-        #[expect(clippy::await_holding_lock, reason = "that is what holds the flush up")]
-        while writer.requests.capacity() > QUEUE_MAX_COUNT - 19 {
-            tokio::task::yield_now().await;
-        }
-        drop(gate);
+        // While the flush of the first is held up, the others queue.
+        let _gate = memory.gate.lock().unwrap();
+        waiting.push(write(0));
+        yield_until(|| memory.get(Tree::Log, &[0]).unwrap().is_some()).await;
+        waiting.extend((1..20).map(write));
+        yield_until(|| writer.requests.capacity() == QUEUE_MAX_COUNT - 19).await;
     }
     for write in waiting {
         write.await.unwrap().unwrap();
@@ -89,12 +95,12 @@ async fn writes_that_wait_share_one_flush() {
 }
 
 #[tokio::test]
+#[expect(clippy::await_holding_lock, reason = "that is what holds the flush up")]
 async fn write_is_seen_before_it_is_durable() {
     let (directory, memory) = (TempDir::new().unwrap(), Arc::new(Memory::default()));
     let (writer, _thread) = start(&directory, &memory);
     let (tell, told) = oneshot::channel();
     let gate = memory.gate.lock().unwrap();
-    #[expect(clippy::await_holding_lock, reason = "that is what holds the flush up")]
     writer.write_then(put(1), |result| tell.send(result.is_ok()).unwrap()).await.unwrap();
     assert!(memory.get(Tree::Log, &[1]).unwrap().is_some());
     drop(gate);

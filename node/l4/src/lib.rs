@@ -1,1 +1,21 @@
-//! Userspace TCP proxy.
+//! The TCP data plane in userspace: passes bytes between clients and members, both ways, until both
+//! have ended.
+//!
+//! ```text
+//!  client ──► up ────► member      connection: choose a member, connect, try another if need be
+//!         ◄── down ◄──             relay:      the two directions, each ended on its own
+//!                                  watch:      ends connections whose member is taken offline
+//! ```
+//!
+//! Invariant: what a side sent before its FIN arrives, and the FIN after it (half-close). A
+//! connection that ends any other way is reset, so that a cut never looks like a proper end.
+
+#![forbid(unsafe_code)]
+
+mod buffer;
+mod connection;
+mod relay;
+mod watch;
+mod worker;
+
+pub use worker::TcpHandlers;

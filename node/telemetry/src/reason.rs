@@ -80,6 +80,8 @@ reasons! {
     MemberOffline, Configuration, "member_offline";
     /// The pool has no member that can take the request.
     NoMember, Configuration, "no_member";
+    /// The virtual server was disabled or deleted while the connection was open.
+    VirtualServerDisabled, Configuration, "virtual_server_disabled";
 
     /// The member refused the connection.
     ConnectRefused, Member, "connect_refused";

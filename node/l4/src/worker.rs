@@ -1,0 +1,96 @@
+//! What the TCP connections of one worker share.
+//!
+//! Invariant: nothing here is borrowed across an `await`.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::rc::Rc;
+use std::sync::{Arc, Weak};
+
+use ballast_balance::{NoMember, PickInput, PickState, Pool};
+use ballast_telemetry::{AccessLog, AccessLogWriter, AccessRecord};
+use ballast_workers::{
+    Connection, ConnectionHandler, ConnectionTask, HandlerFactory, PoolSlot, WorkerContext,
+};
+
+use crate::buffer::BufferPool;
+use crate::connection;
+use crate::watch::Watches;
+
+/// Makes the TCP handler of each worker.
+#[derive(Clone, Debug)]
+pub struct TcpHandlers {
+    access_log: AccessLog,
+}
+
+impl TcpHandlers {
+    /// Handlers that write one record per connection to `access_log`.
+    pub fn new(access_log: AccessLog) -> Self {
+        Self { access_log }
+    }
+}
+
+impl HandlerFactory for TcpHandlers {
+    fn build(&self, worker: &Rc<WorkerContext>) -> Rc<dyn ConnectionHandler> {
+        Rc::new(TcpWorker {
+            context: Rc::clone(worker),
+            buffers: BufferPool::default(),
+            watches: Rc::default(),
+            picks: RefCell::default(),
+            access_log: RefCell::new(self.access_log.writer()),
+        })
+    }
+}
+
+/// What the TCP connections of one worker share.
+#[derive(Debug)]
+pub(crate) struct TcpWorker {
+    pub(crate) context: Rc<WorkerContext>,
+    pub(crate) buffers: BufferPool,
+    pub(crate) watches: Rc<Watches>,
+    /// Whose turn it is, by the slot of the pool.
+    picks: RefCell<HashMap<u64, PickPlace>>,
+    access_log: RefCell<AccessLogWriter>,
+}
+
+#[derive(Debug)]
+struct PickPlace {
+    slot: Weak<PoolSlot>,
+    state: PickState,
+}
+
+impl TcpWorker {
+    /// Chooses a member of `pool`, which is in `slot`; its index.
+    pub(crate) fn pick(
+        &self,
+        slot: &Arc<PoolSlot>,
+        pool: &Pool,
+        input: &PickInput<'_>,
+    ) -> Result<u32, NoMember> {
+        let mut picks = self.picks.borrow_mut();
+        let place = picks.entry(slot.id).or_insert_with(|| PickPlace {
+            slot: Arc::downgrade(slot),
+            state: PickState::default(),
+        });
+        pool.pick(&mut place.state, input).map(|picked| picked.index)
+    }
+
+    /// Writes a record down.
+    pub(crate) fn log(&self, record: &AccessRecord<'_>) {
+        self.access_log.borrow_mut().record(record);
+    }
+}
+
+impl ConnectionHandler for TcpWorker {
+    fn serve(self: Rc<Self>, connection: Connection) -> ConnectionTask {
+        Box::pin(connection::serve(self, connection))
+    }
+
+    fn tick(&self) -> bool {
+        self.watches.look(self.context.clock.coarse_unix_ms());
+        self.picks.borrow_mut().retain(|_, place| place.slot.strong_count() > 0);
+        self.access_log.borrow_mut().flush();
+        // Without connections there is nothing to look after.
+        false
+    }
+}

@@ -37,14 +37,18 @@ const LINGER_MAX_BYTES: usize = 1024 * 1024;
 pub(crate) async fn serve(worker: Rc<HttpWorker>, connection: Connection) {
     let Connection { stream, peer, local, admission, ticket } = connection;
     let Some(server) = admission.slot().current().load_full() else { return };
-    let session = Session::new(worker, server, peer, local, admission, ticket);
+    let mut session = Session::new(worker, server, peer, local, admission, ticket);
+    // In boxes of their own: an idle connection holds what it needs and not room for all that it
+    // might.
     match session.server.tls.clone() {
-        None => Serving { session, client: Peer::new(stream) }.run().await,
+        None => Box::pin(Serving::new(&mut session, stream).run()).await,
         Some(config) => {
             session.ticket.set_timeout_ms(session.server.http.header_timeout_ms);
             let handshake = Box::pin(TlsAcceptor::from(config).accept(stream));
             match session.ticket.guard(handshake).await {
-                Ok(Ok(stream)) => Serving { session, client: Peer::new(stream) }.run().await,
+                Ok(Ok(stream)) => {
+                    Box::pin(Serving::new(&mut session, Box::new(stream)).run()).await;
+                }
                 Ok(Err(_)) | Err(_) => session.counters.failure(FailureReason::TlsHandshake),
             }
         }
@@ -115,8 +119,8 @@ impl Session {
 }
 
 /// A connection being served.
-struct Serving<S> {
-    session: Session,
+struct Serving<'a, S> {
+    session: &'a mut Session,
     client: Peer<S>,
 }
 
@@ -141,7 +145,11 @@ enum Next {
     Refused(Failure),
 }
 
-impl<S: Stream> Serving<S> {
+impl<'a, S: Stream> Serving<'a, S> {
+    fn new(session: &'a mut Session, stream: S) -> Self {
+        Self { session, client: Peer::new(stream) }
+    }
+
     async fn run(mut self) {
         let mut is_first = true;
         loop {
@@ -155,7 +163,7 @@ impl<S: Stream> Serving<S> {
                         Ending::Close { linger: true } => return self.linger().await,
                         Ending::Abort => return,
                         Ending::Tunnel(tunnel) => {
-                            return tunnel::run(&self.session, self.client, *tunnel).await;
+                            return tunnel::run(self.session, &mut self.client, tunnel).await;
                         }
                     }
                 }
@@ -274,10 +282,10 @@ impl<S: Stream> Serving<S> {
 
     /// Closes after a last answer that the client must get: while it still sends, closing at once
     /// would reset the connection and with it discard what it has not read (RFC 9112 §9.6).
-    async fn linger(mut self) {
+    async fn linger(&mut self) {
         self.close_write().await;
         let mut left = LINGER_MAX_BYTES;
-        let Self { session, client } = &mut self;
+        let Self { session, client } = self;
         let drained = poll_fn(|cx| {
             loop {
                 client.input.clear();
@@ -292,7 +300,7 @@ impl<S: Stream> Serving<S> {
         let _ = session.ticket.guard(drained).await;
     }
 
-    async fn close(mut self) {
+    async fn close(&mut self) {
         self.client.input.clear();
         self.close_write().await;
     }
@@ -314,3 +322,6 @@ struct HeadWait {
     /// When the first byte was seen.
     start_us: Option<u64>,
 }
+
+#[cfg(test)]
+mod tests;

@@ -31,22 +31,28 @@ pub(crate) struct Tunnel {
 }
 
 /// Passes bytes on until both sides have ended, the tunnel was silent for too long, or it is cut.
-pub(crate) async fn run<S: Stream>(session: &Session, mut client: Peer<S>, tunnel: Tunnel) {
-    let Tunnel { mut member, in_flight, mut record } = tunnel;
+pub(crate) async fn run<S: Stream>(
+    session: &Session,
+    client: &mut Peer<S>,
+    mut tunnel: Box<Tunnel>,
+) {
     let mut up = Direction::new(FailureReason::ClientClosed, FailureReason::UpstreamClosedEarly);
     let mut down = Direction::new(FailureReason::UpstreamClosedEarly, FailureReason::ClientClosed);
-    let mut watch = Watch::new(session, &in_flight);
+    let Tunnel { member, in_flight, .. } = &mut *tunnel;
+    let mut watch = Watch::new(session, in_flight);
     let buffers = &session.worker.buffers;
     let ended = poll_fn(|cx| {
-        let up_is_done = up.poll(cx, &mut client, &mut member, buffers)?;
-        let down_is_done = down.poll(cx, &mut member, &mut client, buffers)?;
+        let up_is_done = up.poll(cx, client, member, buffers)?;
+        let down_is_done = down.poll(cx, member, client, buffers)?;
         if up_is_done && down_is_done {
             return Poll::Ready(Ok(()));
         }
         let has_moved = up.pump.take_progress() | down.pump.take_progress();
         watch.poll(cx, has_moved)
     });
-    record.reason = ended.await.err();
+    let failure = ended.await.err();
+    let Tunnel { mut record, .. } = *tunnel;
+    record.reason = failure;
     record.received_bytes += up.pump.content_bytes;
     record.sent_bytes += down.pump.content_bytes;
     session.finish(record);

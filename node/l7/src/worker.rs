@@ -35,14 +35,7 @@ impl HttpHandlers {
 
 impl HandlerFactory for HttpHandlers {
     fn build(&self, worker: &Rc<WorkerContext>) -> Rc<dyn ConnectionHandler> {
-        Rc::new(HttpWorker {
-            context: Rc::clone(worker),
-            buffers: BufferPool::default(),
-            pools: WorkerPools::default(),
-            fields: RefCell::default(),
-            texts: RefCell::default(),
-            access_log: RefCell::new(self.access_log.writer()),
-        })
+        Rc::new(HttpWorker::new(Rc::clone(worker), &self.access_log))
     }
 }
 
@@ -59,6 +52,17 @@ pub(crate) struct HttpWorker {
 }
 
 impl HttpWorker {
+    pub(crate) fn new(context: Rc<WorkerContext>, access_log: &AccessLog) -> Self {
+        Self {
+            context,
+            buffers: BufferPool::default(),
+            pools: WorkerPools::default(),
+            fields: RefCell::default(),
+            texts: RefCell::default(),
+            access_log: RefCell::new(access_log.writer()),
+        }
+    }
+
     /// Whether anything is written down at all.
     pub(crate) fn keeps_log(&self) -> bool {
         self.access_log.borrow().is_on()

@@ -102,9 +102,11 @@ impl Connections {
         self.open_count.get()
     }
 
-    /// Asks every connection of `group` to end once its current request is done.
-    pub fn end_group(&self, group: GroupId) {
-        self.raise(Signal::End, |entry| entry.group == group);
+    /// Asks every connection of these groups, which are in order, to end once its current request
+    /// is done.
+    pub fn end_groups(&self, groups: &[GroupId]) {
+        debug_assert!(groups.is_sorted());
+        self.raise(Signal::End, |entry| groups.binary_search(&entry.group).is_ok());
     }
 
     /// Asks every connection, also those still to come, to end once its current request is done.

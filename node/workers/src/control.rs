@@ -68,7 +68,9 @@ impl Control {
         }
         // Only now that nothing is accepted for them any more.
         outcome.retired.iter().for_each(|slot| slot.store(None));
-        let groups: Arc<[GroupId]> = outcome.retired.iter().map(|slot| slot.id).collect();
+        let mut groups: Vec<GroupId> = outcome.retired.iter().map(|slot| slot.id).collect();
+        groups.sort_unstable();
+        let groups: Arc<[GroupId]> = groups.into();
         for worker in &self.workers {
             send(worker, Command::EndGroups(Arc::clone(&groups))).await;
         }

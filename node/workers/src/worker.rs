@@ -45,7 +45,7 @@ pub(crate) enum Command {
     Listen { address: SocketAddr, socket: std::net::TcpListener, binding: Arc<Binding> },
     /// Accept what has arrived, then close the socket of this address.
     Close { address: SocketAddr, done: oneshot::Sender<()> },
-    /// End the connections of these groups after their current request.
+    /// End the connections of these groups, which are in order, after their current request.
     EndGroups(Arc<[GroupId]>),
     /// End all connections after their current request; answers when none is left.
     EndAll { done: oneshot::Sender<()> },
@@ -162,9 +162,7 @@ impl Worker {
                     stop.wake.notify_one();
                 }
             }
-            Command::EndGroups(groups) => {
-                groups.iter().for_each(|group| connections.end_group(*group));
-            }
+            Command::EndGroups(groups) => connections.end_groups(&groups),
             Command::EndAll { done } => {
                 connections.end_all();
                 let connections = Rc::clone(connections);

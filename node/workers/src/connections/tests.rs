@@ -57,7 +57,7 @@ fn a_new_deadline_forgets_that_the_last_one_passed() {
 fn ending_a_group_ends_its_idle_waits_and_nothing_else() {
     let (connections, clock) = worker();
     let (one, other) = (connections.open(1, &clock), connections.open(2, &clock));
-    connections.end_group(1);
+    connections.end_groups(&[1]);
     assert_eq!(poll_once(Box::pin(idle(&one)).as_mut()), Poll::Ready(Interrupted::Ending));
     assert!(poll_once(Box::pin(one.guard(pending::<()>())).as_mut()).is_pending());
     assert!(poll_once(Box::pin(idle(&other)).as_mut()).is_pending());
@@ -85,7 +85,7 @@ fn a_place_is_used_again_and_starts_afresh() {
     let first = connections.open(1, &clock);
     first.set_deadline_ms(10);
     connections.expire(10);
-    connections.end_group(1);
+    connections.end_groups(&[1]);
     drop(first);
     let second = connections.open(2, &clock);
     assert_eq!(second.index, 0);

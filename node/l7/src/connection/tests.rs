@@ -1,0 +1,47 @@
+use ballast_balance::{PersistenceKey, PoolRegistry};
+use ballast_model::{AnyDraft, Config, Draft, Edit, HttpSettings, PoolSpec, Protocol, TcpSettings};
+use ballast_telemetry::{AccessLog, VirtualServerCounters};
+use ballast_workers::{PoolSlot, VirtualServerSlot, WorkerContext};
+use tokio::net::{TcpListener, TcpStream};
+
+use super::*;
+
+fn server() -> VirtualServer {
+    let pool = Edit::put(AnyDraft::Pool(Draft::new("p", PoolSpec::default())), "uid");
+    let config = Config::default().edited(&[pool], 1, 0).unwrap();
+    let mut pools = PoolRegistry::new(1, PersistenceKey::new(&[0; 32]));
+    pools.reconcile(&config, 0);
+    VirtualServer {
+        name: "a".into(),
+        protocol: Protocol::Http,
+        http: HttpSettings::default(),
+        tcp: TcpSettings::default(),
+        cookie: None,
+        pool: Arc::new(PoolSlot::new(Arc::clone(pools.pool("p").unwrap()))),
+        tls: None,
+        connection_limit: u32::MAX,
+    }
+}
+
+/// Most memory that a plain connection's task may take besides buffers, in bytes: idle connections
+/// are to stay below 8 KiB each, what the kernel needs apart.
+const TASK_MAX_BYTES: usize = 3 * 1024;
+
+#[tokio::test(flavor = "current_thread")]
+async fn an_idle_connection_is_small() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let stream = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+    let (peer, local) = (stream.peer_addr().unwrap(), stream.local_addr().unwrap());
+    let context = Rc::new(WorkerContext::new(0));
+    let slot = Arc::new(VirtualServerSlot::new(Arc::new(VirtualServerCounters::new("a", 1))));
+    slot.store(Some(Arc::new(server())));
+    let ticket = context.connections.open(slot.id, &context.clock);
+    let worker = Rc::new(HttpWorker::new(context, &AccessLog::off()));
+    let admission = slot.admit(1).unwrap();
+    let server = slot.current().load_full().unwrap();
+    let mut session = Session::new(Rc::clone(&worker), server, peer, local, admission, ticket);
+    let outer_bytes = size_of_val(&session);
+    let inner_bytes = size_of_val(&Serving::new(&mut session, stream).run());
+    let size_bytes = outer_bytes + inner_bytes;
+    assert!(size_bytes <= TASK_MAX_BYTES, "{outer_bytes} + {inner_bytes} bytes");
+}

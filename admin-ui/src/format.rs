@@ -71,6 +71,12 @@ pub(crate) fn span(t: &Texts, ms: u64) -> String {
     }
 }
 
+/// A sentence of the cluster with a capital letter at its start.
+pub(crate) fn sentence(text: &str) -> String {
+    let mut chars = text.chars();
+    chars.next().map_or_else(String::new, |first| first.to_uppercase().chain(chars).collect())
+}
+
 /// A counter as a float; it stays exact up to 2^53.
 #[expect(clippy::cast_precision_loss, reason = "what is shown has three digits")]
 pub(crate) fn f64_of(number: u64) -> f64 {

@@ -46,3 +46,10 @@ fn spans_name_their_two_largest_units() {
     assert_eq!(span(en, 93_600_000), "1 d 2 h");
     assert_eq!(span(Language::Chinese.texts(), 125_000), "2 分钟 5 秒");
 }
+
+#[test]
+fn sentences_begin_with_a_capital() {
+    assert_eq!(sentence("node b does not answer"), "Node b does not answer");
+    assert_eq!(sentence("É"), "É");
+    assert_eq!(sentence(""), "");
+}

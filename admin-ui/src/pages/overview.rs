@@ -77,14 +77,14 @@ fn Verdict() -> impl IntoView {
     let t = texts();
     let live = Live::here();
     let draw = move |status: &ClusterStatus| {
-        let problems = status.problems.clone();
-        let (class, symbol, title) = match (problems.len(), status.writable) {
+        let problems = status.problems.iter().map(String::as_str).map(format::sentence);
+        let (class, symbol, title) = match (status.problems.len(), status.writable) {
             (0, true) => ("verdict good", Symbol::Up, t.all_well.to_owned()),
             (0, false) => ("verdict bad", Symbol::Warning, t.read_only.to_owned()),
             (count, true) => ("verdict warning", Symbol::Warning, (t.problem_count)(count)),
             (count, false) => ("verdict bad", Symbol::Warning, (t.problem_count)(count)),
         };
-        let list = problems.into_iter().map(|text| view! { <li><Foreign text /></li> });
+        let list = problems.map(|text| view! { <li><Foreign text /></li> });
         let writable = if status.writable { t.writable } else { t.read_only };
         let leader = status.leader.clone().unwrap_or_else(|| t.no_leader.to_owned());
         let facts = [

@@ -130,8 +130,8 @@ async fn kill_origin(topology: &mut Topology, stage: &Stage) -> Result<()> {
         let text =
             format!("{name}: of the next {} requests, {lost_later} failed", after.ok - before.ok);
         stage.expect(lost_later == 0, &text);
-        if after.failed_count() > 0 {
-            note(&after.to_string());
+        for failure in after.first_failures.iter().take(3) {
+            note(failure);
         }
     }
     topology.origins[1].resume().await?;
@@ -246,6 +246,6 @@ async fn why_down(topology: &Topology) -> Result<String> {
     let status = topology.cluster.status().await?;
     let members =
         status.nodes.iter().filter_map(|node| node.status.as_ref()).flat_map(|n| &n.members);
-    let mut down = members.filter(|member| member.health == Health::Down);
+    let mut down = members.filter(|member| member.member == "origin-2");
     Ok(down.next().map_or_else(|| "no reason given".to_owned(), |member| member.reason.clone()))
 }

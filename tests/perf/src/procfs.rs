@@ -8,7 +8,8 @@ use anyhow::{Context, Result};
 /// Counters of a process.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Usage {
-    /// Time on a CPU, in µs.
+    /// Time on a CPU, in µs, to the kernel's tick (10 ms); threads that have ended included, which the
+    /// finer counters of the single threads are not.
     pub(crate) cpu_us: f64,
     /// Voluntary and involuntary.
     pub(crate) context_switches: u64,
@@ -20,14 +21,11 @@ impl Usage {
     /// The counters of process `pid` now.
     pub(crate) fn of(pid: u32) -> Result<Self> {
         let process = PathBuf::from(format!("/proc/{pid}"));
-        let mut usage = Self::default();
-        let tasks = fs::read_dir(process.join("task")).context("the process has ended")?;
-        for task in tasks.flatten() {
+        let stat = fs::read_to_string(process.join("stat")).context("the process has ended")?;
+        let mut usage =
+            Self { cpu_us: cpu_us(&stat).context("/proc/PID/stat")?, ..Self::default() };
+        for task in fs::read_dir(process.join("task"))?.flatten() {
             // A thread may end between the listing and the reading.
-            let schedstat = fs::read_to_string(task.path().join("schedstat")).unwrap_or_default();
-            let on_cpu_ns =
-                schedstat.split_whitespace().next().and_then(|ns| ns.parse::<f64>().ok());
-            usage.cpu_us += on_cpu_ns.unwrap_or(0.0) / 1_000.0;
             let status = fs::read_to_string(task.path().join("status")).unwrap_or_default();
             usage.context_switches += field(&status, "voluntary_ctxt_switches:")
                 + field(&status, "nonvoluntary_ctxt_switches:");
@@ -47,6 +45,14 @@ impl Usage {
     }
 }
 
+/// utime and stime: fields 14 and 15, counted after the name, which may hold spaces (proc(5)).
+fn cpu_us(stat: &str) -> Option<f64> {
+    let (_, fields) = stat.rsplit_once(") ")?;
+    let mut ticks = fields.split(' ').skip(11).map(str::parse::<f64>);
+    let sum = ticks.next()?.ok()? + ticks.next()?.ok()?;
+    Some(sum / rustix::param::clock_ticks_per_second() as f64 * 1e6)
+}
+
 fn field(status: &str, name: &str) -> u64 {
     let line = status.lines().find_map(|line| line.strip_prefix(name));
     line.and_then(|rest| rest.split_whitespace().next()).and_then(|n| n.parse().ok()).unwrap_or(0)
@@ -54,11 +60,18 @@ fn field(status: &str, name: &str) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use super::Usage;
+    use super::*;
 
     #[test]
-    fn this_process_has_used_something() {
+    fn this_process_is_resident() {
         let usage = Usage::of(std::process::id()).unwrap();
-        assert!(usage.cpu_us > 0.0 && usage.rss_bytes > 100_000, "{usage:?}");
+        assert!(usage.rss_bytes > 100_000, "{usage:?}");
+    }
+
+    #[test]
+    fn time_is_found_after_an_odd_name() {
+        let stat = "7 (a b) c) S 1 7 7 0 -1 4194560 100 0 0 0 150 50 0 0 20 0 1 0 9 1 1";
+        let ticks = rustix::param::clock_ticks_per_second() as f64;
+        assert_eq!(cpu_us(stat), Some(200.0 / ticks * 1e6));
     }
 }

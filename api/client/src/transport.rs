@@ -111,6 +111,11 @@ impl Client {
         self.with_credentials(|credentials| credentials.bearer = bearer);
     }
 
+    /// What is sent with every request: an API token, or the session that signing in opened.
+    pub fn bearer(&self) -> Option<String> {
+        self.credentials().bearer
+    }
+
     /// Sends this with all later changes, as cookie sessions need it. Signing in and
     /// [`Client::session`] set it by themselves.
     pub fn set_csrf_token(&self, csrf_token: Option<String>) {

@@ -5,8 +5,9 @@ use axum::response::Response;
 use ballast_model::api::{Credentials, SessionInfo, SetupRequest, SetupState};
 use ballast_model::limits::NAME_MAX_CHARS;
 use ballast_model::{AnyDraft, CommandBody, Draft, Edit, FieldErrors, Rejection, Role, UserSpec};
+use ballast_raft_store::identity::setup_code_hash;
 
-use crate::app::{equal_in_constant_time, now_ms, random_id, sha256_hex};
+use crate::app::{equal_in_constant_time, now_ms, random_id};
 use crate::auth::session::{SESSION_LIFETIME_MS, set_cookie};
 use crate::call::Call;
 use crate::failure::{self, Answer, Failure};
@@ -24,7 +25,7 @@ pub(crate) fn setup_state(call: &Call) -> Answer {
 pub(crate) async fn set_up(call: &Call) -> Answer {
     let request: SetupRequest = call.json()?;
     throttle(call, SETUP_ATTEMPTS)?;
-    let code_hash = sha256_hex(request.code.trim().as_bytes());
+    let code_hash = setup_code_hash(&request.code);
     let snapshot = call.app.fresh_snapshot().await?;
     let expected = snapshot.state.cluster.setup_code_hash.as_deref().unwrap_or("");
     if !equal_in_constant_time(code_hash.as_bytes(), expected.as_bytes()) {

@@ -1,0 +1,207 @@
+//! `get`: resources of a kind, or one of them.
+
+use std::fmt::Write;
+
+use ballast_client::{ClientError, ListQuery};
+use ballast_model::{
+    CertificateSpec, Kind, MonitorKind, MonitorSpec, NodeSpec, Persistence, PoolSpec, Resource,
+    Spec, TokenSpec, UserSpec, VirtualServerSpec,
+};
+use clap::Args;
+use serde_json::Value;
+
+use super::member::state;
+use super::{Context, kind, label};
+use crate::failure::Failure;
+use crate::output::{Field, Table, Tone};
+use crate::text::{safe, utc};
+
+/// Print the resources of a kind, or one of them
+#[derive(Debug, Args)]
+pub(crate) struct Get {
+    /// Such as pools, virtual-servers (vs), monitors, certificates, nodes, tokens, users
+    #[arg(value_parser = kind)]
+    kind: Kind,
+    /// Only the one of this name
+    #[arg(conflicts_with_all = ["label", "query"])]
+    name: Option<String>,
+    /// Only those with this label; may be repeated
+    #[arg(long, value_name = "KEY=VALUE", value_parser = label)]
+    label: Vec<(String, String)>,
+    /// Only those whose name, description or labels hold this text
+    #[arg(short, long, value_name = "TEXT")]
+    query: Option<String>,
+}
+
+impl Get {
+    pub(crate) async fn run(self, context: &Context) -> Result<(), Failure> {
+        let (client, output) = (context.client()?, context.output);
+        if let Some(name) = &self.name {
+            let value = client.get_value(self.kind, name).await?;
+            if output.is_json() {
+                return output.json(&value);
+            }
+            return output.print(&render_one(self.kind, value, output.colours())?);
+        }
+        let query = ListQuery { labels: self.label, q: self.query, ..ListQuery::default() };
+        let values = client.list_values(self.kind, query).await?;
+        if output.is_json() {
+            return output.json(&values);
+        }
+        if values.is_empty() {
+            crate::output::note(&format!("no {}", self.kind.plural()));
+            return Ok(());
+        }
+        output.print(&render(self.kind, values, output.colours())?)
+    }
+}
+
+/// A row for each resource.
+pub(super) fn render(kind: Kind, values: Vec<Value>, colours: bool) -> Result<String, Failure> {
+    Ok(table(kind, values)?.render(colours))
+}
+
+/// The resource's row, and what does not fit into one.
+pub(super) fn render_one(kind: Kind, value: Value, colours: bool) -> Result<String, Failure> {
+    let mut text = table(kind, vec![value.clone()])?.render(colours);
+    let description = value["description"].as_str().unwrap_or_default();
+    let labels = value["labels"].as_object().into_iter().flatten();
+    let labels: Vec<_> =
+        labels.map(|(k, v)| format!("{k}={}", v.as_str().unwrap_or_default())).collect();
+    if !description.is_empty() || !labels.is_empty() {
+        text.push('\n');
+    }
+    if !description.is_empty() {
+        let _infallible = write!(text, "\ndescription  {}", safe(description));
+    }
+    if !labels.is_empty() {
+        let _infallible = write!(text, "\nlabels       {}", safe(&labels.join(", ")));
+    }
+    if kind == Kind::Pool {
+        let pool: Resource<PoolSpec> = read(value)?;
+        let _infallible = write!(text, "\n\n{}", members(&pool.spec).render(colours));
+    }
+    Ok(text)
+}
+
+fn table(kind: Kind, values: Vec<Value>) -> Result<Table, Failure> {
+    match kind {
+        Kind::Certificate => rows(values, &["FINGERPRINT (SHA-256)"], certificate),
+        Kind::Monitor => rows(values, &["TYPE", "EVERY", "TIMEOUT", "RISE/FALL", "CHECK"], monitor),
+        Kind::Node => rows(values, &["ID", "ROLE", "CLUSTER ADDRESS", "API"], node),
+        Kind::Pool => rows(values, &["ALGORITHM", "MEMBERS", "MONITORS"], pool),
+        Kind::Token => rows(values, &["ROLE", "PREFIX", "EXPIRES"], token),
+        Kind::User => rows(values, &["ROLE", "STATE"], user),
+        Kind::VirtualServer => {
+            let headings = &["PROTOCOL", "LISTENS ON", "POOL", "PERSISTENCE", "STATE"];
+            rows(values, headings, virtual_server)
+        }
+    }
+}
+
+fn rows<S: Spec>(
+    values: Vec<Value>,
+    headings: &[&'static str],
+    fields: fn(&S) -> Vec<Field>,
+) -> Result<Table, Failure> {
+    let mut table = Table::new(&[&["NAME"], headings, &["REVISION", "CHANGED"]].concat());
+    for value in values {
+        let resource: Resource<S> = read(value)?;
+        let mut row = vec![resource.name.into()];
+        row.extend(fields(&resource.spec));
+        row.extend([resource.revision.into(), utc(resource.updated_at_ms).into()]);
+        table.row(row);
+    }
+    Ok(table)
+}
+
+fn read<S: Spec>(value: Value) -> Result<Resource<S>, Failure> {
+    let unreadable = |error: serde_json::Error| ClientError::Decode {
+        context: "the server's answer can't be read; is it of the same version?".to_owned(),
+        why: error.to_string(),
+    };
+    serde_json::from_value(value).map_err(|error| unreadable(error).into())
+}
+
+fn certificate(spec: &CertificateSpec) -> Vec<Field> {
+    vec![spec.fingerprint_sha256.clone().unwrap_or_default().into()]
+}
+
+fn monitor(spec: &MonitorSpec) -> Vec<Field> {
+    let (name, check) = match (spec.kind, &spec.http) {
+        (MonitorKind::Tcp, _) => ("tcp", "connects".to_owned()),
+        (MonitorKind::Http, None) => ("http", "GET /".to_owned()),
+        (MonitorKind::Http, Some(probe)) => ("http", format!("{} {}", probe.method, probe.path)),
+    };
+    vec![
+        name.into(),
+        format!("{} ms", spec.interval_ms).into(),
+        format!("{} ms", spec.timeout_ms).into(),
+        format!("{}/{}", spec.rise, spec.fall).into(),
+        check.into(),
+    ]
+}
+
+fn node(spec: &NodeSpec) -> Vec<Field> {
+    vec![
+        spec.node_id.into(),
+        spec.role.as_str().into(),
+        spec.cluster_address.as_str().into(),
+        spec.api_addresses.join(" ").into(),
+    ]
+}
+
+fn pool(spec: &PoolSpec) -> Vec<Field> {
+    vec![
+        spec.algorithm.as_str().into(),
+        spec.members.len().to_string().into(),
+        spec.monitors.join(" ").into(),
+    ]
+}
+
+fn members(spec: &PoolSpec) -> Table {
+    let mut table = Table::new(&["MEMBER", "ADDRESS", "WEIGHT", "WANTED"]);
+    for member in &spec.members {
+        table.row(vec![
+            member.name().as_ref().into(),
+            member.socket_address().to_string().into(),
+            member.weight.to_string().into(),
+            state(member).into(),
+        ]);
+    }
+    table
+}
+
+fn token(spec: &TokenSpec) -> Vec<Field> {
+    vec![
+        spec.role.as_str().into(),
+        spec.prefix.clone().unwrap_or_default().into(),
+        spec.expires_at_ms.map_or_else(|| "never".to_owned(), utc).into(),
+    ]
+}
+
+fn user(spec: &UserSpec) -> Vec<Field> {
+    vec![spec.role.as_str().into(), on_or_off(!spec.disabled)]
+}
+
+fn virtual_server(spec: &VirtualServerSpec) -> Vec<Field> {
+    let listeners: Vec<_> = spec.listeners().map(|listener| listener.to_string()).collect();
+    let persistence = match &spec.persistence {
+        Persistence::None => "none",
+        Persistence::Cookie { .. } => "cookie",
+    };
+    vec![
+        spec.protocol.as_str().into(),
+        listeners.join(" ").into(),
+        spec.pool.as_str().into(),
+        persistence.into(),
+        on_or_off(spec.enabled),
+    ]
+}
+
+fn on_or_off(enabled: bool) -> Field {
+    match enabled {
+        true => Field::toned("enabled", Tone::Good),
+        false => Field::toned("disabled", Tone::Between),
+    }
+}

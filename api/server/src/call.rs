@@ -220,6 +220,3 @@ fn malformed(error: &serde_json::Error) -> Failure {
         format!("line {}, column {}: {error}", error.line(), error.column()),
     )
 }
-
-#[cfg(test)]
-mod tests;

@@ -1,1 +1,10 @@
+//! The API from outside, in front of a real store of one node.
 
+mod auth;
+mod declarations;
+mod events;
+mod harness;
+mod members;
+mod resources;
+mod routes;
+mod serving;

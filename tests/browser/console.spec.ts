@@ -76,8 +76,8 @@ test("a pool is made in the console and serves a virtual server", async ({ page 
     name: "quick",
     spec: {
       type: "http",
-      interval_ms: 200,
-      timeout_ms: 150,
+      interval_ms: 1_000,
+      timeout_ms: 1_000,
       rise: 1,
       fall: 2,
       http: { path: "/health", expect_status: ["200"], expect_body: "well" },

@@ -228,12 +228,12 @@ fn Form(filled: PoolForm, form: RwSignal<Option<PoolForm>>) -> impl IntoView {
 fn MonitorChoices(inputs: Inputs) -> impl IntoView {
     let t = texts();
     let live = Live::here();
-    let names: Vec<String> = live.declared.with_untracked(|declared| {
-        declared.iter().flat_map(|d| &d.monitors).map(|m| m.name.clone()).collect()
+    let names = Memo::new(move |_| {
+        live.declared.with(|declared| {
+            let monitors = declared.iter().flat_map(|declared| &declared.monitors);
+            monitors.map(|monitor| monitor.name.clone()).collect::<Vec<_>>()
+        })
     });
-    if names.is_empty() {
-        return view! { <p class="quiet small">{t.no_monitors}</p> }.into_any();
-    }
     let choice = move |name: String| {
         let (shown, toggled) = (name.clone(), name.clone());
         let chosen = move || inputs.monitors.with(|monitors| monitors.contains(&name));
@@ -253,13 +253,19 @@ fn MonitorChoices(inputs: Inputs) -> impl IntoView {
             </label>
         }
     };
-    view! {
-        <fieldset class="choices">
-            <legend>{t.monitors}</legend>
-            {names.into_iter().map(choice).collect_view()}
-        </fieldset>
+    let is_empty = Memo::new(move |_| names.with(Vec::is_empty));
+    move || {
+        if is_empty.get() {
+            return view! { <p class="quiet small">{t.no_monitors}</p> }.into_any();
+        }
+        view! {
+            <fieldset class="choices">
+                <legend>{t.monitors}</legend>
+                <For each=move || names.get() key=String::clone children=choice />
+            </fieldset>
+        }
+        .into_any()
     }
-    .into_any()
 }
 
 #[component]

@@ -10,7 +10,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use ballast_balance::{PersistenceKey, PoolMap, PoolRegistry};
-use ballast_model::{Config, Persistence, Protocol, Resource, VirtualServerSpec};
+use ballast_model::config::Table;
+use ballast_model::{CertificateSpec, Config, Persistence, Protocol, Resource, VirtualServerSpec};
 use ballast_telemetry::CounterRegistry;
 
 use crate::slot::{CookiePersistence, PoolSlot, VirtualServer, VirtualServerSlot};
@@ -24,6 +25,8 @@ pub struct Compiler {
     certificates: CertificateStore,
     /// By uid.
     servers: BTreeMap<String, Compiled>,
+    /// What `servers` was compiled from.
+    source: Option<(Table<VirtualServerSpec>, Table<CertificateSpec>)>,
 }
 
 struct Compiled {
@@ -49,6 +52,8 @@ pub struct Outcome {
     /// Slots of virtual servers that are disabled, deleted or speak another protocol now. They
     /// still hold what they had: empty them once their listeners are closed or given to others.
     pub retired: Vec<Arc<VirtualServerSlot>>,
+    /// Whether any virtual server may listen elsewhere than before.
+    pub has_changed: bool,
     /// How many virtual servers were compiled.
     pub compiled_count: usize,
 }
@@ -67,6 +72,7 @@ impl Compiler {
             pool_slots: BTreeMap::new(),
             certificates: CertificateStore::new(unseal),
             servers: BTreeMap::new(),
+            source: None,
         }
     }
 
@@ -74,15 +80,32 @@ impl Compiler {
     pub fn compile(&mut self, config: &Config, now_ms: u64) -> Outcome {
         self.compile_pools(config, now_ms);
         let mut outcome = Outcome::default();
+        let is_same = self.source.as_ref().is_some_and(|(servers, certificates)| {
+            servers.is_same(&config.virtual_servers) && certificates.is_same(&config.certificates)
+        });
+        if is_same {
+            // Slots of pools stay; what serves them need not know what is in them.
+            return outcome;
+        }
+        outcome.has_changed = true;
+        let mut enabled_count = 0;
         for server in config.virtual_servers.iter().filter(|server| server.spec.enabled) {
+            enabled_count += 1;
             self.compile_server(config, server, &mut outcome);
         }
-        let enabled: BTreeSet<&str> = config
-            .virtual_servers
-            .iter()
-            .filter(|server| server.spec.enabled)
-            .map(|server| server.uid.as_str())
-            .collect();
+        // Every enabled one is in it, so that a surplus can only be others.
+        if self.servers.len() > enabled_count {
+            self.retire(config, &mut outcome);
+        }
+        self.source = Some((config.virtual_servers.clone(), config.certificates.clone()));
+        outcome
+    }
+
+    /// Forgets virtual servers that are disabled or deleted.
+    fn retire(&mut self, config: &Config, outcome: &mut Outcome) {
+        let servers = config.virtual_servers.iter();
+        let enabled: BTreeSet<&str> =
+            servers.filter(|s| s.spec.enabled).map(|s| s.uid.as_str()).collect();
         self.servers.retain(|uid, compiled| {
             let is_kept = enabled.contains(uid.as_str());
             if !is_kept {
@@ -95,7 +118,6 @@ impl Compiler {
         let uids: BTreeSet<&str> =
             config.certificates.iter().map(|certificate| certificate.uid.as_str()).collect();
         self.certificates.retain(|uid| uids.contains(uid));
-        outcome
     }
 
     /// Every compiled pool, by name.

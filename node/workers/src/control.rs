@@ -36,6 +36,10 @@ pub(crate) struct Control {
     open: BTreeMap<SocketAddr, Open>,
     failures: BTreeMap<SocketAddr, String>,
     is_draining: bool,
+    /// What of the last snapshot could not be carried out.
+    errors: Vec<String>,
+    /// Every address of every virtual server.
+    listeners: Arc<Vec<ListenerStatus>>,
 }
 
 /// A listener that is open on every worker.
@@ -55,6 +59,8 @@ impl Control {
             open: BTreeMap::new(),
             failures: BTreeMap::new(),
             is_draining: false,
+            errors: Vec::new(),
+            listeners: Arc::default(),
         }
     }
 
@@ -62,7 +68,9 @@ impl Control {
     pub(crate) async fn apply(&mut self, snapshot: &Arc<Snapshot>) {
         let outcome = self.compiler.compile(&snapshot.state.config, clock::now_ms());
         self.snapshot = Arc::clone(snapshot);
-        self.reconcile().await;
+        if outcome.has_changed || self.has_failures() {
+            self.reconcile().await;
+        }
         if outcome.retired.is_empty() {
             return;
         }
@@ -112,6 +120,7 @@ impl Control {
             }
         }
         self.close(&diff.close).await;
+        self.describe();
     }
 
     async fn open(&mut self, address: SocketAddr, owner: GroupId) -> Result<(), String> {
@@ -209,6 +218,15 @@ impl Control {
 
     /// What has been applied, and what could not be.
     pub(crate) fn applied(&self) -> Applied {
+        Applied {
+            index: self.snapshot.index,
+            errors: self.errors.clone(),
+            listeners: Arc::clone(&self.listeners),
+        }
+    }
+
+    /// Puts into words how the listeners are.
+    fn describe(&mut self) {
         let mut listeners = Vec::new();
         let mut errors = Vec::new();
         for server in self.snapshot.state.config.virtual_servers.iter() {
@@ -235,7 +253,10 @@ impl Control {
                 });
             }
         }
-        Applied { index: self.snapshot.index, errors, listeners: Arc::new(listeners) }
+        self.errors = errors;
+        if *self.listeners != listeners {
+            self.listeners = Arc::new(listeners);
+        }
     }
 
     fn why_not(

@@ -193,6 +193,13 @@ pub(crate) async fn refusing_address() -> SocketAddr {
 }
 
 /// Closes a connection by a reset.
+#[expect(clippy::needless_pass_by_value, reason = "dropping it is the point")]
 pub(crate) fn reset(stream: TcpStream) {
     socket2::SockRef::from(&stream).set_linger(Some(Duration::ZERO)).unwrap();
+}
+
+/// Connects, and is reset; which may show as early as while connecting.
+pub(crate) async fn assert_reset(address: SocketAddr) {
+    let read = within(async { TcpStream::connect(address).await?.read(&mut [0]).await }).await;
+    assert_eq!(read.unwrap_err().kind(), std::io::ErrorKind::ConnectionReset);
 }

@@ -21,7 +21,7 @@ impl Environment {
     pub(crate) fn of_process() -> Self {
         let text = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
         Self {
-            url: text("BALLAST_URL"),
+            url: text("BALLAST_URL").map(|url| url.trim_end_matches('/').to_owned()),
             token: text("BALLAST_TOKEN"),
             ca_fingerprint: text("BALLAST_CA_FINGERPRINT"),
             settings_path: settings_path(text("XDG_CONFIG_HOME"), text("HOME")),

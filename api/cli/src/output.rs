@@ -131,9 +131,9 @@ impl Table {
         self.rows.push(row);
     }
 
-    /// Whether there are no rows.
-    pub(crate) fn is_empty(&self) -> bool {
-        self.rows.is_empty()
+    /// How many rows there are.
+    pub(crate) fn len(&self) -> usize {
+        self.rows.len()
     }
 
     /// The table as text: no borders, nothing cut or wrapped, so that it can be piped.

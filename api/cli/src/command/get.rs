@@ -2,14 +2,17 @@
 
 use std::fmt::Write;
 
-use ballast_client::{ClientError, ListQuery};
+use ballast_client::{ClientError, ListQuery, Method, Request};
+use ballast_model::status::MemberStatus;
 use ballast_model::{
     CertificateSpec, Kind, MonitorKind, MonitorSpec, NodeSpec, Persistence, PoolSpec, Resource,
     Spec, TokenSpec, UserSpec, VirtualServerSpec,
 };
 use clap::Args;
+use serde::Deserialize;
 use serde_json::Value;
 
+use super::events::health_word;
 use super::member::state;
 use super::{Context, kind, label};
 use crate::failure::Failure;
@@ -33,14 +36,34 @@ pub(crate) struct Get {
     query: Option<String>,
 }
 
+/// What the nodes observe of a pool.
+#[derive(Debug, Default, Deserialize)]
+struct Observed {
+    nodes: Vec<ObservedByNode>,
+}
+
+#[derive(Debug, Deserialize)]
+struct ObservedByNode {
+    node: String,
+    /// Absent where the node does not answer.
+    #[serde(default)]
+    members: Vec<MemberStatus>,
+}
+
 impl Get {
     pub(crate) async fn run(self, context: &Context) -> Result<(), Failure> {
         let (client, output) = (context.client()?, context.output);
         if let Some(name) = &self.name {
-            let value = client.get_value(self.kind, name).await?;
             if output.is_json() {
-                return output.json(&value);
+                return output.json(&client.get_value(self.kind, name).await?);
             }
+            // Members are shown as each node sees them.
+            let request = Request::api(Method::GET, [self.kind.plural(), name]);
+            let request = match self.kind {
+                Kind::Pool => request.query("status", "true"),
+                _ => request,
+            };
+            let value = client.send(&request).await?.json()?;
             return output.print(&render_one(self.kind, value, output.colours())?);
         }
         let query = ListQuery { labels: self.label, q: self.query, ..ListQuery::default() };
@@ -78,8 +101,10 @@ pub(super) fn render_one(kind: Kind, value: Value, colours: bool) -> Result<Stri
         let _infallible = write!(text, "\nlabels       {}", safe(&labels.join(", ")));
     }
     if kind == Kind::Pool {
+        // Without it the members are shown as declared.
+        let observed = Observed::deserialize(&value["status"]).unwrap_or_default();
         let pool: Resource<PoolSpec> = read(value)?;
-        let _infallible = write!(text, "\n\n{}", members(&pool.spec).render(colours));
+        let _infallible = write!(text, "\n\n{}", members(&pool.spec, &observed).render(colours));
     }
     Ok(text)
 }
@@ -159,15 +184,47 @@ fn pool(spec: &PoolSpec) -> Vec<Field> {
     ]
 }
 
-fn members(spec: &PoolSpec) -> Table {
-    let mut table = Table::new(&["MEMBER", "ADDRESS", "WEIGHT", "WANTED"]);
+/// A row for each member and node that observes it.
+fn members(spec: &PoolSpec, observed: &Observed) -> Table {
+    let mut table = Table::new(&[
+        "MEMBER",
+        "ADDRESS",
+        "WEIGHT",
+        "WANTED",
+        "NODE",
+        "HEALTH",
+        "IN FLIGHT",
+        "REASON",
+    ]);
     for member in &spec.members {
-        table.row(vec![
-            member.name().as_ref().into(),
-            member.socket_address().to_string().into(),
-            member.weight.to_string().into(),
-            state(member).into(),
-        ]);
+        let name = member.name();
+        let declared = || -> Vec<Field> {
+            vec![
+                name.as_ref().into(),
+                member.socket_address().to_string().into(),
+                member.weight.to_string().into(),
+                state(member).into(),
+            ]
+        };
+        let before = table.len();
+        for node in &observed.nodes {
+            for seen in node.members.iter().filter(|seen| seen.member == name) {
+                let (health, tone) = health_word(seen.health);
+                let mut row = declared();
+                row.extend([
+                    node.node.as_str().into(),
+                    Field::toned(health, tone),
+                    seen.in_flight.into(),
+                    seen.reason.as_str().into(),
+                ]);
+                table.row(row);
+            }
+        }
+        if table.len() == before {
+            let mut row = declared();
+            row.extend((0..4).map(|_| Field::from("")));
+            table.row(row);
+        }
     }
     table
 }

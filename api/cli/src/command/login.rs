@@ -144,11 +144,24 @@ impl TrustArgs {
     }
 }
 
+/// Whether the system's authorities vouch for the server. Where it can't even be reached, or the
+/// system has no authorities, nobody does.
+async fn is_vouched_for(url: &str) -> Result<bool, Failure> {
+    let answer = match open(url, Trust::System, None) {
+        Ok(client) => client.setup_state().await.map(drop).map_err(Failure::from),
+        Err(failure) => Err(failure),
+    };
+    match answer {
+        Err(Failure::Client(ClientError::Transport { .. })) => Ok(false),
+        Err(Failure::Client(ClientError::Problem(_))) | Ok(()) => Ok(true),
+        Err(failure) => Err(failure),
+    }
+}
+
 /// Believes what the system believes; where that knows nothing of the server, asks the person.
 async fn ask_for_trust(url: &str) -> Result<StoredTrust, Failure> {
-    match open(url, Trust::System, None)?.setup_state().await {
-        Err(ClientError::Transport { .. }) => {}
-        _ => return Ok(StoredTrust::System),
+    if is_vouched_for(url).await? {
+        return Ok(StoredTrust::System);
     }
     let fingerprints = observe_fingerprints(url).await?;
     let Some(authority) = fingerprints.last() else {

@@ -49,7 +49,7 @@ pub(super) fn render(status: &ClusterStatus, colours: bool) -> String {
     );
     let _infallible = write!(text, "\n{}", nodes(status).render(colours));
     let members = members(status);
-    if !members.is_empty() {
+    if members.len() > 0 {
         let _infallible = write!(text, "\n\n{}", members.render(colours));
     }
     text

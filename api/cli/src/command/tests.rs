@@ -149,20 +149,47 @@ fn pool() -> serde_json::Value {
 #[test]
 fn a_list_has_a_row_for_each_resource() {
     let text = get::render(Kind::Pool, vec![pool()], false).unwrap();
-    insta::assert_snapshot!(text, @"");
+    insta::assert_snapshot!(text, @"
+    NAME  ALGORITHM    MEMBERS  MONITORS    REVISION  CHANGED
+    web   round_robin  2        alive deep  42        2023-11-14T22:13:20Z
+    ");
     let server = json!({
         "name": "shop", "uid": "u", "revision": 7, "created_at_ms": 0, "updated_at_ms": AT_MS,
         "spec": { "protocol": "http", "addresses": ["0.0.0.0", "::"], "ports": [80], "pool": "web",
                   "enabled": false, "persistence": { "type": "cookie" } },
     });
     let text = get::render(Kind::VirtualServer, vec![server], false).unwrap();
-    insta::assert_snapshot!(text, @"");
+    insta::assert_snapshot!(text, @"
+    NAME  PROTOCOL  LISTENS ON          POOL  PERSISTENCE  STATE     REVISION  CHANGED
+    shop  http      0.0.0.0:80 [::]:80  web   cookie       disabled  7         2023-11-14T22:13:20Z
+    ");
 }
 
 #[test]
-fn a_single_pool_shows_its_members() {
+fn a_single_pool_shows_its_members_as_declared_and_as_seen() {
     let text = get::render_one(Kind::Pool, pool(), false).unwrap();
-    insta::assert_snapshot!(text, @"");
+    insta::assert_snapshot!(text, @r"
+    NAME  ALGORITHM    MEMBERS  MONITORS    REVISION  CHANGED
+    web   round_robin  2        alive deep  42        2023-11-14T22:13:20Z
+
+    description  Two\u{1b}[2J servers
+    labels       team=shop
+
+    MEMBER       ADDRESS           WEIGHT  WANTED                               NODE  HEALTH  IN FLIGHT  REASON
+    10.0.0.1:80  10.0.0.1:80       1       enabled                              -     -       -          -
+    b            [2001:db8::1]:80  5       draining until 2023-11-14T22:13:20Z  -     -       -          -
+    ");
+    let mut pool = pool();
+    pool["status"] = json!({ "nodes": [
+        { "node": "lb1", "members": [member("b", Health::Down, AdminState::Draining)] },
+        { "node": "lb2", "error": "connection refused" },
+    ] });
+    let text = get::render_one(Kind::Pool, pool, false).unwrap();
+    let rows: Vec<_> = text.lines().rev().take(2).collect();
+    insta::assert_snapshot!(rows.join("\n"), @r"
+    b            [2001:db8::1]:80  5       draining until 2023-11-14T22:13:20Z  lb1   down    0          connection refused\n3 in a row
+    10.0.0.1:80  10.0.0.1:80       1       enabled                              -     -       -          -
+    ");
 }
 
 fn member(name: &str, health: Health, admin_state: AdminState) -> MemberStatus {
@@ -221,7 +248,19 @@ fn cluster_status() -> ClusterStatus {
 
 #[test]
 fn status_shows_problems_first_then_nodes_then_members_without_traffic() {
-    insta::assert_snapshot!(status::render(&cluster_status(), false), @"");
+    insta::assert_snapshot!(status::render(&cluster_status(), false), @r"
+    ! node w does not answer: connection refused
+
+    cluster prod: index 9, writable, lb1 leads
+
+    NODE  ROLE     STATE      APPLIED  MEMBERS UP  REQUESTS  VERSION
+    lb1   traffic  leader     8        2/3         0         0.1.0
+    w     witness  no answer  -        -           -         -
+
+    POOL  MEMBER  WANTED    HEALTH  SINCE                 NODE  REASON
+    web   b       enabled   down    2023-11-14T22:13:20Z  lb1   connection refused\n3 in a row
+    web   c       draining  up      2023-11-14T22:13:20Z  lb1   connection refused\n3 in a row
+    ");
 }
 
 #[test]
@@ -254,7 +293,18 @@ fn cluster_status_shows_who_votes() {
         nodes: vec![node("lb1", 1, true), node("lb2", 12, false)],
         join_tokens: 1,
     };
-    insta::assert_snapshot!(cluster::render(&info, false), @"");
+    insta::assert_snapshot!(cluster::render(&info, false), @"
+    cluster      prod
+    leader       none
+    writable     no: no quorum; traffic flows on
+    authority    abcd (SHA-256)
+    join tokens  1 waiting
+    answered by  lb1
+
+    NODE  ID  ROLE     VOTES    CLUSTER ADDRESS  API
+    lb1   1   traffic  yes      lb1:7400         lb1:7443
+    lb2   12  traffic  not yet  lb2:7400         lb2:7443
+    ");
 }
 
 #[test]
@@ -276,5 +326,11 @@ fn events_are_lines() {
     let lines = bodies.map(|body| {
         events::render(&Event { id: 1, at_ms: AT_MS, node: "lb1".to_owned(), body }, false)
     });
-    insta::assert_snapshot!(lines.join("\n"), @"");
+    insta::assert_snapshot!(lines.join("\n"), @r"
+    2023-11-14T22:13:20Z  lb1  config  pools/web changed by ada (index 9)
+    2023-11-14T22:13:20Z  lb1  health  web/a down: refused\u{7}
+    2023-11-14T22:13:20Z  lb1  leader  nobody leads
+    2023-11-14T22:13:20Z  lb1  leader  lb2 leads
+    2023-11-14T22:13:20Z  lb1  lagged  some events were missed
+    ");
 }

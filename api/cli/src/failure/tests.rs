@@ -21,7 +21,12 @@ fn every_fault_of_an_input_is_shown_with_its_pointer() {
         fault("/spec/members/0/weight", "is 300; the range is 0 to 256", Some(web)),
         fault("/monitors", "is \x1b[2J", None),
     ]);
-    insta::assert_snapshot!(rendered(problem), @"");
+    insta::assert_snapshot!(rendered(problem), @r"
+    ballastctl: The input can't be accepted: 2 fields are at fault; see errors
+      pools/web /spec/members/0/weight: is 300; the range is 0 to 256 (out_of_range)
+      /monitors: is \u{1b}[2J (out_of_range)
+      code: invalid (422), request r-1
+    ");
 }
 
 #[test]
@@ -31,7 +36,12 @@ fn referrers_are_listed() {
         referrers: vec![referrer],
         ..Problem::new(409, "referenced", "The resource is in use", "pools/web is in use by …")
     };
-    insta::assert_snapshot!(rendered(problem), @"");
+    insta::assert_snapshot!(rendered(problem), @"
+    ballastctl: The resource is in use: pools/web is in use by …
+      used by virtual-servers/shop
+      code: referenced (409), request r-1
+      next: change or delete what uses it first
+    ");
 }
 
 #[test]

@@ -7,7 +7,8 @@
 //!   ca.pem            the cluster's authority
 //!   cluster.key       the cluster's key
 //!   bootstrap.json    the first command, until it is committed (first node only)
-//!   api.*             certificate of the REST API, made on demand
+//!   unopened          until the store was opened once
+//!   api.json          certificate and key of the REST API, made on demand
 //! ```
 //!
 //! Every node holds the cluster's key and, sealed with it, the authority's private key: any node can
@@ -36,6 +37,8 @@ use crate::storage::StorageError;
 pub(crate) mod authority;
 pub(crate) mod files;
 pub(crate) mod joining;
+#[cfg(test)]
+pub(crate) mod testing;
 pub(crate) mod token;
 
 /// The first node's number. Others get the index of the entry that admits them.
@@ -387,6 +390,15 @@ impl Identity {
     /// The first command, until it is committed.
     pub(crate) fn read_bootstrap(&self) -> Result<Option<Command>, IdentityError> {
         self.0.files.read_bootstrap()
+    }
+
+    /// Whether the store was never opened yet, so that there need not be one.
+    pub(crate) fn is_unopened(&self) -> bool {
+        self.0.files.is_unopened()
+    }
+
+    pub(crate) fn mark_opened(&self) -> Result<(), IdentityError> {
+        self.0.files.mark_opened()
     }
 
     pub(crate) fn remove_bootstrap(&self) -> Result<(), IdentityError> {

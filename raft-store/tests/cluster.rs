@@ -397,10 +397,11 @@ async fn expired_join_token_is_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn node_of_another_cluster_is_refused_on_both_sides() {
+async fn node_of_another_cluster_at_the_same_address_is_not_talked_to() {
     let (a, stranger) = (first_node().await, first_node().await);
-    let b = joined_node(&a, "b", NodeRole::Traffic).await;
-    let (mut b, a_address) = (b, a.address);
+    let mut b = joined_node(&a, "b", NodeRole::Traffic).await;
+    b.store().read_barrier().await.unwrap();
+    let a_address = a.address;
     // Another cluster's node 1 answers where ours was: the certificate gives it away.
     let mut nodes = vec![a];
     nodes[0].stop().await;
@@ -496,6 +497,15 @@ async fn truncated_database_is_quarantined() {
 #[tokio::test(flavor = "multi_thread")]
 async fn vanished_database_is_quarantined() {
     quarantined(|state_dir| std::fs::remove_dir_all(state_dir.join("store")).unwrap()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn vanished_database_is_quarantined_though_its_flush_count_is_gone_too() {
+    quarantined(|state_dir| {
+        std::fs::remove_dir_all(state_dir.join("store")).unwrap();
+        std::fs::remove_file(state_dir.join("store-sequence")).unwrap();
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -27,6 +27,8 @@ pub(super) const PRIVATE_KEY: &str = "node-key.pem";
 pub(super) const CA: &str = "ca.pem";
 pub(super) const CLUSTER_KEY: &str = "cluster.key";
 const BOOTSTRAP: &str = "bootstrap.json";
+/// There until the store was first opened: from then on a missing store is a lost one.
+const UNOPENED: &str = "unopened";
 const API: &str = "api.json";
 /// How long before its end an API certificate is replaced.
 const API_RENEWED_BEFORE: Duration = Duration::from_secs(60 * 24 * 60 * 60);
@@ -108,6 +110,7 @@ impl IdentityFiles {
         write(PRIVATE_KEY, contents.private_key_pem.as_bytes())?;
         write(CA, contents.ca_pem.as_bytes())?;
         write(CLUSTER_KEY, contents.keys.to_base64().as_bytes())?;
+        write(UNOPENED, b"")?;
         if let Some(bootstrap) = contents.bootstrap {
             write(BOOTSTRAP, &to_json(bootstrap)?)?;
         }
@@ -140,8 +143,20 @@ impl IdentityFiles {
             .map_err(|e| self.damaged(BOOTSTRAP, &e.to_string()))
     }
 
+    pub(super) fn is_unopened(&self) -> bool {
+        self.directory.join(UNOPENED).exists()
+    }
+
+    pub(super) fn mark_opened(&self) -> Result<(), IdentityError> {
+        if self.is_unopened() { self.remove(UNOPENED) } else { Ok(()) }
+    }
+
     pub(super) fn remove_bootstrap(&self) -> Result<(), IdentityError> {
-        let path = self.directory.join(BOOTSTRAP);
+        self.remove(BOOTSTRAP)
+    }
+
+    fn remove(&self, name: &str) -> Result<(), IdentityError> {
+        let path = self.directory.join(name);
         fs::remove_file(&path).map_err(|e| io("remove", &path, e))?;
         sync_directory(&self.directory)?;
         Ok(())

@@ -16,7 +16,6 @@ use super::ELECTION_TIMEOUT_MAX;
 const SILENT_AFTER: Duration = Duration::from_secs(3);
 
 /// Contact with the other nodes.
-#[derive(Default)]
 pub(crate) struct Contact {
     heard: Mutex<Heard>,
     /// This node is leader and a quorum has answered lately.
@@ -24,11 +23,23 @@ pub(crate) struct Contact {
     removed: watch::Sender<bool>,
 }
 
-#[derive(Default)]
 struct Heard {
     nodes: BTreeMap<u64, Instant>,
+    /// When there last was a quorum; at first, when this node started.
+    quorum: Instant,
     /// When the leader last wrote, and whether it had a quorum then.
     leader: Option<(Instant, bool)>,
+}
+
+impl Default for Contact {
+    fn default() -> Self {
+        let heard = Heard { nodes: BTreeMap::new(), quorum: Instant::now(), leader: None };
+        Self {
+            heard: Mutex::new(heard),
+            quorum_as_leader: AtomicBool::default(),
+            removed: watch::Sender::default(),
+        }
+    }
 }
 
 impl Contact {
@@ -65,6 +76,16 @@ impl Contact {
             Some(at) if at.elapsed() > SILENT_AFTER => Some(Some(at.elapsed())),
             Some(_) => None,
         }
+    }
+
+    /// There is a quorum now.
+    pub(crate) fn note_quorum(&self) {
+        self.lock().quorum = Instant::now();
+    }
+
+    /// How long ago there last was a quorum.
+    pub(crate) fn without_quorum(&self) -> Duration {
+        self.lock().quorum.elapsed()
     }
 
     pub(crate) fn set_quorum_as_leader(&self, has_quorum: bool) {

@@ -47,7 +47,8 @@ pub(super) async fn open(config: StoreConfig, peer_routes: Router) -> Result<Sto
     let server_tls = tls::server_config(&identity)?;
     let contact = Arc::new(Contact::default());
     let peers = Peers::new(&identity, Arc::clone(&contact))?;
-    let opened = open_storage(&state_dir).await?;
+    let opened = open_storage(&state_dir, identity.is_unopened()).await?;
+    identity.mark_opened()?;
     let published = opened.machine.published().clone();
     let raft = Raft::new(
         identity.node_id(),
@@ -100,9 +101,15 @@ fn bind(listen: Listen) -> Result<TcpListener, OpenError> {
         .map_err(|source| OpenError::Listen { address, source })
 }
 
-async fn open_storage(state_dir: &Path) -> Result<Opened, OpenError> {
+async fn open_storage(state_dir: &Path, is_first: bool) -> Result<Opened, OpenError> {
     let directory = state_dir.to_owned();
-    let opened = tokio::task::spawn_blocking(move || storage::open(&directory))
+    let open = move || {
+        if !is_first && !directory.join(SEQUENCE_FILE).exists() {
+            return Err(StorageError::corrupt("it is gone"));
+        }
+        storage::open(&directory)
+    };
+    let opened = tokio::task::spawn_blocking(open)
         .await
         .unwrap_or_else(|e| Err(StorageError::corrupt(format!("opening it failed: {e}"))));
     match opened {

@@ -87,8 +87,12 @@ impl Store {
                 Answer::NotLeader => {}
                 Answer::NoQuorum { why: said } => why = Some(said),
             }
-            let patience = if is_open { REPEAT_FOR } else { LEADER_WAIT };
-            if started.elapsed() > patience {
+            let has_waited = if is_open {
+                started.elapsed() > REPEAT_FOR
+            } else {
+                self.has_waited_for_leader(started)
+            };
+            if has_waited {
                 return Err(if is_open {
                     ProposeError::Unknown
                 } else {
@@ -213,7 +217,7 @@ impl Store {
                 ReadAnswer::NotLeader => {}
                 ReadAnswer::NoQuorum { why: said } => why = Some(said),
             }
-            if started.elapsed() > LEADER_WAIT {
+            if self.has_waited_for_leader(started) {
                 let why = why.unwrap_or_else(|| self.why_no_quorum());
                 return Err(ProposeError::NoQuorum { why });
             }
@@ -222,6 +226,12 @@ impl Store {
                 () = self.0.stop.cancelled() => return Err(ProposeError::Stopped),
             }
         }
+    }
+
+    /// Whether looking for a leader any longer is in vain; at once where there has been none for
+    /// long.
+    fn has_waited_for_leader(&self, started: Instant) -> bool {
+        started.elapsed() > LEADER_WAIT || self.0.contact.without_quorum() > LEADER_WAIT
     }
 
     async fn read_index(&self) -> ReadAnswer {

@@ -62,9 +62,13 @@ impl Store {
     pub(super) async fn follow_cluster(self) {
         let mut metrics = self.0.raft.metrics();
         let mut snapshots = self.watch();
+        let mut tick = interval(TICK);
         loop {
-            let leads = leads_with_quorum(&metrics.borrow_and_update());
-            self.0.contact.set_quorum_as_leader(leads);
+            let now = metrics.borrow_and_update().clone();
+            self.0.contact.set_quorum_as_leader(leads_with_quorum(&now));
+            if self.has_quorum(&now) {
+                self.0.contact.note_quorum();
+            }
             if snapshots.has_changed().unwrap_or(false) {
                 self.learn_nodes();
                 snapshots.mark_unchanged();
@@ -75,6 +79,7 @@ impl Store {
                     if changed.is_err() { return }
                     self.learn_nodes();
                 }
+                _ = tick.tick() => {}
                 () = self.0.stop.cancelled() => return,
             }
         }

@@ -174,3 +174,6 @@ pub(crate) async fn demand_node(
 fn refuse(why: &'static str) -> Response {
     (StatusCode::FORBIDDEN, why).into_response()
 }
+
+#[cfg(test)]
+mod tests;

@@ -14,6 +14,8 @@ use crate::storage::snapshot_file::SnapshotFiles;
 use crate::storage::writer::Sequence;
 use crate::storage::{SEQUENCE_FILE, STORE_DIR};
 
+mod killed;
+
 fn open_log(state_dir: &Path) -> (LogStore, std::thread::JoinHandle<()>) {
     let backend: Arc<dyn Backend> =
         Arc::new(SledBackend::open(&state_dir.join(STORE_DIR)).unwrap());

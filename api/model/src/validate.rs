@@ -99,7 +99,13 @@ impl FieldErrors {
     }
 
     /// Requires `value` to lie in `min..=max`.
-    pub fn range<T: PartialOrd + Display>(&mut self, segment: &str, value: T, min: T, max: T) {
+    pub fn range<T: PartialOrd + Display + Copy>(
+        &mut self,
+        segment: &str,
+        value: T,
+        min: T,
+        max: T,
+    ) {
         if value < min || value > max {
             let message = format!("is {value}; the range is {min} to {max}");
             self.push(segment, "out_of_range", message);

@@ -28,7 +28,7 @@ pub(crate) struct App {
     pub(crate) passwords: Passwords,
     pub(crate) throttle: Throttle,
     pub(crate) events: Hub,
-    pub(crate) large_bodies: Semaphore,
+    pub(crate) large_bodies: Arc<Semaphore>,
     pub(crate) event_streams: Arc<Semaphore>,
     pub(crate) shutdown: CancellationToken,
     /// The OpenAPI document, made when it is first asked for.
@@ -42,7 +42,7 @@ impl App {
             passwords: Passwords::default(),
             throttle: Throttle::default(),
             events: Hub::new(store.node_name(), now_ms()),
-            large_bodies: Semaphore::new(LARGE_BODY_MAX_COUNT),
+            large_bodies: Arc::new(Semaphore::new(LARGE_BODY_MAX_COUNT)),
             event_streams: Arc::new(Semaphore::new(EVENT_STREAM_MAX_COUNT)),
             shutdown,
             openapi: OnceLock::new(),

@@ -11,6 +11,7 @@ use bytes::Bytes;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use serde_path_to_error::{Deserializer as Tracked, Path, Segment, Track};
+use tokio::sync::OwnedSemaphorePermit;
 
 use crate::app::{App, now_ms, sha256_hex};
 use crate::auth::Caller;
@@ -31,6 +32,8 @@ pub(crate) struct Call {
     pub(crate) query: Vec<(String, String)>,
     pub(crate) headers: HeaderMap,
     pub(crate) body: Bytes,
+    /// Held until the call is done, where the body may be large.
+    pub(crate) _large_body: Option<OwnedSemaphorePermit>,
     pub(crate) caller: Option<Caller>,
     pub(crate) source: String,
     pub(crate) request_id: String,

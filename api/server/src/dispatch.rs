@@ -16,6 +16,7 @@ use axum::routing::{MethodFilter, MethodRouter};
 use axum::{RequestExt, Router};
 use bytes::Bytes;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
+use tokio::sync::OwnedSemaphorePermit;
 
 use crate::app::{App, random_id};
 use crate::auth::{self, Caller};
@@ -140,7 +141,8 @@ async fn admit(app: Arc<App>, route: Arc<Route>, mut request: Request) -> Answer
         }
     })?;
     let query = read_query(&route, parts.uri.query().unwrap_or(""))?;
-    let body = read_body(&app, &route, body).await?;
+    let large_body = large_body_permit(&app, &route)?;
+    let body = read_body(&route, body).await?;
     Ok(Call {
         app,
         path,
@@ -148,6 +150,7 @@ async fn admit(app: Arc<App>, route: Arc<Route>, mut request: Request) -> Answer
         query,
         headers: parts.headers,
         body,
+        _large_body: large_body,
         caller,
         source: source.unwrap_or_default(),
         request_id: request_id.unwrap_or_default(),
@@ -190,18 +193,19 @@ fn form_pairs(query: &str) -> Vec<(String, String)> {
     pairs.map(|query| query.0).unwrap_or_default()
 }
 
-async fn read_body(app: &App, route: &Route, body: Body) -> Answer<Bytes> {
+/// Leave to send a body that may be large, until the call is done.
+fn large_body_permit(app: &App, route: &Route) -> Answer<Option<OwnedSemaphorePermit>> {
+    if !route.has_large_body() {
+        return Ok(None);
+    }
+    let permit = Arc::clone(&app.large_bodies).try_acquire_owned();
+    permit.map(Some).map_err(|_| Failure::busy("too many declarations are being worked on"))
+}
+
+async fn read_body(route: &Route, body: Body) -> Answer<Bytes> {
     if route.body_max_bytes == 0 {
         return Ok(Bytes::new());
     }
-    let _permit = match route.has_large_body() {
-        true => Some(
-            app.large_bodies
-                .try_acquire()
-                .map_err(|_| Failure::busy("too many declarations are being worked on"))?,
-        ),
-        false => None,
-    };
     let reading = Limited::new(body, route.body_max_bytes).collect();
     let collected = tokio::time::timeout(BODY_TIMEOUT, reading).await.map_err(|_| {
         Failure::new(408, "body_timeout", "The body took too long", "it did not arrive in 30 s")

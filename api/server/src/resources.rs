@@ -42,7 +42,7 @@ pub(crate) async fn get(call: &Call, kind: Kind) -> Answer {
     if observed.is_none() && call.headers.get(header::IF_NONE_MATCH) == Some(&etag) {
         return Ok((StatusCode::NOT_MODIFIED, [(header::ETAG, etag)]).into_response());
     }
-    answer(StatusCode::OK, &resource, shown(&resource, observed.as_ref())?)
+    answer(StatusCode::OK, &resource, &shown(&resource, observed.as_ref())?)
 }
 
 pub(crate) async fn create(call: &Call, kind: Kind) -> Answer {
@@ -142,7 +142,7 @@ async fn put_draft(call: &Call, mut draft: AnyDraft, precondition: Precondition)
         true => StatusCode::CREATED,
         false => StatusCode::OK,
     };
-    let mut response = answer(status, &resource, value)?;
+    let mut response = answer(status, &resource, &value)?;
     if status == StatusCode::CREATED
         && let Ok(location) = format!("/api/v1/{}/{name}", kind.plural()).parse::<HeaderValue>()
     {
@@ -153,7 +153,10 @@ async fn put_draft(call: &Call, mut draft: AnyDraft, precondition: Precondition)
 
 async fn remove_node(call: &Call) -> Answer {
     let name = call.name().to_owned();
-    let snapshot = call.app.snapshot();
+    let mut snapshot = call.app.snapshot();
+    if snapshot.state.config.nodes.get(&name).is_none() {
+        snapshot = call.app.fresh_snapshot().await?;
+    }
     let resource = find(&snapshot, Kind::Node, &name)?;
     if let Precondition::Revision(wanted) = call.precondition()?
         && wanted != resource.revision()
@@ -196,8 +199,8 @@ fn find(snapshot: &Snapshot, kind: Kind, name: &str) -> Answer<AnyResource> {
     found.ok_or_else(|| Failure::not_found(format!("{}/{name}", kind.plural())))
 }
 
-fn answer(status: StatusCode, resource: &AnyResource, value: Value) -> Answer<Response> {
-    let mut response = failure::json(status, &value)?;
+fn answer(status: StatusCode, resource: &AnyResource, value: &Value) -> Answer<Response> {
+    let mut response = failure::json(status, value)?;
     response.headers_mut().insert(header::ETAG, etag(resource)?);
     Ok(response)
 }

@@ -403,7 +403,7 @@ async fn node_of_another_cluster_at_the_same_address_is_not_talked_to() {
     b.store().read_barrier().await.unwrap();
     let a_address = a.address;
     // Another cluster's node 1 answers where ours was: the certificate gives it away.
-    let mut nodes = vec![a];
+    let mut nodes = [a];
     nodes[0].stop().await;
     let mut stranger = stranger;
     stranger.stop().await;

@@ -34,18 +34,16 @@ pub(crate) struct Batch {
 /// A key and its value.
 pub(crate) type Pair = (Vec<u8>, Vec<u8>);
 
+/// Takes a pair; says whether to go on.
+pub(crate) type Visit<'a> = dyn FnMut(&[u8], &[u8]) -> Result<bool, StorageError> + 'a;
+
 /// A database. Every method may block on the disk.
 pub(crate) trait Backend: Send + Sync + 'static {
     /// The value under `key`.
     fn get(&self, tree: Tree, key: &[u8]) -> Result<Option<Vec<u8>>, StorageError>;
 
     /// Calls `visit` with each pair from `from` on, in the order of keys, until it returns false.
-    fn scan(
-        &self,
-        tree: Tree,
-        from: &[u8],
-        visit: &mut dyn FnMut(&[u8], &[u8]) -> Result<bool, StorageError>,
-    ) -> Result<(), StorageError>;
+    fn scan(&self, tree: Tree, from: &[u8], visit: &mut Visit<'_>) -> Result<(), StorageError>;
 
     /// The pair with the greatest key.
     fn last(&self, tree: Tree) -> Result<Option<Pair>, StorageError>;

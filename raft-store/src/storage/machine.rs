@@ -3,6 +3,8 @@
 //! Invariant: the state is what applying the log from its beginning makes, and is published only
 //! when it is; after a restart it is built anew from the newest snapshot and the committed log.
 
+#![expect(clippy::result_large_err, reason = "openraft decides what its errors hold")]
+
 use std::io::Cursor;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 

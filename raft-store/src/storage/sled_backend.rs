@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use super::StorageError;
-use super::backend::{Backend, Batch, Change, Pair, Tree};
+use super::backend::{Backend, Batch, Change, Pair, Tree, Visit};
 
 /// Size of sled's segments. A page above a quarter of that would leave the log for an unsynced file
 /// of its own, and a page holds up to 20 values.
@@ -77,12 +77,7 @@ impl Backend for SledBackend {
         guarded("read a value", || Ok(self.tree(tree).get(key)?.map(|value| value.to_vec())))
     }
 
-    fn scan(
-        &self,
-        tree: Tree,
-        from: &[u8],
-        visit: &mut dyn FnMut(&[u8], &[u8]) -> Result<bool, StorageError>,
-    ) -> Result<(), StorageError> {
+    fn scan(&self, tree: Tree, from: &[u8], visit: &mut Visit<'_>) -> Result<(), StorageError> {
         let mut pairs = self.tree(tree).range(from..);
         while let Some((key, value)) = guarded("read the log", || pairs.next().transpose())? {
             if !visit(&key, &value)? {

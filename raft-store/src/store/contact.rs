@@ -52,11 +52,6 @@ impl Contact {
         self.lock().nodes.insert(node_id, Instant::now());
     }
 
-    /// A call to a node failed. It may have been heard of otherwise, so only silence counts.
-    pub(crate) fn failed(&self, node_id: u64) {
-        tracing::debug!(node_id, "a call failed");
-    }
-
     /// The leader wrote.
     pub(crate) fn heard_leader(&self, has_quorum: bool) {
         self.lock().leader = Some((Instant::now(), has_quorum));

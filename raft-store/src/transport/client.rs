@@ -174,16 +174,14 @@ impl Peers {
                 Some(sender) => Ok(sender),
                 None => self.connect(node_id).await,
             };
-            let sender = connected.inspect_err(|_| self.0.contact.failed(node_id))?;
-            self.send(node_id, sender, path, body).await
+            self.send(node_id, connected?, path, body).await
         };
         let answer = tokio::time::timeout(timeout, exchange)
             .await
             .unwrap_or(Err(PeerError::Timeout { node_id, timeout }));
-        match &answer {
-            Ok(_) => self.0.contact.heard(node_id),
-            Err(PeerError::Refused { .. } | PeerError::Format { .. }) => {}
-            Err(_) => self.0.contact.failed(node_id),
+        // A node may be heard of otherwise, so a failure says nothing: only silence counts.
+        if answer.is_ok() {
+            self.0.contact.heard(node_id);
         }
         answer
     }

@@ -4,6 +4,8 @@
 //! on an append after one heartbeat interval and sends it again, so a large one goes on in the
 //! background and the repetition waits for the same answer.
 
+#![expect(clippy::result_large_err, reason = "openraft decides what its errors hold")]
+
 use std::time::Duration;
 
 use bytes::{BufMut, Bytes, BytesMut};

@@ -67,7 +67,7 @@ fn provider() -> Arc<CryptoProvider> {
 }
 
 fn roots(ca_pem: &str) -> Result<RootCertStore, IdentityError> {
-    let ca = CertificateDer::from_pem_slice(ca_pem.as_bytes()).map_err(pem_error)?;
+    let ca = CertificateDer::from_pem_slice(ca_pem.as_bytes()).map_err(|e| pem_error(&e))?;
     let mut roots = RootCertStore::empty();
     roots.add(ca)?;
     Ok(roots)
@@ -79,12 +79,13 @@ fn certificate(
     let (chain_pem, private_key_pem) = identity.node_certificate();
     let chain = CertificateDer::pem_slice_iter(chain_pem.as_bytes())
         .collect::<Result<Vec<_>, _>>()
-        .map_err(pem_error)?;
-    let key = PrivateKeyDer::from_pem_slice(private_key_pem.as_bytes()).map_err(pem_error)?;
+        .map_err(|e| pem_error(&e))?;
+    let key =
+        PrivateKeyDer::from_pem_slice(private_key_pem.as_bytes()).map_err(|e| pem_error(&e))?;
     Ok((chain, key))
 }
 
-fn pem_error(error: rustls_pki_types::pem::Error) -> IdentityError {
+fn pem_error(error: &rustls_pki_types::pem::Error) -> IdentityError {
     IdentityError::Certificate(format!("a file of the identity is not PEM: {error}"))
 }
 

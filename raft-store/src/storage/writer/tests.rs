@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use tempfile::TempDir;
 
-use super::super::backend::Pair;
+use super::super::backend::{Pair, Visit};
 use super::*;
 
 /// A database in memory that counts its flushes, waits where told to, and fails where told to.
@@ -21,12 +21,7 @@ impl Backend for Memory {
         Ok(self.values.lock().unwrap().get(key).cloned())
     }
 
-    fn scan(
-        &self,
-        _: Tree,
-        _: &[u8],
-        _: &mut dyn FnMut(&[u8], &[u8]) -> Result<bool, StorageError>,
-    ) -> Result<(), StorageError> {
+    fn scan(&self, _: Tree, _: &[u8], _: &mut Visit<'_>) -> Result<(), StorageError> {
         Ok(())
     }
 

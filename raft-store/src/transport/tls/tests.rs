@@ -12,8 +12,8 @@ fn cluster() -> (TempDir, Identity) {
     (directory, identity)
 }
 
-/// Connects a client to a server in memory, sends a byte; answers whether it got there, and whether
-/// the client had shown a certificate.
+/// Connects a client to a server in memory and sends a byte each way. If that gets there: whether
+/// the client showed a certificate.
 async fn handshake(
     server: &Identity,
     client: Arc<ClientConfig>,
@@ -24,13 +24,15 @@ async fn handshake(
     let serving = async {
         let mut stream = acceptor.accept(far).await.map_err(|e| e.to_string())?;
         stream.read_u8().await.map_err(|e| e.to_string())?;
+        stream.write_u8(2).await.map_err(|e| e.to_string())?;
+        stream.flush().await.map_err(|e| e.to_string())?;
         Ok(stream.get_ref().1.peer_certificates().is_some())
     };
     let calling = async {
         let name = ServerName::try_from(name).unwrap();
         let mut stream = TlsConnector::from(client).connect(name, near).await?;
         stream.write_u8(1).await?;
-        stream.shutdown().await
+        stream.read_u8().await
     };
     let (served, _) = tokio::join!(serving, calling);
     served

@@ -2,6 +2,7 @@
 
 use std::fmt::Write;
 use std::io;
+use std::path::Path;
 
 use ballast_client::ClientError;
 use ballast_model::Problem;
@@ -43,6 +44,11 @@ impl Failure {
     /// A file or the terminal could not be read or written.
     pub(crate) fn io(context: impl Into<String>, source: io::Error) -> Self {
         Self::Io { context: context.into(), source }
+    }
+
+    /// A file that the caller named, or keeps the settings in, can't be read.
+    pub(crate) fn unreadable(path: &Path, source: &io::Error) -> Self {
+        Self::Usage(format!("reading {}: {source}", path.display()))
     }
 
     /// Whether the reader of standard output went away: that ends the work, but is no fault.

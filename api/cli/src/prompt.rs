@@ -55,17 +55,14 @@ pub(crate) fn new_password(file: Option<&Path>, user: &str) -> Result<String, Fa
 
 /// The secret in a file, without the line break at its end; `-` means standard input.
 pub(crate) fn secret_of_file(path: &Path) -> Result<String, Failure> {
-    let reading = || format!("reading {}", path.display());
+    let unreadable = |source: std::io::Error| Failure::unreadable(path, &source);
     let input: Box<dyn Read> = if path == Path::new("-") {
         Box::new(std::io::stdin())
     } else {
-        Box::new(File::open(path).map_err(|source| Failure::io(reading(), source))?)
+        Box::new(File::open(path).map_err(unreadable)?)
     };
     let mut text = String::new();
-    input
-        .take(SECRET_FILE_MAX_BYTES + 1)
-        .read_to_string(&mut text)
-        .map_err(|source| Failure::io(reading(), source))?;
+    input.take(SECRET_FILE_MAX_BYTES + 1).read_to_string(&mut text).map_err(unreadable)?;
     let secret = text.strip_suffix('\n').unwrap_or(&text);
     let secret = secret.strip_suffix('\r').unwrap_or(secret);
     if secret.is_empty() || text.len() as u64 > SECRET_FILE_MAX_BYTES {

@@ -73,7 +73,7 @@ impl Settings {
         let text = match std::fs::read_to_string(path) {
             Ok(text) => text,
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(Failure::io(format!("reading {}", path.display()), error)),
+            Err(error) => return Err(Failure::unreadable(path, &error)),
         };
         warn_if_shared(path);
         let unusable = |why: &dyn std::fmt::Display| {

@@ -69,7 +69,7 @@ pub(super) fn outcome(report: &ApplyReport, dry_run: bool, is_everywhere: bool) 
 }
 
 fn read(path: &Path) -> Result<Value, Failure> {
-    let reading = |source| Failure::io(format!("reading {}", path.display()), source);
+    let reading = |source: std::io::Error| Failure::unreadable(path, &source);
     let text = if path == Path::new("-") {
         let mut text = String::new();
         std::io::stdin().read_to_string(&mut text).map_err(reading)?;

@@ -133,7 +133,7 @@ impl TrustArgs {
     fn chosen(&self, context: &Context) -> Result<Option<StoredTrust>, Failure> {
         if let Some(file) = &self.ca_file {
             let pem = std::fs::read_to_string(file)
-                .map_err(|source| Failure::io(format!("reading {}", file.display()), source))?;
+                .map_err(|source| Failure::unreadable(file, &source))?;
             return Ok(Some(StoredTrust::CaCertificate { pem }));
         }
         if self.insecure {

@@ -184,7 +184,8 @@ pub enum TokenError {
     Rejected(Rejection),
 }
 
-/// The replicated store of one node. Cloning is cheap.
+/// The replicated store of one node. Cloning is cheap. It runs until [`Store::shutdown`], also when
+/// no clone is left.
 #[derive(Clone)]
 pub struct Store(Arc<Inner>);
 

@@ -215,6 +215,12 @@ pub enum Rejection {
     /// The last administrator can't go.
     #[error("no enabled administrator would be left")]
     LastAdministrator,
+    /// The last node can't go.
+    #[error("{resource} is the only node; a cluster has at least one")]
+    LastNode {
+        /// The node.
+        resource: ResourceRef,
+    },
     /// There is no such resource.
     #[error("there is no {resource}")]
     NotFound {

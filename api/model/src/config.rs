@@ -4,14 +4,15 @@
 //! on the same address and port. [`Config::edited`] is the only way to a new configuration, and
 //! keeps it so.
 
-use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
 use crate::command::{Edit, EditAction, Precondition, Rejection};
+use crate::limits::LISTENER_MAX_COUNT;
 use crate::resource::{Draft, Labels, Resource, ResourceRef, Spec};
 use crate::spec::certificate::CertificateSpec;
 use crate::spec::monitor::MonitorSpec;
@@ -420,6 +421,7 @@ impl Config {
                 }
             }
         }
+        next.check_listener_count()?;
         next.check_puts(edits, &mut errors);
         if !errors.is_empty() {
             return Err(Rejection::Invalid { errors: errors.into_vec() });
@@ -526,14 +528,31 @@ impl Config {
     }
 
     fn check_deleted(&self, deleted: &[ResourceRef]) -> Result<(), Rejection> {
-        for resource in deleted {
-            if self.revision(resource.kind, &resource.name).is_some() {
-                continue;
+        let gone: BTreeSet<_> =
+            deleted.iter().filter(|r| self.revision(r.kind, &r.name).is_none()).collect();
+        if gone.is_empty() {
+            return Ok(());
+        }
+        let mut referrers = BTreeMap::<_, BTreeSet<_>>::new();
+        self.visit_references(|kind, name, reference| {
+            if gone.contains(&reference.target) {
+                let referrer = ResourceRef { kind, name: name.to_owned() };
+                referrers.entry(reference.target).or_default().insert(referrer);
             }
-            let referrers = self.referrers(resource);
-            if !referrers.is_empty() {
-                return Err(Rejection::Referenced { resource: resource.clone(), referrers });
+        });
+        match referrers.pop_first() {
+            None => Ok(()),
+            Some((resource, referrers)) => {
+                Err(Rejection::Referenced { resource, referrers: referrers.into_iter().collect() })
             }
+        }
+    }
+
+    fn check_listener_count(&self) -> Result<(), Rejection> {
+        let counts = self.virtual_servers.iter().map(|server| server.spec.listener_count());
+        if counts.sum::<usize>() > LISTENER_MAX_COUNT {
+            let what = "listening addresses and ports".to_owned();
+            return Err(Rejection::TooMany { what, max: LISTENER_MAX_COUNT });
         }
         Ok(())
     }

@@ -38,3 +38,7 @@ pub const IDEMPOTENCY_KEY_MAX_BYTES: usize = 128;
 pub const JOIN_TICKET_MAX_COUNT: usize = 64;
 /// Most revoked sessions kept until they expire by themselves.
 pub const REVOKED_SESSION_MAX_COUNT: usize = 10_000;
+/// Most addresses and ports that all virtual servers together listen on.
+pub const LISTENER_MAX_COUNT: usize = 100_000;
+/// Most faults of one input that are told one by one.
+pub const FAULT_MAX_COUNT: usize = 1_000;

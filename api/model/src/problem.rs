@@ -96,6 +96,7 @@ impl From<Rejection> for Problem {
             Rejection::LastAdministrator => {
                 Self::new(409, "last_administrator", "An administrator must remain", detail)
             }
+            Rejection::LastNode { .. } => Self::new(409, "last_node", "A node must remain", detail),
             Rejection::AlreadyInitialized => {
                 Self::new(409, "already_initialized", "The cluster exists", detail)
             }

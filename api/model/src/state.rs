@@ -281,6 +281,9 @@ impl State {
         let Some(node) = self.config.nodes.get(name) else {
             return Err(Rejection::NotFound { resource });
         };
+        if self.config.nodes.len() == 1 {
+            return Err(Rejection::LastNode { resource });
+        }
         Arc::make_mut(&mut self.cluster).removed_node_ids.insert(node.spec.node_id);
         let edits = [Edit::delete(Kind::Node, name)];
         Ok(self.replace_config(self.config.edited(&edits, index, at_ms)?, &edits))

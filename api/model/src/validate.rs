@@ -6,7 +6,8 @@ use std::fmt::Display;
 use serde::{Deserialize, Serialize};
 
 use crate::limits::{
-    DESCRIPTION_MAX_BYTES, LABEL_MAX_BYTES, LABEL_MAX_COUNT, NAME_MAX_CHARS, TIMEOUT_MAX_MS,
+    DESCRIPTION_MAX_BYTES, FAULT_MAX_COUNT, LABEL_MAX_BYTES, LABEL_MAX_COUNT, NAME_MAX_CHARS,
+    TIMEOUT_MAX_MS,
 };
 use crate::resource::ResourceRef;
 
@@ -38,6 +39,8 @@ pub struct FieldErrors {
     path: String,
     resource: Option<ResourceRef>,
     found: Vec<FieldError>,
+    /// Faults beyond [`FAULT_MAX_COUNT`], which are only counted.
+    untold_count: usize,
 }
 
 impl FieldErrors {
@@ -67,16 +70,20 @@ impl FieldErrors {
 
     /// Notes a fault of the present place itself.
     pub fn here(&mut self, code: &str, message: impl Into<String>) {
-        self.found.push(FieldError {
-            pointer: self.path.clone(),
-            code: code.to_owned(),
-            message: message.into(),
-            resource: self.resource.clone(),
-        });
+        self.note("", code, || message.into());
     }
 
     /// Notes a fault at a pointer that is ready-made.
     pub fn at(&mut self, pointer: &str, code: &str, message: impl FnOnce() -> String) {
+        self.note(pointer, code, message);
+    }
+
+    /// An input chooses how many faults it has, but not how much memory telling them takes.
+    fn note(&mut self, pointer: &str, code: &str, message: impl FnOnce() -> String) {
+        if self.found.len() >= FAULT_MAX_COUNT {
+            self.untold_count += 1;
+            return;
+        }
         self.found.push(FieldError {
             pointer: format!("{}{pointer}", self.path),
             code: code.to_owned(),
@@ -122,8 +129,22 @@ impl FieldErrors {
         self.found.is_empty()
     }
 
-    /// All faults, in the order in which they were met.
-    pub fn into_vec(self) -> Vec<FieldError> {
+    /// Whether further faults are only counted, so that looking for them is of no use.
+    pub fn is_full(&self) -> bool {
+        self.found.len() >= FAULT_MAX_COUNT
+    }
+
+    /// The faults, in the order in which they were met; of more than [`FAULT_MAX_COUNT`], the last
+    /// says how many more there are.
+    pub fn into_vec(mut self) -> Vec<FieldError> {
+        if self.untold_count > 0 {
+            self.found.push(FieldError {
+                pointer: String::new(),
+                code: "more_faults".to_owned(),
+                message: format!("{} more faults are not listed", self.untold_count),
+                resource: None,
+            });
+        }
         self.found
     }
 }

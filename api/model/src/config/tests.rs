@@ -150,3 +150,37 @@ fn nouns_name_their_kind() {
     }
     assert_eq!(Kind::from_noun("poodle"), None);
 }
+
+#[test]
+fn an_input_does_not_choose_how_much_memory_its_refusal_takes() {
+    let mut spec = VirtualServerSpec::new(Protocol::Http, "10.0.0.9:80".parse().unwrap(), "p");
+    spec.ports = (1..=60_000).collect();
+    spec.addresses = (0..2_000_u32).map(|i| std::net::Ipv4Addr::from(i).into()).collect();
+    assert_eq!(spec.listeners().count(), spec.listener_count());
+    assert!(spec.listener_count() <= 64 * 64);
+    spec.ports = vec![0; 60_000];
+    let edit = Edit::put(AnyDraft::VirtualServer(Draft::new("v", spec)), "u");
+    let Err(Rejection::Invalid { errors }) = with(&[pool("p")]).edited(&[edit], 2, 0) else {
+        panic!("accepted")
+    };
+    assert_eq!(errors.len(), crate::limits::FAULT_MAX_COUNT + 1);
+    assert_eq!(errors.last().unwrap().code, "more_faults");
+}
+
+#[test]
+fn listeners_are_bounded_over_all_virtual_servers() {
+    let many = |i: u8| {
+        let listen = SocketAddr::from(([10, 0, i, 1], 80));
+        let mut spec = VirtualServerSpec::new(Protocol::Http, listen, "p");
+        spec.ports = (1..=64).collect();
+        spec.addresses = (1..=64).map(|j| std::net::Ipv4Addr::new(10, 0, i, j).into()).collect();
+        Edit::put(AnyDraft::VirtualServer(Draft::new(format!("v{i}"), spec)), "u")
+    };
+    let fitting = LISTENER_MAX_COUNT / (64 * 64);
+    let mut edits = vec![pool("p")];
+    edits.extend((0..u8::try_from(fitting).unwrap()).map(many));
+    Config::default().edited(&edits, 1, 0).unwrap();
+    edits.push(many(250));
+    let rejection = Config::default().edited(&edits, 1, 0).unwrap_err();
+    assert!(matches!(rejection, Rejection::TooMany { .. }), "{rejection:?}");
+}

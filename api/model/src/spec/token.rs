@@ -43,10 +43,9 @@ impl Spec for TokenSpec {
     fn validate(&self, _errors: &mut FieldErrors) {}
 
     fn inherit(&mut self, previous: &Self) {
+        // Always: a token's secret was shown once, and whoever holds it relies on it.
         self.prefix.clone_from(&previous.prefix);
-        if self.secret_hash.is_none() {
-            self.secret_hash.clone_from(&previous.secret_hash);
-        }
+        self.secret_hash.clone_from(&previous.secret_hash);
     }
 
     fn redact(&mut self) {

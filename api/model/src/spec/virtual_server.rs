@@ -203,11 +203,19 @@ impl VirtualServerSpec {
         }
     }
 
-    /// Every address and port it listens on while enabled.
+    /// Every address and port it listens on while enabled; of a spec that breaks the bounds on
+    /// them, those within.
     pub fn listeners(&self) -> impl Iterator<Item = SocketAddr> + '_ {
+        let ports = &self.ports[..self.ports.len().min(PORT_MAX_COUNT)];
         self.addresses
             .iter()
-            .flat_map(|address| self.ports.iter().map(|port| SocketAddr::new(*address, *port)))
+            .take(ADDRESS_MAX_COUNT)
+            .flat_map(|address| ports.iter().map(|port| SocketAddr::new(*address, *port)))
+    }
+
+    /// How many [`listeners`](Self::listeners) it has.
+    pub fn listener_count(&self) -> usize {
+        self.addresses.len().min(ADDRESS_MAX_COUNT) * self.ports.len().min(PORT_MAX_COUNT)
     }
 }
 

@@ -129,7 +129,10 @@ fn a_removed_node_is_barred_for_good_and_edits_can_not_make_or_delete_nodes() {
         Rejection::Invalid { .. }
     ));
     let removal = command(0, CommandBody::RemoveNode { name: "n1".to_owned() });
-    assert!(matches!(state.apply(4, &removal), Outcome::Applied { .. }));
+    assert!(matches!(rejected(state.apply(4, &removal)), Rejection::LastNode { .. }));
+    state.apply(5, &command(0, ticket(100)));
+    state.apply(6, &command(0, redeem("s", "n2")));
+    assert!(matches!(state.apply(7, &removal), Outcome::Applied { .. }));
     assert!(state.cluster.removed_node_ids.contains(&1));
 }
 

@@ -125,8 +125,10 @@ impl RemoveNode {
             "Take node {} out of the cluster for good? Its number is never used again.",
             safe(&self.name)
         );
-        if !self.yes && prompt::is_interactive() && !prompt::confirm(&question)? {
-            return Err(Failure::Usage("nothing was changed".to_owned()));
+        let is_agreed = self.yes || (prompt::is_interactive() && prompt::confirm(&question)?);
+        if !is_agreed {
+            let why = "nothing was changed: confirm at a terminal, or with --yes";
+            return Err(Failure::Usage(why.to_owned()));
         }
         let written = client.remove_node(&self.name).await?;
         print_written(context.output, &written, &format!("removed nodes/{}", self.name))

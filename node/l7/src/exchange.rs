@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! understand ─► choose member ─► idle connection or connect ─► relay ─► response head ─► body
-//!                    ▲                     │ refused              │ stale
+//!                    ▲                     │ refused              │ died
 //!                    └─────────────────────┴──────────────────────┘ bounded
 //! ```
 //! Invariant: once a byte of a response has left for the client, nothing is tried again.
@@ -162,6 +162,7 @@ impl<'a, S: Stream> Exchange<'a, S> {
         let mut tried = Tried::default();
         let mut last_failure = None;
         let mut allow_idle = true;
+        let mut has_left_a_member = false;
         loop {
             let chosen = self.choose(request, tried.as_slice(), last_failure)?;
             self.record.attempt_count += 1;
@@ -187,10 +188,20 @@ impl<'a, S: Stream> Exchange<'a, S> {
             };
             let mut member = Peer::new(stream);
             member.output = std::mem::take(&mut request.output);
-            match self.attempt(request, &mut member, is_reused).await {
+            match self.attempt(request, &mut member).await {
                 Ok(answered) => return Ok(self.conclude(request, answered, member, in_flight)),
-                Err(AttemptError::Stale) => {
-                    // Once at most, for the next connection is a new one.
+                Err(AttemptError::Repeatable) => {
+                    // A kept connection was closed between two requests: the member is not to blame.
+                    // A new one that dies says that the member does; another may serve, once.
+                    if !is_reused {
+                        in_flight.count_failure();
+                        let failure = FailureReason::UpstreamClosedEarly.into();
+                        last_failure = Some(failure);
+                        if has_left_a_member || !tried.push(index) {
+                            return Err(failure);
+                        }
+                        has_left_a_member = true;
+                    }
                     allow_idle = false;
                     request.output = std::mem::take(&mut member.output);
                     request.output.rewind();
@@ -240,7 +251,6 @@ impl<'a, S: Stream> Exchange<'a, S> {
         &mut self,
         request: &mut Request,
         member: &mut Peer<TcpStream>,
-        is_reused: bool,
     ) -> Result<Answered, AttemptError> {
         let Session { worker, server, ticket, .. } = self.session;
         let head = request.head;
@@ -253,7 +263,6 @@ impl<'a, S: Stream> Exchange<'a, S> {
             Conditions {
                 body_idle_ms: server.http.body_idle_timeout_ms,
                 response_ms: server.http.response_timeout_ms,
-                is_reused,
                 is_idempotent: head.method.is_idempotent(),
             },
         );

@@ -7,8 +7,8 @@
 //! ```
 //! Everything is driven from one `poll`: whichever side is ready, both directions get their turn.
 //!
-//! Invariant: a request is said to be [`AttemptError::Stale`] only if the member can't have acted on
-//! it, or doing so twice does no harm, and it can be sent again unchanged.
+//! Invariant: a request is said to be [`AttemptError::Repeatable`] only if the member can't have acted
+//! on it, or doing so twice does no harm (RFC 9110 §9.2.2), and it can be sent again unchanged.
 
 use std::io;
 use std::task::{Context, Poll};
@@ -27,9 +27,9 @@ use crate::pump::{Pump, PumpError};
 /// Why an attempt came to nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum AttemptError {
-    /// The kept connection was dead before the first byte of a response: the request may be sent
-    /// again on another.
-    Stale,
+    /// The connection died before the first byte of a response: the request may be sent again on
+    /// another.
+    Repeatable,
     /// The request has failed.
     Failed(Failure),
 }
@@ -47,8 +47,6 @@ pub(crate) struct Conditions {
     pub(crate) body_idle_ms: u64,
     /// Longest wait for a response once the request is sent, in ms.
     pub(crate) response_ms: u64,
-    /// Whether the connection to the member has served requests before.
-    pub(crate) is_reused: bool,
     /// Whether the request may be sent twice.
     pub(crate) is_idempotent: bool,
 }
@@ -224,12 +222,8 @@ impl<'a, S: Stream> Relay<'a, S> {
             && output.consumed() + output.len() == self.first_output_bytes;
         let was_not_sent = output.consumed() == 0;
         let may_be_repeated = self.conditions.is_idempotent || was_not_sent;
-        if self.conditions.is_reused
-            && self.member.input.is_empty()
-            && is_unchanged
-            && may_be_repeated
-        {
-            AttemptError::Stale
+        if self.member.input.is_empty() && is_unchanged && may_be_repeated {
+            AttemptError::Repeatable
         } else {
             FailureReason::UpstreamClosedEarly.into()
         }

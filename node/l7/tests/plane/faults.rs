@@ -100,22 +100,69 @@ async fn a_fresh_connection_that_dies_is_not_tried_again() {
     let mut client = site.connect().await;
     assert_eq!(client.get("/").await.status(), 502);
     assert_eq!(origin.connections(), 1);
+    site.failed(FailureReason::UpstreamClosedEarly, 1).await;
+}
+
+/// Takes every connection and a request, then hangs up without a word.
+async fn dying() -> Origin {
+    Origin::start(|_, mut io| async move {
+        io.message().await;
+    })
+    .await
+}
+
+#[tokio::test]
+async fn another_member_takes_over_from_one_that_dies_with_the_request() {
+    let (dying, origin) = (dying().await, Origin::echo().await);
+    let site = Site::start(&[dying.address, origin.address]).await;
+    let mut client = site.connect().await;
+    for _ in 0..6 {
+        assert_eq!(client.get("/").await.status(), 200);
+    }
+    assert!(dying.connections() > 0);
+    assert_eq!(site.totals().failures_total(), 0);
+}
+
+#[tokio::test]
+async fn what_may_have_been_acted_on_does_not_go_to_another_member() {
+    let (first, second) = (dying().await, dying().await);
+    let site = Site::start(&[first.address, second.address]).await;
+    let mut client = site.connect().await;
+    let post = "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\n\r\nbody";
+    assert_eq!(client.ask(post).await.status(), 502);
+    assert_eq!(first.connections() + second.connections(), 1);
+}
+
+#[tokio::test]
+async fn a_request_that_kills_members_is_given_to_two_at_most() {
+    let members = [dying().await, dying().await, dying().await];
+    let site = Site::start(&members.each_ref().map(|member| member.address)).await;
+    let mut client = site.connect().await;
+    assert_eq!(client.get("/").await.status(), 502);
+    assert_eq!(members.iter().map(Origin::connections).sum::<usize>(), 2);
 }
 
 #[tokio::test]
 async fn a_connection_that_the_member_closed_meanwhile_is_not_used() {
-    let origin = Origin::start(|_, mut io| async move {
-        io.message().await;
-        io.send(ok("bye")).await;
+    let (closed, mut closed_count) = tokio::sync::watch::channel(0);
+    let closed = Arc::new(closed);
+    let origin = Origin::start(move |_, mut io| {
+        let closed = Arc::clone(&closed);
+        async move {
+            io.message().await;
+            io.send(ok("bye")).await;
+            drop(io);
+            closed.send_modify(|count| *count += 1);
+        }
     })
     .await;
     let site = Site::start(&[origin.address]).await;
     let mut client = site.connect().await;
     let post = "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\n\r\nx";
-    for _ in 0..3 {
+    for number in 1..=3 {
         assert_eq!(client.ask(post).await.status(), 200);
-        // The worker sees the end of that connection before it sees the next request.
-        tokio::time::sleep(std::time::Duration::from_millis(30)).await;
+        // The worker's reactor sees the end of that connection before it sees the next request.
+        closed_count.wait_for(|count| *count >= number).await.unwrap();
     }
     assert_eq!(origin.connections(), 3);
 }

@@ -19,11 +19,13 @@ use wasm_bindgen::closure::Closure;
 use web_sys::{EventSource, MessageEvent};
 
 use crate::rates::Meter;
-use crate::session::{Session, explain};
+use crate::session::{Session, explain, unreachable};
 use crate::summary;
 
 /// How often the status is read, in ms. Counters have no events; everything else comes earlier.
 const POLL_MS: u32 = 2_000;
+/// Longest wait for an answer to that, in ms. A node waits 1.5 s for each other node.
+const READ_MAX_MS: u64 = 6_000;
 /// First wait before the stream of events is opened again, in ms; doubles up to the next one.
 const RECONNECT_MIN_MS: u32 = 500;
 /// Longest such wait, in ms.
@@ -68,8 +70,17 @@ pub(crate) struct Live {
     pub(crate) now_ms: RwSignal<u64>,
     stream_open: RwSignal<bool>,
     status_works: RwSignal<bool>,
-    busy: StoredValue<bool>,
+    /// The read that is under way.
+    reading: StoredValue<Option<Reading>>,
     again: StoredValue<bool>,
+    next: StoredValue<u64>,
+}
+
+/// A read of status and configuration.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Reading {
+    number: u64,
+    since_ms: u64,
 }
 
 impl Live {
@@ -90,12 +101,14 @@ impl Live {
             now_ms: RwSignal::new(now_ms()),
             stream_open: RwSignal::new(false),
             status_works: RwSignal::new(true),
-            busy: StoredValue::new(false),
+            reading: StoredValue::new(None),
             again: StoredValue::new(false),
+            next: StoredValue::new(0),
         };
         live.refresh();
         let poll = Interval::new(POLL_MS, move || {
             live.now_ms.try_set(now_ms());
+            live.give_up_reading();
             if !document().hidden() {
                 live.refresh();
             }
@@ -114,42 +127,58 @@ impl Live {
     pub(crate) fn link(self) -> Link {
         match (self.stream_open.get(), self.status_works.get()) {
             (_, false) => Link::Lost,
+            (_, true) if self.heard_ms.get() == 0 => Link::Connecting,
             (true, true) => Link::Live,
-            (false, true) if self.heard_ms.get() == 0 => Link::Connecting,
             (false, true) => Link::Polling,
         }
     }
 
     /// Reads status and configuration now, or once more if that is under way.
     pub(crate) fn refresh(self) {
-        if self.busy.try_get_value().unwrap_or(true) {
-            self.again.try_set_value(true);
+        let Some(reading) = self.reading.try_get_value() else { return };
+        if reading.is_some() {
+            self.again.set_value(true);
             return;
         }
-        self.busy.set_value(true);
+        let number = self.next.get_value();
+        self.next.set_value(number + 1);
+        let reading = Some(Reading { number, since_ms: now_ms() });
+        self.reading.set_value(reading);
         let client = self.session.client();
         spawn_local(async move {
             let read = self.read(&client).await;
-            if self.busy.try_set_value(false).is_some() {
-                // The page is gone: the value was given back.
+            // The page is gone, or this read was given up and another has begun.
+            if self.reading.try_get_value() != Some(reading) {
                 return;
             }
+            self.reading.set_value(None);
             match read {
                 Ok(()) => {
                     self.status_works.set(true);
                     self.problem.set(None);
                 }
                 Err(error) if error.status() == Some(401) => self.session.expired(),
-                Err(error) => {
-                    self.status_works.set(false);
-                    self.problem.set(Some(explain(&error)));
-                }
+                Err(error) => self.lost(explain(&error)),
             }
             if self.again.try_get_value() == Some(true) {
                 self.again.set_value(false);
                 self.refresh();
             }
         });
+    }
+
+    /// A connection that was cut without a word never answers: its read must not be waited for.
+    fn give_up_reading(self) {
+        let reading = self.reading.try_get_value().flatten();
+        if reading.is_some_and(|reading| now_ms() > reading.since_ms + READ_MAX_MS) {
+            self.reading.set_value(None);
+            self.lost(unreachable());
+        }
+    }
+
+    fn lost(self, problem: Problem) {
+        self.status_works.set(false);
+        self.problem.set(Some(problem));
     }
 
     async fn read(self, client: &Client) -> Result<(), ClientError> {

@@ -108,10 +108,13 @@ impl Session {
 pub(crate) fn explain(error: &ClientError) -> Problem {
     match error.problem() {
         Some(problem) => problem.clone(),
-        None if matches!(error, ClientError::Transport { .. }) => {
-            let t = texts();
-            Problem::new(0, "unreachable", t.unreachable, t.unreachable_hint)
-        }
+        None if matches!(error, ClientError::Transport { .. }) => unreachable(),
         None => Problem::new(0, "unexpected", "The answer can't be used", error.chain()),
     }
+}
+
+/// Nobody answers.
+pub(crate) fn unreachable() -> Problem {
+    let t = texts();
+    Problem::new(0, "unreachable", t.unreachable, t.unreachable_hint)
 }

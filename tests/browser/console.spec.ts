@@ -133,10 +133,11 @@ test("a dead origin is seen at once, with the reason", async ({ page }) => {
   await page.reload();
   await expect(row(page, "web-3")).toContainText(/refused/i);
   await expectAccessible(page);
+  await expectTraffic(row(page, "web-1").getByText(/\/s$/), "0 /s");
   await shot(page, "pool");
   await page.getByRole("link", { name: "Overview" }).click();
   await expect(page.getByLabel("Health of the cluster")).toContainText("web-3");
-  await spread(port, 100);
+  await expectTraffic(page.locator(".tile-value").first(), "0");
   await expectAccessible(page);
   await shot(page, "overview");
   await expect.poll(() => answering(20)).toEqual(["web-1", "web-2"]);
@@ -274,6 +275,7 @@ test("the console speaks Chinese and remembers it", async ({ page }) => {
 test("an appliance that does not answer is said to be silent, and found again", async ({ page, context }) => {
   await signIn(page, "/pools/web");
   await expect(page.getByText("Live", { exact: true })).toBeVisible();
+  await expect(state(page, "web-1")).toContainText("Up");
   await context.setOffline(true);
   await expect(page.getByText("No contact")).toBeVisible();
   await expect(page.getByText(/has not answered for .*: what you see is old/)).toBeVisible();
@@ -310,6 +312,16 @@ async function answering(count: number): Promise<string[]> {
   return Object.keys(await spread(port, count)).sort();
 }
 
+/** Sends requests until the console shows that they flow. */
+async function expectTraffic(rate: Locator, none: string): Promise<void> {
+  await expect
+    .poll(async () => {
+      await spread(port, 50);
+      return rate.innerText();
+    })
+    .not.toBe(none);
+}
+
 async function shot(page: Page, name: string): Promise<void> {
-  await page.screenshot({ path: `${__dirname}/screenshots/${name}.png`, fullPage: true });
+  await page.screenshot({ path: `${__dirname}/screenshots/${name}.png`, fullPage: true, animations: "disabled" });
 }

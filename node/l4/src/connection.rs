@@ -24,8 +24,7 @@ const ATTEMPT_MAX_COUNT: usize = 3;
 
 /// Serves a connection to its end.
 pub(crate) async fn serve(worker: Rc<TcpWorker>, connection: Connection) {
-    let Connection { stream, peer, local: _, admission, ticket } = connection;
-    let Some(server) = admission.slot().current().load_full() else { return };
+    let Connection { stream, peer, local: _, server, admission, ticket } = connection;
     let counters = Arc::clone(admission.slot().counters.shard(worker.context.index));
     let start_us = worker.context.clock.now_us();
     let session = Session { worker, server, counters, peer, start_us, admission, ticket };

@@ -78,6 +78,11 @@ impl Buffer {
         (self.start, self.end) = (0, 0);
     }
 
+    /// Drops all but the first `count` bytes.
+    pub fn truncate(&mut self, count: usize) {
+        self.end = self.end.min(self.start.saturating_add(count));
+    }
+
     /// Drops the first `count` bytes. They can be had back by [`Buffer::rewind`] until something
     /// else is put in.
     pub fn consume(&mut self, count: usize) {

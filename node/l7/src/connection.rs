@@ -28,6 +28,9 @@ use crate::worker::HttpWorker;
 
 /// Empty lines skipped in front of a request (RFC 9112 §2.2).
 const EMPTY_LINE_MAX_COUNT: u32 = 4;
+/// How long a client that has just connected may take to ask while the connection shall end, in ms:
+/// its request may be on its way, and could not be told from one that was served.
+const FIRST_REQUEST_GRACE_MS: u64 = 1_000;
 /// How long we wait for the client to close after our last answer, in ms.
 const LINGER_MS: u64 = 2_000;
 /// What we read meanwhile and throw away, in bytes at most.
@@ -35,8 +38,7 @@ const LINGER_MAX_BYTES: usize = 1024 * 1024;
 
 /// Serves a connection to its end.
 pub(crate) async fn serve(worker: Rc<HttpWorker>, connection: Connection) {
-    let Connection { stream, peer, local, admission, ticket } = connection;
-    let Some(server) = admission.slot().current().load_full() else { return };
+    let Connection { stream, peer, local, server, admission, ticket } = connection;
     let mut session = Session::new(worker, server, peer, local, admission, ticket);
     // In boxes of their own: an idle connection holds what it needs and not room for all that it
     // might.
@@ -161,7 +163,7 @@ impl<'a, S: Stream> Serving<'a, S> {
                         Ending::KeepAlive => is_first = false,
                         Ending::Close { linger: false } => return self.close().await,
                         Ending::Close { linger: true } => return self.linger().await,
-                        Ending::Abort => return,
+                        Ending::Abort => return self.client.stream.reset_on_drop(),
                         Ending::Tunnel(tunnel) => {
                             return tunnel::run(self.session, &mut self.client, tunnel).await;
                         }
@@ -186,7 +188,7 @@ impl<'a, S: Stream> Serving<'a, S> {
             http.keep_alive_timeout_ms
         };
         self.session.ticket.set_timeout_ms(idle_ms);
-        let mut wait = HeadWait::default();
+        let mut wait = HeadWait { is_grace_due: is_first, ..HeadWait::default() };
         poll_fn(|cx| self.poll_next(cx, &mut wait)).await
     }
 
@@ -246,10 +248,17 @@ impl<'a, S: Stream> Serving<'a, S> {
         Ok(None)
     }
 
-    fn check_waiting(&self, cx: &Context<'_>, wait: &HeadWait) -> Poll<Next> {
+    fn check_waiting(&self, cx: &Context<'_>, wait: &mut HeadWait) -> Poll<Next> {
         let ticket = &self.session.ticket;
         if wait.start_us.is_none() {
-            return match ticket.check_idle(cx) {
+            if ticket.is_ending() && wait.is_grace_due {
+                wait.is_grace_due = false;
+                wait.has_grace = true;
+                let header_timeout_ms = self.session.server.http.header_timeout_ms;
+                ticket.set_timeout_ms(header_timeout_ms.min(FIRST_REQUEST_GRACE_MS));
+            }
+            let checked = if wait.has_grace { ticket.check(cx) } else { ticket.check_idle(cx) };
+            return match checked {
                 Ok(()) => Poll::Pending,
                 Err(_) => Poll::Ready(Next::End),
             };
@@ -319,6 +328,10 @@ impl<'a, S: Stream> Serving<'a, S> {
 struct HeadWait {
     scanner: HeadScanner,
     empty_line_count: u32,
+    /// Whether the connection, if it shall end, is given time for a first request.
+    is_grace_due: bool,
+    /// Whether it was given that.
+    has_grace: bool,
     /// When the first byte was seen.
     start_us: Option<u64>,
 }

@@ -57,6 +57,8 @@ pub(crate) struct Exchange<'a, S> {
     session: &'a Session,
     client: &'a mut Peer<S>,
     record: Record,
+    /// Where the response begins in all that is sent to the client, once its head is in the output.
+    response_start: Option<u64>,
 }
 
 /// What is known of a request once it is understood.
@@ -84,7 +86,8 @@ enum Answered {
 
 impl<'a, S: Stream> Exchange<'a, S> {
     pub(crate) fn new(session: &'a Session, client: &'a mut Peer<S>, found: FoundHead) -> Self {
-        Self { session, client, record: Record::new(found.start_us, found.end_us) }
+        let record = Record::new(found.start_us, found.end_us);
+        Self { session, client, record, response_start: None }
     }
 
     /// Serves the request whose head stands at the front of the client's input.
@@ -159,17 +162,18 @@ impl<'a, S: Stream> Exchange<'a, S> {
 
     /// Has a member answer.
     async fn forward(&mut self, request: &mut Request) -> Result<Ending, Failure> {
-        let mut tried = Tried::default();
+        // Allocates only once a member has failed.
+        let mut tried: Vec<Chosen> = Vec::new();
         let mut last_failure = None;
         let mut allow_idle = true;
         let mut has_left_a_member = false;
         loop {
-            let chosen = self.choose(request, tried.as_slice(), last_failure)?;
+            let chosen = self.choose(request, &tried, last_failure)?;
             self.record.attempt_count += 1;
             let in_flight = chosen.member.state.begin(self.session.worker.context.index);
-            let index = chosen.index;
-            let chosen = self.record.chosen.insert(chosen);
-            let idle = if allow_idle { chosen.take_idle() } else { None };
+            let chosen = self.record.chosen.insert(chosen).clone();
+            let now_ms = self.session.worker.context.clock.coarse_ms();
+            let idle = if allow_idle { chosen.take_idle(now_ms) } else { None };
             let is_reused = idle.is_some();
             let stream = match idle {
                 Some(stream) => Ok(stream),
@@ -178,9 +182,14 @@ impl<'a, S: Stream> Exchange<'a, S> {
             let stream = match stream {
                 Ok(stream) => stream,
                 Err(failure) => {
+                    // Another member would not help against a shortage of ours.
+                    if !failure.reason.is_members_fault() {
+                        return Err(failure);
+                    }
                     in_flight.count_failure();
                     last_failure = Some(failure);
-                    if failure.reason == FailureReason::Shutdown || !tried.push(index) {
+                    tried.push(chosen);
+                    if tried.len() == MEMBER_TRY_MAX_COUNT {
                         return Err(failure);
                     }
                     continue;
@@ -197,7 +206,8 @@ impl<'a, S: Stream> Exchange<'a, S> {
                         in_flight.count_failure();
                         let failure = FailureReason::UpstreamClosedEarly.into();
                         last_failure = Some(failure);
-                        if has_left_a_member || !tried.push(index) {
+                        tried.push(chosen);
+                        if has_left_a_member || tried.len() == MEMBER_TRY_MAX_COUNT {
                             return Err(failure);
                         }
                         has_left_a_member = true;
@@ -219,7 +229,7 @@ impl<'a, S: Stream> Exchange<'a, S> {
     fn choose(
         &self,
         request: &Request,
-        tried: &[u32],
+        tried: &[Chosen],
         last_failure: Option<Failure>,
     ) -> Result<Chosen, Failure> {
         let Session { worker, pool, peer, .. } = self.session;
@@ -273,9 +283,11 @@ impl<'a, S: Stream> Exchange<'a, S> {
             if interim_count == 0 && self.session.logged_as().is_some() {
                 self.record.response_began(worker.context.clock.now_us());
             }
+            let start = relay.client.output_end();
             let (response, plan) =
                 pass_head(self.session, &head, &self.record, &mut relay, length, field_count)?;
             if !response.is_interim() {
+                self.response_start = Some(start);
                 break (response, plan);
             }
             interim_count += 1;
@@ -331,9 +343,8 @@ impl<'a, S: Stream> Exchange<'a, S> {
     /// Tells the client that its request failed, if it can still be told.
     async fn answer(&mut self, failure: Failure, method: Method, keeps_alive: bool) -> Ending {
         self.record.reason = Some(failure.reason);
-        let output = &mut self.client.output;
-        let is_response_begun =
-            self.record.status != 0 && (output.is_empty() || output.consumed() > 0);
+        let sent_bytes = self.client.sent_bytes;
+        let is_response_begun = self.response_start.is_some_and(|start| sent_bytes > start);
         let is_client_gone = matches!(
             failure.reason,
             FailureReason::ClientClosed | FailureReason::ClientWriteTimeout
@@ -341,7 +352,11 @@ impl<'a, S: Stream> Exchange<'a, S> {
         if is_response_begun || is_client_gone {
             return Ending::Abort;
         }
-        output.clear();
+        let output = &mut self.client.output;
+        if let Some(start) = self.response_start {
+            // What is in front of it belongs to an interim response and must be completed.
+            output.truncate((start - sent_bytes) as usize);
+        }
         output.acquire(&self.session.worker.buffers);
         failure.write(output, method, keeps_alive);
         self.record.status = failure.status;
@@ -388,6 +403,7 @@ fn pass_head<S: Stream>(
         output.push(b"\r\n");
     }
     relay.member.input.consume(length);
+    relay.has_answered = true;
     Ok((response, plan))
 }
 
@@ -422,27 +438,5 @@ fn write_persistence(output: &mut Buffer, session: &Session, record: &Record) {
         let value = CookieCodec::encode(chosen.member.key);
         let is_secure = session.server.protocol == Protocol::Https;
         forward::write_set_cookie(output, cookie, &value, is_secure);
-    }
-}
-
-/// Members that were tried in vain.
-#[derive(Debug, Default)]
-struct Tried {
-    indices: [u32; MEMBER_TRY_MAX_COUNT],
-    count: usize,
-}
-
-impl Tried {
-    fn as_slice(&self) -> &[u32] {
-        &self.indices[..self.count]
-    }
-
-    /// Adds one; false if that was the last try.
-    fn push(&mut self, index: u32) -> bool {
-        if let Some(place) = self.indices.get_mut(self.count) {
-            *place = index;
-            self.count += 1;
-        }
-        self.count < MEMBER_TRY_MAX_COUNT
     }
 }

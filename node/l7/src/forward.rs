@@ -49,7 +49,8 @@ pub(crate) fn write_request(
     }
     let nominated = Nominated::new(raw, fields, head.connection.nominates);
     push_kept(output, raw, fields, |field| match field.name {
-        FieldName::XForwardedFor
+        FieldName::Forwarded
+        | FieldName::XForwardedFor
         | FieldName::XForwardedHost
         | FieldName::XForwardedPort
         | FieldName::XForwardedProto => {

@@ -7,13 +7,35 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+use tokio_rustls::server::TlsStream;
 
 use crate::buffer::{Buffer, BufferPool};
 
 /// A stream of bytes both ways.
-pub(crate) trait Stream: AsyncRead + AsyncWrite + Unpin {}
+pub(crate) trait Stream: AsyncRead + AsyncWrite + Unpin {
+    /// Has the connection reset when it is dropped, so that its end can't be taken for that of a
+    /// message.
+    fn reset_on_drop(&self);
+}
 
-impl<S: AsyncRead + AsyncWrite + Unpin> Stream for S {}
+impl Stream for TcpStream {
+    fn reset_on_drop(&self) {
+        // A connection that is gone already needs no reset.
+        let _gone = self.set_zero_linger();
+    }
+}
+
+impl Stream for Box<TlsStream<TcpStream>> {
+    fn reset_on_drop(&self) {
+        self.get_ref().0.reset_on_drop();
+    }
+}
+
+#[cfg(test)]
+impl Stream for tokio::io::DuplexStream {
+    fn reset_on_drop(&self) {}
+}
 
 /// A client or a member.
 #[derive(Debug)]
@@ -23,11 +45,13 @@ pub(crate) struct Peer<S> {
     pub(crate) input: Buffer,
     /// To be sent.
     pub(crate) output: Buffer,
+    /// Bytes that the stream has taken.
+    pub(crate) sent_bytes: u64,
 }
 
 impl<S: Stream> Peer<S> {
     pub(crate) fn new(stream: S) -> Self {
-        Self { stream, input: Buffer::default(), output: Buffer::default() }
+        Self { stream, input: Buffer::default(), output: Buffer::default(), sent_bytes: 0 }
     }
 
     /// Reads once behind what `input` holds, which must have room; 0 bytes are the end. While
@@ -62,7 +86,13 @@ impl<S: Stream> Peer<S> {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }
             self.output.consume(count);
+            self.sent_bytes += count as u64;
         }
         Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    /// Where in all that is sent the next byte put into `output` will stand.
+    pub(crate) fn output_end(&self) -> u64 {
+        self.sent_bytes + self.output.len() as u64
     }
 }

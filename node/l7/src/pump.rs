@@ -209,6 +209,7 @@ impl Pump {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }
             self.has_moved = true;
+            to.sent_bytes += count as u64;
             to.output.consume(count.min(output_bytes));
             let written = count.saturating_sub(output_bytes);
             from.input.consume(written);

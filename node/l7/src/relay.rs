@@ -69,6 +69,8 @@ pub(crate) struct Relay<'a, S> {
     buffers: &'a BufferPool,
     conditions: Conditions,
     upload: Upload,
+    /// Whether the member has said anything yet, if only that a response will come.
+    pub(crate) has_answered: bool,
     /// The request's content that was put beside its head before anything was sent.
     first_content_bytes: u64,
     /// Head and content that stood in the output before anything was sent.
@@ -95,6 +97,7 @@ impl<'a, S: Stream> Relay<'a, S> {
             buffers,
             conditions,
             upload: Upload::Sending,
+            has_answered: false,
             first_content_bytes,
             first_output_bytes,
         }
@@ -222,7 +225,8 @@ impl<'a, S: Stream> Relay<'a, S> {
             && output.consumed() + output.len() == self.first_output_bytes;
         let was_not_sent = output.consumed() == 0;
         let may_be_repeated = self.conditions.is_idempotent || was_not_sent;
-        if self.member.input.is_empty() && is_unchanged && may_be_repeated {
+        let is_silent = !self.has_answered && self.member.input.is_empty();
+        if is_silent && is_unchanged && may_be_repeated {
             AttemptError::Repeatable
         } else {
             FailureReason::UpstreamClosedEarly.into()
@@ -251,7 +255,14 @@ fn download_failure(error: &PumpError) -> FailureReason {
 
 /// Why a member can't be reached.
 pub(crate) fn connect_failure(error: &io::Error) -> FailureReason {
+    // EMFILE, ENFILE and ENOBUFS have no `ErrorKind` of their own.
+    const OUT_OF_DESCRIPTORS_OR_BUFFERS: [i32; 3] = [24, 23, 105];
+    if error.raw_os_error().is_some_and(|code| OUT_OF_DESCRIPTORS_OR_BUFFERS.contains(&code)) {
+        return FailureReason::Overload;
+    }
     match error.kind() {
+        // No local port is left.
+        io::ErrorKind::AddrNotAvailable => FailureReason::Overload,
         io::ErrorKind::ConnectionRefused => FailureReason::ConnectRefused,
         io::ErrorKind::TimedOut => FailureReason::ConnectTimeout,
         _ => FailureReason::ConnectFailed,

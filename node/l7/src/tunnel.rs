@@ -51,7 +51,10 @@ pub(crate) async fn run<S: Stream>(
         watch.poll(cx, has_moved)
     });
     let failure = ended.await.err();
-    let Tunnel { mut record, .. } = *tunnel;
+    let Tunnel { mut record, in_flight, .. } = *tunnel;
+    if failure.is_some_and(FailureReason::is_members_fault) {
+        in_flight.count_failure();
+    }
     record.reason = failure;
     record.received_bytes += up.pump.content_bytes;
     record.sent_bytes += down.pump.content_bytes;
@@ -142,8 +145,11 @@ impl<'a> Watch<'a> {
                 return Poll::Ready(Err(FailureReason::IdleTimeout));
             }
             let is_cut = self.in_flight.member().is_cut(clock.coarse_unix_ms());
-            if is_cut || !self.session.is_wanted() {
+            if is_cut {
                 return Poll::Ready(Err(FailureReason::MemberOffline));
+            }
+            if !self.session.is_wanted() {
+                return Poll::Ready(Err(FailureReason::VirtualServerDisabled));
             }
             self.ticket().set_timeout_ms(CHECK_INTERVAL_MS);
         }

@@ -76,17 +76,20 @@ impl WorkerPool {
         worker: &WorkerContext,
         client: IpAddr,
         persistent: Option<MemberKey>,
-        exclude: &[u32],
+        tried: &[Chosen],
     ) -> Result<Chosen, NoMember> {
         let mut state = self.state.borrow_mut();
         state.refresh(&self.slot);
+        // The pool may have been replaced since: their places in it are looked up each time.
+        let exclude: Vec<u32> =
+            tried.iter().filter_map(|chosen| Some(state.present(chosen)?.index)).collect();
         let State { pool, pick, members } = &mut *state;
         let input = PickInput {
             client,
             random: worker.random(),
             now_ms: worker.clock.coarse_unix_ms(),
             persistent,
-            exclude,
+            exclude: &exclude,
         };
         let picked = pool.pick(pick, &input)?;
         // As many members as the pool has: see `fit_members`.
@@ -96,6 +99,9 @@ impl WorkerPool {
 
     /// Keeps a connection for the next request.
     pub(crate) fn put_idle(&self, chosen: &Chosen, stream: TcpStream, now_ms: u64) {
+        if self.slot.is_retired() {
+            return;
+        }
         let mut state = self.state.borrow_mut();
         state.refresh(&self.slot);
         let max_count = state.pool.spec().idle_connection_max_count as usize;
@@ -131,9 +137,11 @@ impl WorkerPool {
         has_idle
     }
 
-    fn is_unused(&self) -> bool {
-        // The compiler holds it while there is such a pool, and virtual servers that use it do.
-        Arc::strong_count(&self.slot) == 1
+    /// Closes all idle connections.
+    fn close_idle(&self) {
+        for at in &self.state.borrow().members {
+            at.idle.borrow_mut().clear();
+        }
     }
 }
 
@@ -142,9 +150,15 @@ impl WorkerMember {
     ///
     /// Whether the member closed it meanwhile is known without a system call: the reactor has
     /// noted it, and a read is attempted only then.
-    pub(crate) fn take_idle(&self) -> Option<TcpStream> {
+    pub(crate) fn take_idle(&self, now_ms: u64) -> Option<TcpStream> {
+        let timeout_ms = self.pool.spec().idle_connection_timeout_ms;
         let mut idle = self.idle.borrow_mut();
         while let Some(connection) = idle.pop() {
+            if now_ms.saturating_sub(connection.since_ms) >= timeout_ms {
+                // The others have been idle for longer.
+                idle.clear();
+                return None;
+            }
             if is_alive(&connection.stream) {
                 return Some(connection.stream);
             }
@@ -218,8 +232,13 @@ impl WorkerPools {
     pub(crate) fn sweep(&self, now_ms: u64, now_unix_ms: u64) -> bool {
         let mut has_idle = false;
         self.pools.borrow_mut().retain(|_, pool| {
+            if pool.slot.is_retired() {
+                // Connections of clients may still hold it.
+                pool.close_idle();
+                return false;
+            }
             has_idle |= pool.sweep(now_ms, now_unix_ms);
-            !pool.is_unused()
+            true
         });
         has_idle
     }

@@ -97,6 +97,7 @@ impl Compiler {
         if self.servers.len() > enabled_count {
             self.retire(config, &mut outcome);
         }
+        self.forget(config);
         self.source = Some((config.virtual_servers.clone(), config.certificates.clone()));
         outcome
     }
@@ -113,6 +114,10 @@ impl Compiler {
             }
             is_kept
         });
+    }
+
+    /// Drops what was kept of virtual servers and certificates that are deleted, enabled or not.
+    fn forget(&mut self, config: &Config) {
         let uids = config.virtual_servers.iter().map(|server| server.uid.as_str()).collect();
         self.counters.retain(&uids);
         let uids: BTreeSet<&str> =
@@ -148,7 +153,9 @@ impl Compiler {
             }
         }
         for name in changes.removed {
-            self.pool_slots.remove(&name);
+            if let Some(slot) = self.pool_slots.remove(&name) {
+                slot.retire();
+            }
         }
     }
 

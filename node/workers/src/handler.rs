@@ -16,7 +16,7 @@ use tokio::net::TcpStream;
 
 use crate::clock::Clock;
 use crate::connections::{Connections, Ticket};
-use crate::slot::Admission;
+use crate::slot::{Admission, VirtualServer};
 
 /// A task of a connection.
 pub type ConnectionTask = Pin<Box<dyn Future<Output = ()>>>;
@@ -31,8 +31,11 @@ pub struct Connection {
     /// The address and port that it was accepted on; the address is unspecified where the virtual
     /// server listens on every address.
     pub local: SocketAddr,
-    /// The virtual server: load the slot's present content for every request. Drop it last: it
-    /// counts the connection as open.
+    /// The virtual server as it was then: the slot may be empty by the time that the connection is
+    /// served.
+    pub server: Arc<VirtualServer>,
+    /// Its slot: load the present content for every request. Drop it last: it counts the connection
+    /// as open.
     pub admission: Admission,
     /// Deadline and the word to end; the connection counts as open until this is dropped.
     pub ticket: Ticket,

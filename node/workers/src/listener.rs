@@ -10,7 +10,7 @@ use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 
 /// Connections that wait to be accepted, per worker and listener; the kernel caps it at
 /// `net.core.somaxconn`.
-const BACKLOG_COUNT: i32 = 4_096;
+pub(crate) const BACKLOG_COUNT: i32 = 4_096;
 
 /// Why an address could not be listened on.
 #[derive(Debug, thiserror::Error)]

@@ -4,6 +4,7 @@
 //! every listener is open, closed, or reported with the reason why not.
 
 use std::io;
+use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
@@ -173,6 +174,7 @@ impl DataPlane {
 
     /// Stops accepting, ends idle connections at once and others after their current request, and
     /// cuts what is left when `deadline` has passed. Returns how many were cut.
+    /// [`shutdown`](Self::shutdown) cuts it short.
     pub async fn drain(&self, deadline: Duration) -> usize {
         let (done, finished) = oneshot::channel();
         if self.requests.send(PlaneRequest::Drain { deadline, done }).await.is_err() {
@@ -224,15 +226,11 @@ impl Plane {
                 }
                 request = self.requests.recv() => match request {
                     Some(PlaneRequest::Drain { deadline, done }) => {
-                        // Nobody may be waiting any more.
-                        let _ = done.send(self.control.drain(deadline).await);
-                        self.report();
+                        if let ControlFlow::Break(told) = self.drain(deadline, done).await {
+                            return self.end(told);
+                        }
                     }
-                    Some(PlaneRequest::Shutdown { done }) => {
-                        self.control.shutdown();
-                        let _ = done.send(());
-                        return;
-                    }
+                    Some(PlaneRequest::Shutdown { done }) => return self.end(Some(done)),
                     None => break,
                 },
                 _ = retry.tick(), if self.control.has_failures() => {
@@ -241,7 +239,46 @@ impl Plane {
                 }
             }
         }
+        self.end(None);
+    }
+
+    /// Drains, unless the end comes first; breaks with whoever asked for that.
+    async fn drain(
+        &mut self,
+        deadline: Duration,
+        done: oneshot::Sender<usize>,
+    ) -> ControlFlow<Option<oneshot::Sender<()>>> {
+        let mut waiting = vec![done];
+        let cut_count = {
+            let mut drain = std::pin::pin!(self.control.drain(deadline));
+            loop {
+                // Cancel-safe: `drain` is kept, and where it is not, everything ends at once.
+                tokio::select! {
+                    cut_count = &mut drain => break cut_count,
+                    request = self.requests.recv() => match request {
+                        Some(PlaneRequest::Drain { done, .. }) => waiting.push(done),
+                        Some(PlaneRequest::Shutdown { done }) => {
+                            return ControlFlow::Break(Some(done));
+                        }
+                        None => return ControlFlow::Break(None),
+                    },
+                }
+            }
+        };
+        for done in waiting {
+            // Nobody may be waiting any more.
+            let _ = done.send(cut_count);
+        }
+        self.report();
+        ControlFlow::Continue(())
+    }
+
+    fn end(mut self, told: Option<oneshot::Sender<()>>) {
         self.control.shutdown();
+        if let Some(told) = told {
+            // Nobody may be waiting any more.
+            let _ = told.send(());
+        }
     }
 
     async fn apply(&mut self, snapshot: &Arc<Snapshot>) {

@@ -5,7 +5,7 @@
 //! content, a deletion empties it for good.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 use ballast_balance::Pool;
@@ -117,13 +117,18 @@ pub struct PoolSlot {
     /// Unique in this process; workers keep what is theirs of a pool under it.
     pub id: u64,
     current: ArcSwap<Pool>,
+    is_retired: AtomicBool,
 }
 
 impl PoolSlot {
     /// A slot that holds `pool`.
     pub fn new(pool: Arc<Pool>) -> Self {
         static NEXT_ID: AtomicU64 = AtomicU64::new(1);
-        Self { id: NEXT_ID.fetch_add(1, Ordering::Relaxed), current: ArcSwap::new(pool) }
+        Self {
+            id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
+            current: ArcSwap::new(pool),
+            is_retired: AtomicBool::new(false),
+        }
     }
 
     /// What it holds now.
@@ -134,5 +139,15 @@ impl PoolSlot {
     /// Replaces what it holds.
     pub fn store(&self, pool: Arc<Pool>) {
         self.current.store(pool);
+    }
+
+    /// Notes that the pool was deleted: what workers keep of it is of no use any more.
+    pub fn retire(&self) {
+        self.is_retired.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether the pool was deleted.
+    pub fn is_retired(&self) -> bool {
+        self.is_retired.load(Ordering::Relaxed)
     }
 }

@@ -16,13 +16,13 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use ballast_model::Protocol;
 use ballast_telemetry::{CounterShard, FailureReason};
-use futures_util::FutureExt;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::task::LocalSet;
 
 use crate::connections::{GroupId, TICK_MS};
 use crate::handler::{Connection, ConnectionHandler, Handlers, WorkerContext};
+use crate::listener;
 use crate::slot::VirtualServerSlot;
 
 /// Commands that wait for a worker.
@@ -213,14 +213,38 @@ impl Worker {
                 tokio::time::sleep(ACCEPT_PAUSE).await;
             }
         }
-        // Clients that are in the queue have been told that they are connected.
-        while let Some(Ok(accepted)) = listener.accept().now_or_never() {
-            self.accepted(address, Ok(accepted), binding);
+        match listener.into_std() {
+            Ok(listener) => self.empty_queue(address, &listener, binding),
+            Err(error) => tracing::warn!(%address, %error, "a listener's queue can't be emptied"),
         }
-        drop(listener);
         if let Some(done) = stop.done.take() {
             // Nobody waits any more where the deadline has passed.
             let _ = done.send(());
+        }
+    }
+
+    /// Serves the clients that are in the queue: they have been told that they are connected. Asks
+    /// the kernel each time, not the reactor, which learns of them later.
+    fn empty_queue(
+        &self,
+        address: SocketAddr,
+        listener: &std::net::TcpListener,
+        binding: &Binding,
+    ) {
+        // More are not in it; clients that come meanwhile must not keep it from being closed.
+        for _ in 0..=listener::BACKLOG_COUNT {
+            let accepted = listener.accept().and_then(|(stream, peer)| {
+                stream.set_nonblocking(true)?;
+                Ok((TcpStream::from_std(stream)?, peer))
+            });
+            match accepted {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
+                accepted => {
+                    if !self.accepted(address, accepted, binding) {
+                        return;
+                    }
+                }
+            }
         }
     }
 
@@ -274,7 +298,8 @@ impl Worker {
             Protocol::Tcp => &self.tcp,
         };
         let ticket = self.context.connections.open(slot.id, &self.context.clock);
-        let connection = Connection { stream, peer, local, admission, ticket };
+        let server = Arc::clone(server);
+        let connection = Connection { stream, peer, local, server, admission, ticket };
         let task = Rc::clone(handler).serve(connection);
         // Ends by itself or with the runtime; `Connections` knows how many there are.
         drop(tokio::task::spawn_local(async move {
@@ -318,14 +343,20 @@ impl Worker {
     }
 }
 
-/// Whether the client gave up before it was accepted (accept(2)).
+/// Whether it concerns one connection only: the client gave up before it was accepted, or its network
+/// failed (accept(2)).
 fn is_the_clients(error: &io::Error) -> bool {
+    // ENONET, EPROTO, ENOPROTOOPT and EOPNOTSUPP, for which there is no `ErrorKind`.
+    const PROTOCOL_FAILED: [i32; 4] = [64, 71, 92, 95];
     matches!(
         error.kind(),
         io::ErrorKind::ConnectionAborted
             | io::ErrorKind::ConnectionReset
+            | io::ErrorKind::HostUnreachable
             | io::ErrorKind::Interrupted
-    )
+            | io::ErrorKind::NetworkDown
+            | io::ErrorKind::NetworkUnreachable
+    ) || error.raw_os_error().is_some_and(|code| PROTOCOL_FAILED.contains(&code))
 }
 
 /// Counts a connection as open until it goes, and a panic of its task.

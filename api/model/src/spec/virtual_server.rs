@@ -113,12 +113,14 @@ pub enum Persistence {
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum ForwardedFor {
-    /// The client's address is added to the `X-Forwarded-For` that came.
+    /// The client's address is added to the `X-Forwarded-For` that came. `Forwarded` (RFC 7239) is
+    /// dropped: a member must not take one that we did not write for the truth.
     #[default]
     Append,
-    /// What came is dropped: the header holds the client's address alone.
+    /// What came is dropped, `Forwarded` (RFC 7239) too: `X-Forwarded-For` holds the client's address
+    /// alone.
     Replace,
-    /// `X-Forwarded-*` is passed on as it came.
+    /// `X-Forwarded-*` and `Forwarded` are passed on as they came.
     Off,
 }
 

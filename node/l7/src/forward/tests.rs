@@ -77,7 +77,11 @@ fn the_clients_address_is_appended_to_what_came() {
 
 #[test]
 fn replace_forgets_what_came_and_off_passes_it_on() {
-    let text = "GET / HTTP/1.1\r\nHost: a\r\nX-Forwarded-For: 10.0.0.1\r\n\r\n";
+    let text =
+        "GET / HTTP/1.1\r\nHost: a\r\nX-Forwarded-For: 10.0.0.1\r\nforwarded: for=10.0.0.1\r\n\r\n";
+    for way in [ForwardedFor::Append, ForwardedFor::Replace] {
+        assert!(!forwarded(text, way).contains("for=10.0.0.1"), "{way:?}");
+    }
     assert!(forwarded(text, ForwardedFor::Replace).contains("X-Forwarded-For: 192.0.2.7\r\n"));
     assert_eq!(forwarded(text, ForwardedFor::Off), text);
 }

@@ -78,7 +78,7 @@ async fn a_deleted_virtual_server_finishes_what_is_under_way() {
     busy.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n").await;
     site.has_open(2).await;
     site.delete().await;
-    assert!(idle.rest().await.is_empty(), "an idle connection ends at once");
+    assert!(idle.rest().await.is_empty(), "an idle connection ends");
     assert!(tokio::net::TcpStream::connect(site.address).await.is_err(), "the port is closed");
     answer.send(true).unwrap();
     let response = busy.message().await.unwrap();
@@ -129,6 +129,43 @@ async fn draining_ends_idle_connections_and_waits_for_busy_ones() {
     let (cut, ()) = tokio::join!(site.plane.drain(PATIENCE), client);
     assert_eq!(cut, 0);
     soon(site.plane.shutdown()).await;
+}
+
+#[tokio::test]
+async fn a_first_request_is_answered_while_draining() {
+    let origin = Origin::echo().await;
+    let site = Site::start(&[origin.address]).await;
+    let mut client = site.connect().await;
+    site.has_open(1).await;
+    let asks = async {
+        // The port is closed: from here on the node drains.
+        while tokio::net::TcpStream::connect(site.address).await.is_ok() {}
+        let response = client.get("/").await;
+        assert_eq!((response.status(), response.field("connection")), (200, Some("close")));
+        assert!(client.rest().await.is_empty());
+    };
+    let (cut, ()) = tokio::join!(site.plane.drain(PATIENCE), asks);
+    assert_eq!(cut, 0);
+}
+
+#[tokio::test]
+async fn a_shutdown_cuts_a_drain_short() {
+    let origin = Origin::start(|_, mut io| async move {
+        io.rest().await;
+    })
+    .await;
+    let site = Site::start(&[origin.address]).await;
+    let mut busy = site.connect().await;
+    busy.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n").await;
+    while origin.connections() == 0 {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    let ends = async {
+        while tokio::net::TcpStream::connect(site.address).await.is_ok() {}
+        site.plane.shutdown().await;
+    };
+    soon(async { tokio::join!(site.plane.drain(Duration::from_secs(3_600)), ends) }).await;
+    assert!(busy.rest().await.is_empty());
 }
 
 #[tokio::test]

@@ -3,8 +3,9 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use ballast_model::MemberSpec;
 use ballast_telemetry::FailureReason;
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::harness::*;
 
@@ -316,4 +317,68 @@ async fn a_client_that_leaves_within_its_body_fails_alone() {
     drop(client);
     site.failed(FailureReason::ClientClosed, 1).await;
     assert_eq!(site.connect().await.get("/").await.status(), 200);
+}
+
+#[tokio::test]
+async fn a_member_that_failed_is_remembered_when_the_pool_is_replaced_meanwhile() {
+    let (die, wait) = tokio::sync::watch::channel(false);
+    let failing = Origin::start(move |_, mut io| {
+        let mut wait = wait.clone();
+        async move {
+            io.message().await;
+            wait.wait_for(|go| *go).await.unwrap();
+        }
+    })
+    .await;
+    let origin = Origin::echo().await;
+    let mut site = Site::start(&[failing.address]).await;
+    let mut client = site.connect().await;
+    client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n").await;
+    while failing.connections() == 0 {
+        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+    }
+    // The one that fails moves from the first place to the second.
+    site.pool.members = [origin.address, failing.address].map(MemberSpec::new).into();
+    site.apply().await;
+    die.send(true).unwrap();
+    assert_eq!(client.message().await.unwrap().status(), 200);
+    assert_eq!(failing.connections(), 1);
+}
+
+#[tokio::test]
+async fn a_request_is_not_sent_again_once_an_interim_response_came() {
+    let hinting = || {
+        Origin::start(|_, mut io| async move {
+            io.message().await;
+            io.send("HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n").await;
+        })
+    };
+    let (first, second) = (hinting().await, hinting().await);
+    let site = Site::start(&[first.address, second.address]).await;
+    let mut client = site.connect().await;
+    assert_eq!(client.get("/").await.status(), 103);
+    assert_eq!(client.message().await.unwrap().status(), 502);
+    assert_eq!(first.connections() + second.connections(), 1);
+}
+
+#[tokio::test]
+async fn a_response_that_ends_early_does_not_look_complete() {
+    let origin = Origin::start(|_, mut io| async move {
+        io.message().await;
+        io.send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\n").await;
+        // Not before the client has it.
+        io.message().await;
+    })
+    .await;
+    let site = Site::start_with(&[origin.address], |server, _| {
+        server.http.body_idle_timeout_ms = 100;
+    })
+    .await;
+    let mut client = site.connect().await;
+    // Its body ends with the connection.
+    client.send("GET / HTTP/1.0\r\n\r\n").await;
+    client.head().await.unwrap();
+    assert_eq!(client.exactly(4).await, b"half");
+    let end = soon(client.stream.read(&mut [0])).await;
+    assert_eq!(end.unwrap_err().kind(), std::io::ErrorKind::ConnectionReset);
 }

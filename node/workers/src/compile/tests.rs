@@ -94,6 +94,29 @@ fn disabling_and_deleting_retire_the_slot() {
 }
 
 #[test]
+fn nothing_is_kept_of_a_deleted_virtual_server_that_was_disabled_first() {
+    let mut bench = Bench::new();
+    let names = |bench: &Bench| {
+        let all = bench.compiler.counters.all();
+        all.iter().map(|counters| counters.name().to_string()).collect::<Vec<_>>()
+    };
+    bench.edit(&[server("a", 80, |spec| spec.enabled = false), server("b", 81, |_| {})]);
+    assert_eq!(names(&bench), ["a", "b"]);
+    bench.edit(&[Edit::delete(Kind::VirtualServer, "a")]);
+    assert_eq!(names(&bench), ["b"]);
+}
+
+#[test]
+fn a_deleted_pool_is_retired() {
+    let mut bench = Bench::new();
+    bench.edit(&[pool("q"), server("a", 80, |spec| spec.pool = "q".to_owned())]);
+    let slot = Arc::clone(&bench.slot("a").current().load_full().unwrap().pool);
+    assert!(!slot.is_retired());
+    bench.edit(&[server("a", 80, |_| {}), Edit::delete(Kind::Pool, "q")]);
+    assert!(slot.is_retired());
+}
+
+#[test]
 fn another_protocol_needs_another_slot() {
     let mut bench = Bench::new();
     let first = bench.slot("a");

@@ -156,6 +156,12 @@ pub enum ProposeError {
         /// Who is missing, in a sentence.
         why: String,
     },
+    /// Certainly not done: the cluster could not decide on anything afterwards.
+    #[error("the cluster would lose its quorum: {why}")]
+    QuorumAtRisk {
+        /// Who is missing, in a sentence.
+        why: String,
+    },
     /// It may or may not take effect, now or later.
     #[error("no answer in time: the change may or may not take effect")]
     Unknown,
@@ -319,7 +325,7 @@ impl Store {
     /// is refused from then on.
     ///
     /// # Errors
-    /// See [`ProposeError`].
+    /// See [`ProposeError`]; `QuorumAtRisk` where those that remain can't reach each other.
     pub async fn remove_node(&self, name: &str, origin: Origin) -> Result<Outcome, ProposeError> {
         let body = CommandBody::RemoveNode { name: name.to_owned() };
         self.propose(Command { origin, at_ms: now_ms(), idempotency: None, body }).await

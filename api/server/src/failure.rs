@@ -90,6 +90,9 @@ impl From<ProposeError> for Failure {
             ProposeError::NoQuorum { .. } => {
                 Self::new(503, "no_quorum", "The configuration is read-only", detail).retry_after(2)
             }
+            ProposeError::QuorumAtRisk { .. } => {
+                Self::new(409, "quorum_at_risk", "The cluster would lose its quorum", detail)
+            }
             ProposeError::Unknown => Self::new(
                 504,
                 "outcome_unknown",

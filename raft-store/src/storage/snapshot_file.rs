@@ -5,11 +5,14 @@
 //!   u32 LE length of meta │ meta, JSON │ data, JSON {"format","version","state"}
 //! ```
 //!
-//! Invariant: a file under its final name is whole and synced; the one before is removed only then.
+//! Invariant: a file under its final name is whole and synced; the one before is removed only then,
+//! and a newer one never gives way to an older. One is made while another arrives from the leader:
+//! they take turns.
 
 use std::fs::{self, File};
 use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use ballast_model::State;
 use serde::{Deserialize, Serialize};
@@ -18,6 +21,7 @@ use serde_json::value::RawValue;
 
 use super::sled_backend::{create_private_dir, sync_directory};
 use super::{StorageError, codec};
+use crate::keys::random_id;
 use crate::raft::SnapshotMeta;
 
 const KEY: &[u8] = b"snapshot";
@@ -31,10 +35,11 @@ const VERSION: u32 = 1;
 /// `MIGRATIONS[i]` makes the state of version `i + 2` from that of version `i + 1`.
 const MIGRATIONS: [fn(Value) -> Value; VERSION as usize - 1] = [];
 
-/// Where snapshots are.
+/// Where snapshots are. Clones share the turn.
 #[derive(Clone, Debug)]
 pub(crate) struct SnapshotFiles {
     directory: PathBuf,
+    turn: Arc<Mutex<()>>,
 }
 
 /// A snapshot: what it covers, and the state as JSON.
@@ -87,15 +92,20 @@ impl SnapshotFiles {
     /// Uses `directory`, making it where it is missing.
     pub(crate) fn open(directory: PathBuf) -> Result<Self, StorageError> {
         create_private_dir(&directory)?;
-        let files = Self { directory };
+        let files = Self { directory, turn: Arc::default() };
         for path in files.list(UNFINISHED_SUFFIX)? {
             remove(&path)?;
         }
         Ok(files)
     }
 
+    fn turn(&self) -> MutexGuard<'_, ()> {
+        self.turn.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// The newest snapshot.
     pub(crate) fn read(&self) -> Result<Option<Stored>, StorageError> {
+        let _turn = self.turn();
         let Some(path) = self.list(SUFFIX)?.pop() else { return Ok(None) };
         let bytes =
             fs::read(&path).map_err(|e| StorageError::io(format!("read {}", path.display()), e))?;
@@ -114,23 +124,29 @@ impl SnapshotFiles {
         Ok(Some(Stored { meta, data: data.to_vec() }))
     }
 
-    /// Keeps this snapshot instead of any older one.
+    /// Keeps this snapshot instead of any older one; nothing changes where a newer one is there.
     pub(crate) fn write(&self, meta: &SnapshotMeta, data: &[u8]) -> Result<(), StorageError> {
         let index = meta.last_log_id.map_or(0, |id| id.index);
         let path = self.directory.join(format!("{index:020}{SUFFIX}"));
-        let unfinished = self.directory.join(format!("{index:020}{UNFINISHED_SUFFIX}"));
+        let unfinished =
+            self.directory.join(format!("{index:020}-{}{UNFINISHED_SUFFIX}", random_id()));
         let meta = serde_json::to_vec(meta)
             .map_err(|e| StorageError::corrupt(format!("the snapshot can't be written: {e}")))?;
         let mut body = Vec::with_capacity(4 + meta.len() + data.len());
         body.extend_from_slice(&u32::try_from(meta.len()).unwrap_or(u32::MAX).to_le_bytes());
         body.extend_from_slice(&meta);
         body.extend_from_slice(data);
-        let older = self.list(SUFFIX)?;
+        let _turn = self.turn();
+        let present = self.list(SUFFIX)?;
+        // Names sort as the numbers in them do.
+        if present.last().is_some_and(|newest| *newest > path) {
+            return Ok(());
+        }
         write_synced(&unfinished, &codec::encode(KEY, &body))
             .and_then(|()| fs::rename(&unfinished, &path))
             .map_err(|e| StorageError::io(format!("write {}", path.display()), e))?;
         sync_directory(&self.directory)?;
-        for older in older.iter().filter(|older| **older != path) {
+        for older in present.iter().filter(|present| **present < path) {
             remove(older)?;
         }
         Ok(())
@@ -160,3 +176,6 @@ fn write_synced(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
 fn remove(path: &Path) -> Result<(), StorageError> {
     fs::remove_file(path).map_err(|e| StorageError::io(format!("remove {}", path.display()), e))
 }
+
+#[cfg(test)]
+mod tests;

@@ -2,15 +2,17 @@
 //!
 //! Invariant: a command without an idempotency key is handed to Raft at most once.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ballast_model::{Command, Outcome, Rejection};
+use ballast_model::{Command, CommandBody, Outcome, Rejection};
 use openraft::ServerState;
 use openraft::error::{CheckIsLeaderError, ClientWriteError, RaftError};
 use serde::{Deserialize, Serialize};
 use tokio::time::{Instant, timeout};
 
+use super::reconciler::can_spare;
 use super::status::leads_with_quorum;
 use super::{ProposeError, Store};
 use crate::raft::EncodedCommand;
@@ -44,6 +46,10 @@ pub(super) enum Answer {
     NotLeader,
     /// Certainly not done, for it has no quorum.
     NoQuorum {
+        why: String,
+    },
+    /// Certainly not done, for the cluster could not decide on anything afterwards.
+    QuorumAtRisk {
         why: String,
     },
     Unknown,
@@ -81,6 +87,7 @@ impl Store {
                     self.wait_for_outcome(&outcome).await;
                     return Ok(outcome);
                 }
+                Answer::QuorumAtRisk { why } => return Err(ProposeError::QuorumAtRisk { why }),
                 Answer::Unknown if !may_repeat => return Err(ProposeError::Unknown),
                 Answer::Unknown => is_open = true,
                 Answer::Stopped => return Err(ProposeError::Stopped),
@@ -146,6 +153,9 @@ impl Store {
                 return Answer::Done { outcome: Outcome::Rejected { rejection } };
             }
         }
+        if let Some(why) = self.quorum_risk(&command.body) {
+            return Answer::QuorumAtRisk { why };
+        }
         match timeout(COMMIT_TIMEOUT, self.0.raft.client_write(encoded)).await {
             Ok(Ok(written)) => match written.data {
                 Some(outcome) => Answer::Done { outcome },
@@ -175,6 +185,36 @@ impl Store {
         let checking = tokio::task::spawn_blocking(move || snapshot.state.check(&command).err());
         // Where checking fails, applying decides.
         checking.await.unwrap_or_default()
+    }
+
+    /// Why the cluster would lose its quorum by this, on the leader, which hears of all voters.
+    fn quorum_risk(&self, body: &CommandBody) -> Option<String> {
+        let CommandBody::RemoveNode { name } = body else { return None };
+        let snapshot = self.snapshot();
+        let leaving = snapshot.state.config.nodes.get(name)?.spec.node_id;
+        let metrics = self.metrics();
+        let membership = metrics.membership_config.membership();
+        let removed = &snapshot.state.cluster.removed_node_ids;
+        // Of those that are on their way out already, none can be counted on.
+        let voters = membership.get_joint_config().last()?;
+        let staying: BTreeSet<u64> = voters.difference(removed).copied().collect();
+        if !staying.contains(&leaving)
+            || can_spare(&staying, leaving, |node_id| self.is_in_contact(node_id))
+        {
+            return None;
+        }
+        let silent = snapshot.state.config.nodes.iter().filter(|node| {
+            let node_id = node.spec.node_id;
+            node_id != leaving && staying.contains(&node_id) && !self.is_in_contact(node_id)
+        });
+        let silent: Vec<_> = silent.map(|node| node.name.as_str()).collect();
+        Some(format!(
+            "without {name}, {} of {} voting nodes must reach each other, but {} can't be \
+             reached; bring it back or remove it first",
+            (staying.len() - 1) / 2 + 1,
+            staying.len() - 1,
+            silent.join(", ")
+        ))
     }
 
     async fn forward(&self, leader: u64, encoded: &EncodedCommand) -> Answer {

@@ -6,7 +6,8 @@
 //! ```
 //!
 //! Invariant: a node leaves the membership only when the log says that it was removed, never because
-//! it is missing from what this node happens to know.
+//! it is missing from what this node happens to know; and no step makes a set of voters that lacks a
+//! quorum in contact, for such a set could never decide on anything again.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -158,8 +159,13 @@ impl Store {
             membership: metrics.membership_config.membership(),
             replication,
             last_log_index: metrics.last_log_index.unwrap_or(0),
-            in_contact: &|node_id| self.0.contact.silence(node_id).is_none(),
+            in_contact: &|node_id| self.is_in_contact(node_id),
         })
+    }
+
+    /// Whether a node was heard of lately; this one is always.
+    pub(super) fn is_in_contact(&self, node_id: u64) -> bool {
+        node_id == self.node_id() || self.0.contact.silence(node_id).is_none()
     }
 
     async fn take(&self, step: &Step) -> Result<(), String> {
@@ -196,12 +202,14 @@ fn next_step(facts: &Facts<'_>) -> Option<Step> {
         return Some(Step::Finish { voters: voters.clone() });
     }
     let members: BTreeSet<u64> = facts.membership.nodes().map(|(node_id, _)| *node_id).collect();
-    if let Some(&node_id) = members.intersection(facts.removed).next() {
-        return Some(if voters.contains(&node_id) {
-            Step::RemoveVoter { node_id }
-        } else {
-            Step::RemoveLearner { node_id }
-        });
+    for &node_id in members.intersection(facts.removed) {
+        if !voters.contains(&node_id) {
+            return Some(Step::RemoveLearner { node_id });
+        }
+        // What can't be now waits, and nothing else waits for it.
+        if can_spare(voters, node_id, facts.in_contact) {
+            return Some(Step::RemoveVoter { node_id });
+        }
     }
     for (&node_id, address) in &facts.wanted {
         if !members.contains(&node_id) {
@@ -212,6 +220,17 @@ fn next_step(facts: &Facts<'_>) -> Option<Step> {
         }
     }
     None
+}
+
+/// Whether a quorum of the voters that remain without `node_id` is in contact.
+pub(super) fn can_spare(
+    voters: &BTreeSet<u64>,
+    node_id: u64,
+    in_contact: impl Fn(u64) -> bool,
+) -> bool {
+    let remaining = voters.iter().filter(|voter| **voter != node_id);
+    let live_count = remaining.clone().filter(|voter| in_contact(**voter)).count();
+    live_count > remaining.count() / 2
 }
 
 /// A learner becomes a voter when it counts at once: a quorum that waits for one who has yet to read

@@ -1,6 +1,7 @@
 //! What this node answers to the others.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::body::Bytes;
 use axum::extract::{DefaultBodyLimit, State};
@@ -12,6 +13,7 @@ use axum::{Extension, Json, Router};
 use ballast_model::Command;
 use openraft::raft::{AppendEntriesRequest, AppendEntriesResponse, VoteRequest};
 use serde::de::DeserializeOwned;
+use tokio::time::timeout;
 
 use super::Store;
 use super::proposing::{Answer, ReadAnswer};
@@ -25,6 +27,8 @@ use crate::transport::{
 };
 
 const JOIN_MAX_BYTES: usize = 64 * 1024;
+/// How long to look for the newest state before one that is not known is refused.
+const LOOK_UP_TIMEOUT: Duration = Duration::from_secs(3);
 
 impl Store {
     pub(super) fn router(&self, peer_routes: Router) -> Router {
@@ -48,30 +52,64 @@ impl Store {
             .layer(DefaultBodyLimit::max(MESSAGE_MAX_BYTES))
     }
 
-    /// Who may ask. One that was removed may take part in the replication until the membership says
-    /// so too: its vote may be needed to decide just that.
+    /// Who may ask.
     fn guard(&self, is_replication: bool) -> Guard {
         let store = self.clone();
         Arc::new(move |node_id| {
-            let snapshot = store.snapshot();
-            let (cluster, nodes) = (&snapshot.state.cluster, &snapshot.state.config.nodes);
-            if cluster.removed_node_ids.contains(&node_id) {
-                let metrics = store.metrics();
-                let is_member = metrics.membership_config.membership().get_node(&node_id).is_some();
-                return if is_replication && is_member {
-                    Admission::Admitted
-                } else {
-                    Admission::Removed
-                };
-            }
-            // A number is the index of the entry that made the node: a greater one than what was
-            // applied here may be of a node that joined since.
-            let is_known = cluster.uid.is_empty()
-                || node_id > snapshot.index
-                || nodes.iter().any(|node| node.spec.node_id == node_id);
-            if is_known { Admission::Admitted } else { Admission::Unknown }
+            let store = store.clone();
+            Box::pin(async move {
+                match store.standing(node_id, is_replication) {
+                    Standing::Decided(admission) => admission,
+                    // The replication itself is how this node gets to know of others, also of a
+                    // leader that joined since; Raft's terms and votes guard it.
+                    Standing::Newer if is_replication => Admission::Admitted,
+                    Standing::Newer => {
+                        let looked_up = timeout(LOOK_UP_TIMEOUT, store.read_barrier()).await;
+                        match store.standing(node_id, is_replication) {
+                            Standing::Decided(admission) => admission,
+                            Standing::Newer => {
+                                tracing::debug!(node_id, ?looked_up, "a node is not known");
+                                Admission::Unknown
+                            }
+                        }
+                    }
+                }
+            })
         })
     }
+
+    /// What is known here of a node that showed its certificate. One that was removed may take part
+    /// in the replication until the membership says so too: its vote may be needed to decide just
+    /// that.
+    fn standing(&self, node_id: u64, is_replication: bool) -> Standing {
+        let snapshot = self.snapshot();
+        let (cluster, nodes) = (&snapshot.state.cluster, &snapshot.state.config.nodes);
+        if cluster.removed_node_ids.contains(&node_id) {
+            let metrics = self.metrics();
+            let is_member = metrics.membership_config.membership().get_node(&node_id).is_some();
+            return Standing::Decided(match is_replication && is_member {
+                true => Admission::Admitted,
+                false => Admission::Removed,
+            });
+        }
+        let is_known = nodes.iter().any(|node| node.spec.node_id == node_id);
+        // A node that has just joined knows nobody yet.
+        if is_known || cluster.uid.is_empty() {
+            return Standing::Decided(Admission::Admitted);
+        }
+        // A number is the index of the entry that made the node.
+        match node_id > snapshot.index {
+            true => Standing::Newer,
+            false => Standing::Decided(Admission::Unknown),
+        }
+    }
+}
+
+/// What is known here of a node.
+enum Standing {
+    Decided(Admission),
+    /// It may have joined by an entry that is not applied here yet.
+    Newer,
 }
 
 async fn append(

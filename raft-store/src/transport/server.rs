@@ -4,6 +4,7 @@
 //! is, or may be, in the cluster; and every connection, header and body is bounded.
 
 use std::convert::Infallible;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -52,7 +53,8 @@ pub(crate) enum Admission {
 }
 
 /// Decides on a node that showed a valid certificate.
-pub(crate) type Guard = Arc<dyn Fn(u64) -> Admission + Send + Sync>;
+pub(crate) type Guard =
+    Arc<dyn Fn(u64) -> Pin<Box<dyn Future<Output = Admission> + Send>> + Send + Sync>;
 
 /// What a listener needs.
 pub(crate) struct Server {
@@ -159,7 +161,7 @@ pub(crate) async fn demand_node(
     let Some(node_id) = caller.0 else {
         return refuse("this needs the certificate of a node of the cluster");
     };
-    match guard(node_id) {
+    match guard(node_id).await {
         Admission::Admitted => next.run(request).await,
         Admission::Unknown => refuse("this node is not of the cluster"),
         Admission::Removed => {

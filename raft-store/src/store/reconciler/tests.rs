@@ -88,3 +88,16 @@ fn half_done_change_is_finished_first() {
     let case = Case { wanted: &[1, 5, 9], configs: &[&[1], &[1, 9]], ..SINGLE };
     assert_eq!(step(&case), Some(Step::Finish { voters: BTreeSet::from([1, 9]) }));
 }
+
+#[test]
+fn voter_stays_while_the_others_are_no_quorum_and_blocks_nothing() {
+    let voter = Case { removed: &[5], configs: &[&[1, 5, 9]], silent: &[9], ..SINGLE };
+    assert_eq!(step(&voter), None, "of 1 and 9, both are needed");
+    const CAUGHT_UP: &[(u64, u64)] = &[(1, LAST), (12, LAST)];
+    let waiting = Case { wanted: &[1, 12], learners: &[12], matched: CAUGHT_UP, ..voter };
+    assert_eq!(step(&waiting), Some(Step::Promote { node_id: 12 }));
+    let last = Case { removed: &[1], ..SINGLE };
+    assert_eq!(step(&last), None, "nobody would be left");
+    let dead = Case { removed: &[9], configs: &[&[1, 5, 9]], silent: &[9], ..SINGLE };
+    assert_eq!(step(&dead), Some(Step::RemoveVoter { node_id: 9 }));
+}

@@ -23,7 +23,7 @@ struct Running {
 async fn start(admission: Admission) -> Running {
     let directory = TempDir::new().unwrap();
     let identity = first_node(directory.path());
-    let guard: Guard = Arc::new(move |_| admission);
+    let guard: Guard = Arc::new(move |_| Box::pin(async move { admission }));
     let guarded = Router::new()
         .route("/guarded", get(|| async { "in" }))
         .layer(axum::middleware::from_fn_with_state(guard, demand_node));

@@ -90,13 +90,15 @@ impl Traffic {
         self.prober.events()
     }
 
-    /// Waits until both planes carry out the configuration of `index`.
-    pub(crate) async fn wait_applied(&self, index: u64) {
+    /// Waits until both planes have taken up the configuration of `index`; returns what they could
+    /// not carry out, in sentences.
+    pub(crate) async fn wait_applied(&self, index: u64) -> Vec<String> {
         let mut proxy = self.plane.applied();
         let mut health = self.prober.applied();
         // An error means that the plane has ended: then nobody waits for it any more.
         let _ended = proxy.wait_for(|applied| applied.index >= index).await.map(drop);
         let _ended = health.wait_for(|applied| *applied >= index).await.map(drop);
+        self.planes().into_iter().filter_map(|plane| plane.error).collect()
     }
 
     /// Writes the metrics of everything here.

@@ -3,7 +3,7 @@
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use ballast_api::NodeView;
+use ballast_api::{Applied, NodeView};
 use ballast_model::NodeRole;
 use ballast_model::event::EventBody;
 use ballast_model::status::{NodeStatus, PlaneStatus, RaftStatus};
@@ -74,24 +74,25 @@ impl NodeView for View {
         }
     }
 
-    fn wait_applied(&self, index: u64, timeout: Duration) -> BoxFuture<'static, bool> {
+    fn wait_applied(&self, index: u64, timeout: Duration) -> BoxFuture<'static, Applied> {
         let store = self.store.get().cloned();
         let traffic = self.traffic.clone();
         Box::pin(async move {
             let applied = async {
-                let Some(store) = store else { return false };
+                let Some(store) = store else { return Applied::default() };
                 let mut snapshots = store.watch();
                 let reached =
                     snapshots.wait_for(|snapshot| snapshot.index >= index).await.map(drop);
                 if reached.is_err() {
-                    return false;
+                    return Applied::default();
                 }
-                if let Some(traffic) = traffic {
-                    traffic.wait_applied(index).await;
-                }
-                true
+                let errors = match traffic {
+                    Some(traffic) => traffic.wait_applied(index).await,
+                    None => Vec::new(),
+                };
+                Applied { applied: true, errors }
             };
-            tokio::time::timeout(timeout, applied).await.unwrap_or(false)
+            tokio::time::timeout(timeout, applied).await.unwrap_or_default()
         })
     }
 

@@ -29,6 +29,7 @@ mod resources;
 mod route;
 mod serve;
 mod sessions;
+mod source;
 mod status;
 mod wait;
 mod write;
@@ -44,7 +45,7 @@ use tokio::sync::broadcast;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-pub use peer::peer_router;
+pub use peer::{Applied, peer_router};
 pub use serve::{ServeError, serve};
 
 use app::App;
@@ -56,7 +57,7 @@ pub trait NodeView: Send + Sync + 'static {
 
     /// Resolves to true as soon as all planes of this node carry out the configuration of `index`,
     /// to false after `timeout`.
-    fn wait_applied(&self, index: u64, timeout: Duration) -> BoxFuture<'static, bool>;
+    fn wait_applied(&self, index: u64, timeout: Duration) -> BoxFuture<'static, Applied>;
 
     /// Prometheus metrics of the node, in text format 0.0.4.
     fn metrics(&self) -> String;

@@ -26,10 +26,14 @@ pub(crate) struct WaitApplied {
     pub(crate) timeout_ms: u64,
 }
 
-/// Whether it is.
-#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
-pub(crate) struct Applied {
-    pub(crate) applied: bool,
+/// How far a node has come with a configuration.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Applied {
+    /// Whether all its planes have taken it up.
+    pub applied: bool,
+    /// What they could not carry out of it, in sentences.
+    #[serde(default)]
+    pub errors: Vec<String>,
 }
 
 /// The routes that other nodes call; hand it to `Store::open`.
@@ -49,5 +53,5 @@ async fn wait_applied(
     Json(ask): Json<WaitApplied>,
 ) -> Json<Applied> {
     let timeout = Duration::from_millis(ask.timeout_ms.min(WAIT_MAX_MS));
-    Json(Applied { applied: node.wait_applied(ask.index, timeout).await })
+    Json(node.wait_applied(ask.index, timeout).await)
 }

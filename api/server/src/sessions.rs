@@ -1,10 +1,12 @@
 //! Signing in and out, and the first administrator.
 
 use axum::http::{HeaderValue, StatusCode, header};
-use axum::response::Response;
+use axum::response::{IntoResponse as _, Response};
 use ballast_model::api::{Credentials, SessionInfo, SetupRequest, SetupState};
 use ballast_model::limits::NAME_MAX_CHARS;
-use ballast_model::{AnyDraft, CommandBody, Draft, Edit, FieldErrors, Rejection, Role, UserSpec};
+use ballast_model::{
+    AnyDraft, CommandBody, Draft, Edit, FieldErrors, Outcome, Rejection, Role, UserSpec,
+};
 use ballast_raft_store::identity::setup_code_hash;
 
 use crate::app::{equal_in_constant_time, now_ms, random_id};
@@ -81,7 +83,7 @@ pub(crate) fn current(call: &Call) -> Answer {
 }
 
 /// `DELETE /sessions/current`. On this node the session ends at once; on the others with the write,
-/// which may fail: then it ends there by its time.
+/// which may fail: then it ends there by its time. Where the write is refused, the caller is told.
 pub(crate) async fn log_out(call: &Call) -> Answer {
     let mut response = failure::no_content();
     let Some(claims) = call.caller.as_ref().and_then(|caller| caller.session.as_ref()) else {
@@ -95,8 +97,13 @@ pub(crate) async fn log_out(call: &Call) -> Answer {
     call.app.sessions.revoke(claims, now_ms());
     let (id, expires_at_ms) = (claims.id.clone(), claims.expires_at_ms);
     let command = call.command(CommandBody::RevokeSession { id, expires_at_ms })?;
-    if let Err(error) = call.app.store.propose(command).await {
-        tracing::warn!(%error, "a session was ended on this node only");
+    match call.app.store.propose(command).await {
+        Ok(Outcome::Applied { .. } | Outcome::Replayed { .. }) => {}
+        Ok(Outcome::Rejected { rejection }) => {
+            tracing::warn!(%rejection, "a session was ended on this node only");
+            response = Failure::from(rejection).into_response();
+        }
+        Err(error) => tracing::warn!(%error, "a session was ended on this node only"),
     }
     response.headers_mut().insert(header::SET_COOKIE, cookie("")?);
     Ok(response)

@@ -90,9 +90,14 @@ impl Sessions {
     pub(crate) fn revoke(&self, claims: &Claims, now_ms: u64) {
         let mut revoked = self.revoked();
         revoked.retain(|_, expires_at_ms| *expires_at_ms > now_ms);
-        if revoked.len() < LOCALLY_REVOKED_MAX_COUNT {
-            revoked.insert(claims.id.clone(), claims.expires_at_ms);
+        if revoked.len() >= LOCALLY_REVOKED_MAX_COUNT {
+            // The one that ends by itself soonest is forgotten.
+            let soonest = revoked.iter().min_by_key(|(_, at_ms)| **at_ms);
+            if let Some(soonest) = soonest.map(|(id, _)| id.clone()) {
+                revoked.remove(&soonest);
+            }
         }
+        revoked.insert(claims.id.clone(), claims.expires_at_ms);
     }
 
     fn user_stands_by(&self, claims: &Claims, snapshot: &Snapshot) -> bool {

@@ -21,7 +21,7 @@ use tokio::sync::broadcast;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
 
-use crate::{Api, NodeView};
+use crate::{Api, Applied, NodeView};
 
 pub(super) const PASSWORD: &str = "correct horse battery";
 /// How long a store of one node may take to be ready to write.
@@ -40,6 +40,8 @@ pub(super) struct Node {
 pub(super) struct FakeView {
     store: std::sync::OnceLock<Store>,
     events: broadcast::Sender<EventBody>,
+    /// What a plane can't carry out.
+    pub(super) errors: std::sync::Mutex<Vec<String>>,
 }
 
 pub(super) struct Reply {
@@ -78,11 +80,13 @@ impl NodeView for FakeView {
         }
     }
 
-    fn wait_applied(&self, index: u64, timeout: Duration) -> BoxFuture<'static, bool> {
+    fn wait_applied(&self, index: u64, timeout: Duration) -> BoxFuture<'static, Applied> {
         let mut watch = self.store.get().unwrap().watch();
+        let errors = self.errors.lock().unwrap().clone();
         Box::pin(async move {
             let reached = watch.wait_for(|snapshot| snapshot.index >= index);
-            tokio::time::timeout(timeout, reached).await.is_ok()
+            let applied = tokio::time::timeout(timeout, reached).await.is_ok();
+            Applied { applied, errors }
         })
     }
 
@@ -119,8 +123,11 @@ impl Node {
             admin_password,
         };
         let report = identity::init(directory.path(), &options).unwrap();
-        let view =
-            Arc::new(FakeView { store: Default::default(), events: broadcast::channel(16).0 });
+        let view = Arc::new(FakeView {
+            store: Default::default(),
+            events: broadcast::channel(16).0,
+            errors: Default::default(),
+        });
         let config = StoreConfig {
             identity: identity::load(directory.path()).unwrap(),
             state_dir: directory.path().to_owned(),

@@ -142,7 +142,7 @@ pub struct MemberStatus {
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Health {
-    /// Not known yet: the first probes are under way. Traffic waits for them.
+    /// Not known yet: the first probes are under way. It gets traffic only while no member is up.
     #[default]
     Checking,
     /// It does not answer as it should.

@@ -1,8 +1,9 @@
 //! Choosing the member for a request or connection.
 //!
 //! Invariant: a member that is down, not admitted by the operator, or excluded is never chosen; the
-//! only exception is a pool that fails open while all its members are down. Nothing here locks, and
-//! nothing allocates but the first pick of a [`PickState`] after its pool was compiled.
+//! only exception is a pool that fails open while all its members are down. One of which nothing is
+//! known yet is chosen only while none is up. Nothing here locks, and nothing allocates but the first
+//! pick of a [`PickState`] after its pool was compiled.
 
 use std::cmp::Ordering;
 use std::fmt;
@@ -13,7 +14,7 @@ use ballast_model::Algorithm;
 use ballast_model::status::Health;
 
 use crate::hash::{Draws, hash_address, mix, neg_log2};
-use crate::member::Member;
+use crate::member::{Member, MemberState};
 use crate::persistence::MemberKey;
 use crate::pool::Pool;
 
@@ -63,8 +64,6 @@ pub enum NoMember {
     AllDisabled,
     /// Every member that could take the request is down.
     AllDown,
-    /// Nothing is known of the members yet.
-    Checking,
     /// Every member that could take the request was tried already.
     AllTried,
 }
@@ -76,7 +75,6 @@ impl NoMember {
             Self::NoMembers => "no members",
             Self::AllDisabled => "all disabled",
             Self::AllDown => "all down",
-            Self::Checking => "waiting for first health check",
             Self::AllTried => "every available member was tried",
         }
     }
@@ -101,7 +99,7 @@ impl Pool {
         input: &PickInput<'_>,
     ) -> Result<Picked<'_>, NoMember> {
         let candidates =
-            Candidates { pool: self, exclude: input.exclude, fail_open: self.is_open() };
+            Candidates { pool: self, exclude: input.exclude, standard: self.standard() };
         let persistent = input.persistent.and_then(|key| self.index_of(key));
         if let Some(index) = persistent.filter(|i| candidates.holds_persistent(*i, input.now_ms)) {
             return Ok(self.picked(index, true));
@@ -116,16 +114,25 @@ impl Pool {
         Picked { index, member: &self.members()[index as usize], persistent }
     }
 
-    /// Whether it fails open now: every member that takes new requests is down. Ends at the first
-    /// that is not.
-    fn is_open(&self) -> bool {
-        let takes_new = |m: &&Arc<Member>| m.weight > 0 && m.state.takes_new();
-        self.spec().fail_open
-            && self
-                .members()
-                .iter()
-                .filter(takes_new)
-                .all(|member| member.state.health() == Health::Down)
+    /// How healthy a member must be now. Ends at the first member that is up.
+    fn standard(&self) -> Standard {
+        let mut is_any_checking = false;
+        for member in self.members() {
+            if member.weight > 0 && member.state.takes_new() {
+                match member.state.health() {
+                    Health::Unmonitored | Health::Up => return Standard::Up,
+                    Health::Checking => is_any_checking = true,
+                    Health::Down => {}
+                }
+            }
+        }
+        if is_any_checking {
+            Standard::NotDown
+        } else if self.spec().fail_open {
+            Standard::Any
+        } else {
+            Standard::Up
+        }
     }
 
     /// Why nothing can be chosen, given that nothing can. Off the fast path.
@@ -141,13 +148,30 @@ impl Pool {
             if exclude.contains(&index) {
                 return NoMember::AllTried;
             }
-            match member.state.health() {
-                Health::Checking => reason = NoMember::Checking,
-                Health::Down if reason == NoMember::AllDisabled => reason = NoMember::AllDown,
-                Health::Down | Health::Unmonitored | Health::Up => {}
-            }
+            reason = NoMember::AllDown;
         }
         reason
+    }
+}
+
+/// How healthy a member must be to be chosen.
+#[derive(Clone, Copy)]
+enum Standard {
+    /// Known to be up, or not watched at all.
+    Up,
+    /// None is up: one that has not been probed yet may be.
+    NotDown,
+    /// All are down, and the pool fails open.
+    Any,
+}
+
+impl Standard {
+    fn is_met(self, state: &MemberState) -> bool {
+        match self {
+            Self::Up => state.is_up(),
+            Self::NotDown => state.health() != Health::Down,
+            Self::Any => true,
+        }
     }
 }
 
@@ -156,7 +180,7 @@ impl Pool {
 struct Candidates<'a> {
     pool: &'a Pool,
     exclude: &'a [u32],
-    fail_open: bool,
+    standard: Standard,
 }
 
 impl<'a> Candidates<'a> {
@@ -177,14 +201,14 @@ impl<'a> Candidates<'a> {
         let state = &member.state;
         member.weight > 0
             && state.takes_new()
-            && (self.fail_open || state.is_up())
+            && self.standard.is_met(state)
             && !self.exclude.contains(&index)
     }
 
     fn holds_persistent(self, index: u32, now_ms: u64) -> bool {
         let state = &self.pool.members()[index as usize].state;
         state.takes_persistent(now_ms)
-            && (self.fail_open || state.is_up())
+            && self.standard.is_met(state)
             && !self.exclude.contains(&index)
     }
 

@@ -238,8 +238,6 @@ fn reason_is_honest() {
         let pool = compile(spec.clone());
         set_health(&pool, 1, Health::Down);
         assert_eq!(why(&pool), NoMember::AllDown);
-        set_health(&pool, 1, Health::Checking);
-        assert_eq!(why(&pool), NoMember::Checking);
         set_health(&pool, 1, Health::Up);
         let tried = PickInput { exclude: &[1], ..Picker::new(1).input() };
         let nobody = pool.pick(&mut PickState::default(), &tried).unwrap_err();
@@ -264,7 +262,29 @@ fn fail_open_sends_to_all_when_all_are_down() {
         let open = Picker::new(1).counts(&pool, 100);
         assert!(open[0] > 20 && open[1] > 20 && open[2] == 0, "{algorithm:?}: {open:?}");
         set_health(&pool, 1, Health::Checking);
-        assert_eq!(Picker::new(1).pick(&pool), Err(NoMember::Checking));
+        assert_eq!(Picker::new(1).counts(&pool, 100), [0, 100, 0], "{algorithm:?}");
+    }
+}
+
+#[test]
+fn unknown_members_serve_while_none_is_up() {
+    for algorithm in ALGORITHMS {
+        let pool = pool(algorithm, &[1, 1, 1, 0]);
+        for index in 0..4 {
+            set_health(&pool, index, Health::Checking);
+        }
+        set_health(&pool, 2, Health::Down);
+        let counts = Picker::new(1).counts(&pool, 100);
+        assert!(counts[0] > 20 && counts[1] > 20, "{algorithm:?}: {counts:?}");
+        assert_eq!(counts[2..], [0, 0], "{algorithm:?}");
+        set_health(&pool, 1, Health::Up);
+        assert_eq!(Picker::new(1).counts(&pool, 100), [0, 100, 0, 0], "{algorithm:?}");
+        let tried = PickInput { exclude: &[1], ..Picker::new(1).input() };
+        let nobody = pool.pick(&mut PickState::default(), &tried).unwrap_err();
+        assert_eq!(nobody, NoMember::AllTried);
+        set_health(&pool, 0, Health::Down);
+        set_health(&pool, 1, Health::Down);
+        assert_eq!(Picker::new(1).pick(&pool), Err(NoMember::AllDown));
     }
 }
 
@@ -321,11 +341,15 @@ proptest! {
         }
         let excluded = |(member, index): (&AnyMember, u32)| member.excluded.then_some(index);
         let exclude: Vec<u32> = members.iter().zip(0..).filter_map(excluded).collect();
+        let takes_new = |member: &AnyMember| {
+            member.weight > 0 && member.admin_state == AdminState::Enabled
+        };
+        let is_up =
+            |member: &AnyMember| matches!(member.health, Health::Up | Health::Unmonitored);
+        let any_up = members.iter().any(|member| takes_new(member) && is_up(member));
         let eligible = |member: &AnyMember| {
-            member.weight > 0
-                && member.admin_state == AdminState::Enabled
-                && matches!(member.health, Health::Up | Health::Unmonitored)
-                && !member.excluded
+            let is_unknown = member.health == Health::Checking;
+            takes_new(member) && (is_up(member) || !any_up && is_unknown) && !member.excluded
         };
         let any_eligible = members.iter().any(eligible);
         let mut picker = Picker::new(seed);

@@ -6,7 +6,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use ballast_model::Snapshot;
 use ballast_raft_store::{ProposeError, Store};
 use bytes::Bytes;
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 
 use crate::NodeView;
@@ -14,9 +14,15 @@ use crate::auth::password::Passwords;
 use crate::auth::session::Sessions;
 use crate::auth::throttle::Throttle;
 use crate::events::Hub;
+use crate::failure::Failure;
 
-/// Most declarations being read or worked on at once: each may be tens of megabytes.
-const LARGE_BODY_MAX_COUNT: usize = 4;
+/// Most declarations of a kind (to plan, to apply) being worked on at once: each may be tens of
+/// megabytes, and several times that while it is read.
+const LARGE_WORK_MAX_COUNT: usize = 2;
+/// Most that all of a kind may hold together, in bytes.
+const LARGE_BODIES_MAX_BYTES: usize = 96 * 1024 * 1024;
+/// Bodies up to this size are worked on at once, larger ones on a thread that may take its time.
+const INLINE_MAX_BYTES: usize = 64 * 1024;
 /// Most event streams at once.
 const EVENT_STREAM_MAX_COUNT: usize = 256;
 
@@ -28,7 +34,10 @@ pub(crate) struct App {
     pub(crate) passwords: Passwords,
     pub(crate) throttle: Throttle,
     pub(crate) events: Hub,
-    pub(crate) large_bodies: Arc<Semaphore>,
+    /// Declarations to apply; those who may only plan can't keep them out.
+    pub(crate) applies: LargeBodies,
+    /// Declarations to plan.
+    pub(crate) plans: LargeBodies,
     pub(crate) event_streams: Arc<Semaphore>,
     pub(crate) shutdown: CancellationToken,
     /// The OpenAPI document, made when it is first asked for.
@@ -42,7 +51,8 @@ impl App {
             passwords: Passwords::default(),
             throttle: Throttle::default(),
             events: Hub::new(store.node_name(), now_ms()),
-            large_bodies: Arc::new(Semaphore::new(LARGE_BODY_MAX_COUNT)),
+            applies: LargeBodies::default(),
+            plans: LargeBodies::default(),
             event_streams: Arc::new(Semaphore::new(EVENT_STREAM_MAX_COUNT)),
             shutdown,
             openapi: OnceLock::new(),
@@ -60,6 +70,42 @@ impl App {
         self.store.read_barrier().await?;
         Ok(self.store.snapshot())
     }
+}
+
+/// Bounds on large bodies of one kind.
+pub(crate) struct LargeBodies {
+    /// In bytes.
+    memory: Arc<Semaphore>,
+    pub(crate) work: Arc<Semaphore>,
+}
+
+impl Default for LargeBodies {
+    fn default() -> Self {
+        Self {
+            memory: Arc::new(Semaphore::new(LARGE_BODIES_MAX_BYTES)),
+            work: Arc::new(Semaphore::new(LARGE_WORK_MAX_COUNT)),
+        }
+    }
+}
+
+impl LargeBodies {
+    /// Leave to hold so many bytes more.
+    pub(crate) fn hold(&self, bytes: usize) -> Result<OwnedSemaphorePermit, Failure> {
+        let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
+        let held = Arc::clone(&self.memory).try_acquire_many_owned(bytes);
+        held.map_err(|_| Failure::busy("too many large declarations at once"))
+    }
+}
+
+/// Does what takes long for an input of so many bytes where it keeps nobody waiting.
+pub(crate) async fn heavy<T: Send + 'static>(
+    bytes: usize,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, Failure> {
+    if bytes <= INLINE_MAX_BYTES {
+        return Ok(work());
+    }
+    tokio::task::spawn_blocking(work).await.map_err(Failure::internal)
 }
 
 /// Now, in ms since the Unix epoch.

@@ -1,6 +1,6 @@
 //! A request whose sender is known and may make it, as operations see it.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use axum::http::{HeaderMap, Method, header};
 use ballast_model::{
@@ -13,7 +13,7 @@ use serde_json::Value;
 use serde_path_to_error::{Deserializer as Tracked, Path, Segment, Track};
 use tokio::sync::OwnedSemaphorePermit;
 
-use crate::app::{App, now_ms, sha256_hex};
+use crate::app::{App, heavy, now_ms, sha256_hex};
 use crate::auth::Caller;
 use crate::failure::{Answer, Failure};
 use crate::route::Route;
@@ -32,8 +32,10 @@ pub(crate) struct Call {
     pub(crate) query: Vec<(String, String)>,
     pub(crate) headers: HeaderMap,
     pub(crate) body: Bytes,
-    /// Held until the call is done, where the body may be large.
-    pub(crate) _large_body: Option<OwnedSemaphorePermit>,
+    /// What the body holds of the memory for large ones, until the call is done.
+    pub(crate) _held: Option<OwnedSemaphorePermit>,
+    /// Leave to work on a large body.
+    pub(crate) work: Mutex<Option<OwnedSemaphorePermit>>,
     pub(crate) caller: Option<Caller>,
     pub(crate) source: String,
     pub(crate) request_id: String,
@@ -138,10 +140,25 @@ impl Call {
         Ok(Command { origin: self.origin(), at_ms: now_ms(), idempotency, body })
     }
 
+    /// The work is done; all that is left is to wait.
+    pub(crate) fn release_work(&self) {
+        self.work.lock().unwrap_or_else(PoisonError::into_inner).take();
+    }
+
     /// The body as any JSON value.
     pub(crate) fn json_value(&self) -> Answer<Value> {
         self.check_content_type()?;
-        serde_json::from_slice(&self.body).map_err(|error| malformed(&error))
+        parse(&self.body)
+    }
+
+    /// What `read` makes of the body, which may be large.
+    pub(crate) async fn large_json<T: Send + 'static>(
+        &self,
+        read: impl FnOnce(Value) -> Answer<T> + Send + 'static,
+    ) -> Answer<T> {
+        self.check_content_type()?;
+        let body = self.body.clone();
+        heavy(body.len(), move || read(parse(&body)?)).await?
     }
 
     /// The body as `T`.
@@ -213,6 +230,10 @@ fn type_fault(prefix: &str, path: &Path, said: &str) -> FieldError {
     errors.at(&pointer, code, || said.to_owned());
     // What was just pushed.
     errors.into_vec().swap_remove(0)
+}
+
+fn parse(body: &[u8]) -> Answer<Value> {
+    serde_json::from_slice(body).map_err(|error| malformed(&error))
 }
 
 fn malformed(error: &serde_json::Error) -> Failure {

@@ -10,7 +10,7 @@ use ballast_model::{
 };
 use serde_json::Value;
 
-use crate::app::random_id;
+use crate::app::{heavy, random_id};
 use crate::call::{Call, read_draft};
 use crate::failure::{self, Answer, Failure};
 use crate::prepare::prepare;
@@ -26,16 +26,22 @@ pub(crate) fn export(call: &Call) -> Answer {
 
 pub(crate) async fn plan(call: &Call) -> Answer {
     let options = options(call)?;
-    let declared = Declared::read(call.json_value()?)?;
+    let declared = call.large_json(Declared::read).await?;
     let snapshot = match call.app.fresh_snapshot().await {
         Ok(snapshot) => snapshot,
         // A plan against what this node knows is better than none; its index says how old it is.
         Err(_) => call.app.snapshot(),
     };
     let (drafts, mut faults) = declared.prepared(call, &snapshot.state.config).await?;
-    let plan = plan::plan(&snapshot.state.config, snapshot.index, &drafts, &options);
-    let edits = plan::edits(&plan, drafts, random_id);
-    if let Err(rejection) = snapshot.state.config.edited(&edits, snapshot.index + 1, 0) {
+    let planned = heavy(call.body.len(), move || {
+        let config = &snapshot.state.config;
+        let plan = plan::plan(config, snapshot.index, &drafts, &options);
+        let edits = plan::edits(&plan, drafts, random_id);
+        let refused = config.edited(&edits, snapshot.index + 1, 0).err();
+        (plan, refused)
+    });
+    let (plan, refused) = planned.await?;
+    if let Some(rejection) = refused {
         let failure = write::refused(rejection, std::mem::take(&mut faults));
         return Err(declared.locate(failure));
     }
@@ -47,7 +53,7 @@ pub(crate) async fn plan(call: &Call) -> Answer {
 
 pub(crate) async fn apply(call: &Call) -> Answer {
     let options = options(call)?;
-    let declared = Declared::read(call.json_value()?)?;
+    let declared = call.large_json(Declared::read).await?;
     let mut attempt = 1;
     loop {
         match apply_once(call, &declared, &options).await {
@@ -61,18 +67,24 @@ pub(crate) async fn apply(call: &Call) -> Answer {
 
 async fn apply_once(call: &Call, declared: &Declared, options: &PlanOptions) -> Answer {
     let snapshot = call.app.fresh_snapshot().await?;
-    let config = &snapshot.state.config;
-    let (drafts, faults) = declared.prepared(call, config).await?;
-    let plan = plan::plan(config, snapshot.index, &drafts, options);
-    let edits = plan::edits(&plan, drafts, random_id).into_iter().map(|edit| {
-        // What is made is what was planned, or nothing: the plan is what is answered.
-        let precondition = match config.resource(edit.kind, &edit.name) {
-            Some(resource) => Precondition::Revision(resource.revision()),
-            None => Precondition::Absent,
-        };
-        edit.only_if(precondition)
+    let (drafts, faults) = declared.prepared(call, &snapshot.state.config).await?;
+    let options = options.clone();
+    let planned = heavy(call.body.len(), move || {
+        let config = &snapshot.state.config;
+        let plan = plan::plan(config, snapshot.index, &drafts, &options);
+        let edits = plan::edits(&plan, drafts, random_id).into_iter().map(|edit| {
+            // What is made is what was planned, or nothing: the plan is what is answered.
+            let precondition = match config.resource(edit.kind, &edit.name) {
+                Some(resource) => Precondition::Revision(resource.revision()),
+                None => Precondition::Absent,
+            };
+            edit.only_if(precondition)
+        });
+        let edits: Vec<_> = edits.collect();
+        (plan, edits)
     });
-    let done = write::edit(call, edits.collect(), faults).await?;
+    let (plan, edits) = planned.await?;
+    let done = write::edit(call, edits, faults).await?;
     let report = ApplyReport { applied: done.written, index: done.index, plan };
     Ok(done.note(failure::json(StatusCode::OK, &report)?))
 }

@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use axum::body::Body;
@@ -14,11 +14,11 @@ use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodFilter, MethodRouter};
 use axum::{RequestExt, Router};
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use tokio::sync::OwnedSemaphorePermit;
 
-use crate::app::{App, random_id};
+use crate::app::{App, LargeBodies, random_id};
 use crate::auth::{self, Caller};
 use crate::call::Call;
 use crate::failure::{Answer, Failure};
@@ -29,6 +29,11 @@ use crate::{cluster, console, declaration, events, members, openapi, resources, 
 const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 /// Longest request identifier that is taken over from the caller, in bytes.
 const REQUEST_ID_MAX_BYTES: usize = 64;
+
+/// How new what is answered is: the index that the answer holds at least.
+pub(crate) const INDEX_HEADER: &str = "x-ballast-index";
+/// How long a large body waits for its turn to be worked on.
+const TURN_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The address that a request came from.
 #[derive(Clone, Copy, Debug)]
@@ -68,7 +73,10 @@ async fn frame(app: Arc<App>, mut request: Request, next: Next) -> Response {
         response = with_request_id(response, &id).await;
     }
     let headers = response.headers_mut();
-    headers.insert(HeaderName::from_static("x-ballast-index"), app.snapshot().index.into());
+    // A write's own index may not be applied here yet.
+    let written = headers.get(INDEX_HEADER).and_then(|index| index.to_str().ok()?.parse().ok());
+    let index = app.snapshot().index.max(written.unwrap_or(0));
+    headers.insert(HeaderName::from_static(INDEX_HEADER), index.into());
     if let Ok(id) = HeaderValue::from_str(&id) {
         headers.insert(HeaderName::from_static("x-request-id"), id);
     }
@@ -141,8 +149,16 @@ async fn admit(app: Arc<App>, route: Arc<Route>, mut request: Request) -> Answer
         }
     })?;
     let query = read_query(&route, parts.uri.query().unwrap_or(""))?;
-    let large_body = large_body_permit(&app, &route)?;
-    let body = read_body(&route, body).await?;
+    let large = match route.operation {
+        Operation::Apply => Some(&app.applies),
+        Operation::Plan => Some(&app.plans),
+        _ => None,
+    };
+    let (body, held) = read_body(&route, body, large).await?;
+    let work = match large {
+        Some(large) => Some(turn(large).await?),
+        None => None,
+    };
     Ok(Call {
         app,
         path,
@@ -150,7 +166,8 @@ async fn admit(app: Arc<App>, route: Arc<Route>, mut request: Request) -> Answer
         query,
         headers: parts.headers,
         body,
-        _large_body: large_body,
+        _held: held,
+        work: Mutex::new(work),
         caller,
         source: source.unwrap_or_default(),
         request_id: request_id.unwrap_or_default(),
@@ -193,33 +210,59 @@ fn form_pairs(query: &str) -> Vec<(String, String)> {
     pairs.map(|query| query.0).unwrap_or_default()
 }
 
-/// Leave to send a body that may be large, until the call is done.
-fn large_body_permit(app: &App, route: &Route) -> Answer<Option<OwnedSemaphorePermit>> {
-    if !route.has_large_body() {
-        return Ok(None);
+/// Leave to work on a body that is here.
+async fn turn(large: &LargeBodies) -> Answer<OwnedSemaphorePermit> {
+    let permit = Arc::clone(&large.work).acquire_owned();
+    match tokio::time::timeout(TURN_TIMEOUT, permit).await {
+        Ok(permit) => permit.map_err(Failure::internal),
+        Err(_) => Err(Failure::busy("too many declarations are being worked on")),
     }
-    let permit = Arc::clone(&app.large_bodies).try_acquire_owned();
-    permit.map(Some).map_err(|_| Failure::busy("too many declarations are being worked on"))
 }
 
-async fn read_body(route: &Route, body: Body) -> Answer<Bytes> {
+/// The body, and what it holds of the memory for large ones. A sender that is slow holds only as
+/// much as it has sent.
+async fn read_body(
+    route: &Route,
+    body: Body,
+    large: Option<&LargeBodies>,
+) -> Answer<(Bytes, Option<OwnedSemaphorePermit>)> {
     if route.body_max_bytes == 0 {
-        return Ok(Bytes::new());
+        return Ok((Bytes::new(), None));
     }
-    let reading = Limited::new(body, route.body_max_bytes).collect();
-    let collected = tokio::time::timeout(BODY_TIMEOUT, reading).await.map_err(|_| {
+    let mut body = Limited::new(body, route.body_max_bytes);
+    let reading = async {
+        let mut read = BytesMut::new();
+        let mut held: Option<OwnedSemaphorePermit> = None;
+        while let Some(frame) = body.frame().await {
+            let Ok(data) = frame.map_err(|error| broken(route, &error))?.into_data() else {
+                continue;
+            };
+            if let Some(large) = large {
+                let more = large.hold(data.len())?;
+                match &mut held {
+                    Some(held) => held.merge(more),
+                    None => held = Some(more),
+                }
+            }
+            read.extend_from_slice(&data);
+        }
+        Ok((read.freeze(), held))
+    };
+    tokio::time::timeout(BODY_TIMEOUT, reading).await.map_err(|_| {
         Failure::new(408, "body_timeout", "The body took too long", "it did not arrive in 30 s")
-    })?;
-    match collected {
-        Ok(body) => Ok(body.to_bytes()),
-        Err(error) if error.is::<LengthLimitError>() => Err(Failure::new(
+    })?
+}
+
+fn broken(route: &Route, error: &axum::BoxError) -> Failure {
+    if error.is::<LengthLimitError>() {
+        return Failure::new(
             413,
             "body_too_large",
             "The body is too large",
             format!("the most is {} bytes here", route.body_max_bytes),
-        )),
-        Err(_) => Err(Failure::new(400, "body_broken", "The body broke off", "it did not end")),
+        );
     }
+    Failure::new(400, "body_broken", "The body broke off", "it did not end")
 }
 
 async fn run(call: Call) -> Answer {

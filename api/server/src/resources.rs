@@ -4,8 +4,8 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use ballast_model::api::Page;
 use ballast_model::{
-    AnyDraft, AnyResource, CommandBody, Edit, FieldErrors, Kind, Outcome, Precondition,
-    ResourceRef, Snapshot,
+    AnyDraft, AnyResource, CommandBody, Edit, FieldErrors, Kind, Precondition, ResourceRef,
+    Snapshot,
 };
 use serde_json::Value;
 
@@ -13,7 +13,7 @@ use crate::call::{Call, read_draft};
 use crate::failure::{self, Answer, Failure};
 use crate::prepare::prepare;
 use crate::status::Observed;
-use crate::write::{self, Done};
+use crate::write;
 use crate::{app, list};
 
 /// How often a change that was computed from a resource is computed anew because somebody else
@@ -119,10 +119,72 @@ pub(crate) async fn change(
     Err(Failure::internal("counting ended"))
 }
 
-async fn put_draft(call: &Call, mut draft: AnyDraft, precondition: Precondition) -> Answer {
+async fn put_draft(call: &Call, draft: AnyDraft, precondition: Precondition) -> Answer {
+    let mut snapshot = call.app.snapshot();
+    let seen = revision(&snapshot, &draft);
+    let is_as_wished = match precondition {
+        Precondition::Any | Precondition::Exists => true,
+        Precondition::Absent => seen.is_none(),
+        Precondition::Revision(wanted) => seen == Some(wanted),
+    };
+    if !is_as_wished && pins(&draft) {
+        snapshot = call.app.fresh_snapshot().await?;
+    }
+    for attempt in 1.. {
+        let pinned = pinned(&snapshot, &draft, &precondition);
+        let is_pinned = pinned != precondition;
+        match put_once(call, &snapshot, draft.clone(), pinned).await {
+            Err(failure)
+                if is_pinned
+                    && matches!(failure.code(), "already_exists" | "revision_mismatch")
+                    && attempt < CHANGE_ATTEMPT_COUNT =>
+            {
+                snapshot = call.app.fresh_snapshot().await?;
+            }
+            answer => return answer,
+        }
+    }
+    Err(Failure::internal("counting ended"))
+}
+
+/// Whether what is prepared depends on what is there: a token has a secret only when it is new, and
+/// a chain without a key is checked against the key that is stored.
+fn pins(draft: &AnyDraft) -> bool {
+    match draft {
+        AnyDraft::Token(_) => true,
+        AnyDraft::Certificate(draft) => draft.spec.private_key_pem.is_none(),
+        AnyDraft::Monitor(_)
+        | AnyDraft::Node(_)
+        | AnyDraft::Pool(_)
+        | AnyDraft::User(_)
+        | AnyDraft::VirtualServer(_) => false,
+    }
+}
+
+/// The precondition under which what is prepared from `snapshot` is right.
+fn pinned(snapshot: &Snapshot, draft: &AnyDraft, wished: &Precondition) -> Precondition {
+    match (wished, revision(snapshot, draft)) {
+        (Precondition::Any | Precondition::Exists, Some(seen)) if pins(draft) => {
+            Precondition::Revision(seen)
+        }
+        (Precondition::Any, None) if pins(draft) => Precondition::Absent,
+        _ => wished.clone(),
+    }
+}
+
+fn revision(snapshot: &Snapshot, draft: &AnyDraft) -> Option<u64> {
+    let resource = snapshot.state.config.resource(draft.kind(), draft.name());
+    resource.map(|resource| resource.revision())
+}
+
+async fn put_once(
+    call: &Call,
+    before: &Snapshot,
+    mut draft: AnyDraft,
+    precondition: Precondition,
+) -> Answer {
     let (kind, name) = (draft.kind(), draft.name().to_owned());
     let mut errors = FieldErrors::default();
-    let before = call.app.snapshot();
     let secret = prepare(&call.app, &before.state.config, &mut draft, &mut errors).await?;
     let uid = app::random_id();
     let edit = Edit::put(draft, &uid).only_if(precondition);
@@ -153,30 +215,17 @@ async fn put_draft(call: &Call, mut draft: AnyDraft, precondition: Precondition)
 
 async fn remove_node(call: &Call) -> Answer {
     let name = call.name().to_owned();
-    let mut snapshot = call.app.snapshot();
-    if snapshot.state.config.nodes.get(&name).is_none() {
-        snapshot = call.app.fresh_snapshot().await?;
-    }
-    let resource = find(&snapshot, Kind::Node, &name)?;
     if let Precondition::Revision(wanted) = call.precondition()?
-        && wanted != resource.revision()
+        && let snapshot = call.app.fresh_snapshot().await?
+        && let Some(node) = snapshot.state.config.nodes.get(&name)
+        && wanted != node.revision
     {
-        let found = Some(resource.revision());
+        let found = Some(node.revision);
         let resource = ResourceRef { kind: Kind::Node, name };
         return Err(ballast_model::Rejection::RevisionMismatch { resource, wanted, found }.into());
     }
-    if call.flag("dry_run")? {
-        let done = write::commit(call, CommandBody::RemoveNode { name }, Vec::new()).await?;
-        return Ok(done.note(failure::no_content()));
-    }
-    // Not through the log alone: the node must leave the set of voters first.
-    match call.app.store.remove_node(&name, call.origin()).await? {
-        Outcome::Rejected { rejection } => Err(rejection.into()),
-        Outcome::Applied { index, .. } | Outcome::Replayed { index } => {
-            let snapshot = write::caught_up(&call.app, index).await;
-            Ok(Done::at(&snapshot, index).note(failure::no_content()))
-        }
-    }
+    let done = write::commit(call, CommandBody::RemoveNode { name }, Vec::new()).await?;
+    Ok(done.note(failure::no_content()))
 }
 
 /// The resource, without secrets, with what is observed of it if that was asked for.

@@ -281,11 +281,6 @@ fn route(method: Method, path: &str, operation: Operation, access: Access, summa
 }
 
 impl Route {
-    /// Whether a body may be so large that only few are taken at once.
-    pub(crate) fn has_large_body(&self) -> bool {
-        self.body_max_bytes > BODY_MAX_BYTES
-    }
-
     /// Whether the operation changes something, and so is audited.
     pub(crate) fn is_write(&self) -> bool {
         !self.method.is_safe() && self.operation != Operation::Plan

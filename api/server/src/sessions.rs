@@ -58,6 +58,7 @@ pub(crate) async fn log_in(call: &Call) -> Answer {
         return Err(wrong_credentials());
     }
     throttle(call, name)?;
+    let _share = call.app.passwords.share(&call.source)?;
     let snapshot = call.app.snapshot();
     let user = snapshot.state.config.users.get(name);
     let hash = user.and_then(|user| user.spec.password_hash.as_deref());

@@ -14,8 +14,9 @@ use ballast_model::{
     Snapshot, State,
 };
 
-use crate::app::App;
+use crate::app::{App, heavy};
 use crate::call::Call;
+use crate::dispatch::INDEX_HEADER;
 use crate::failure::{Answer, Failure};
 use crate::wait;
 
@@ -61,9 +62,9 @@ pub(crate) async fn commit(
     faults: Vec<FieldError>,
 ) -> Answer<Done> {
     let wishes = Wishes::of(call)?;
-    let command = call.command(body)?;
+    let command = Arc::new(call.command(body)?);
     let app = &call.app;
-    let (snapshot, rehearsal) = rehearse(app, &command).await?;
+    let (snapshot, rehearsal) = rehearse(app, call.body.len(), &command).await?;
     let mut done = match rehearsal {
         Rehearsal::Refused(rejection) => return Err(refused(rejection, faults)),
         _ if !faults.is_empty() => return Err(Problem::invalid(faults).into()),
@@ -72,9 +73,10 @@ pub(crate) async fn commit(
         Rehearsal::Replayed(index) => {
             Done { replayed: true, ..Done::unwritten(snapshot.state.clone(), index) }
         }
-        Rehearsal::Changes(_) => propose(app, command).await?,
+        Rehearsal::Changes(_) => propose(app, Arc::unwrap_or_clone(command)).await?,
     };
     if let Some(timeout) = wishes.wait.filter(|_| !wishes.dry_run) {
+        call.release_work();
         let snapshot = app.snapshot();
         done.not_applied = wait::until_applied(app, &snapshot, done.index, timeout).await;
     }
@@ -86,14 +88,14 @@ impl Done {
         Self { state, index, written: false, replayed: false, not_applied: Vec::new() }
     }
 
-    /// What was done outside of [`commit`].
-    pub(crate) fn at(snapshot: &Snapshot, index: u64) -> Self {
+    fn at(snapshot: &Snapshot, index: u64) -> Self {
         Self { written: true, ..Self::unwritten(snapshot.state.clone(), index) }
     }
 
     /// Adds to an answer what the caller wants to know of the write.
     pub(crate) fn note(&self, mut response: Response) -> Response {
         let headers = response.headers_mut();
+        headers.insert(HeaderName::from_static(INDEX_HEADER), self.index.into());
         if !self.not_applied.is_empty()
             && let Ok(value) = HeaderValue::from_str(&self.not_applied.join(", "))
         {
@@ -127,16 +129,20 @@ impl Wishes {
     }
 }
 
-async fn rehearse(app: &App, command: &Command) -> Answer<(Arc<Snapshot>, Rehearsal)> {
+async fn rehearse(
+    app: &App,
+    bytes: usize,
+    command: &Arc<Command>,
+) -> Answer<(Arc<Snapshot>, Rehearsal)> {
     let snapshot = app.snapshot();
-    let rehearsal = rehearse_on(&snapshot, command)?;
+    let rehearsal = rehearse_on(&snapshot, bytes, command).await?;
     if matches!(rehearsal, Rehearsal::Changes(_) | Rehearsal::Replayed(_)) {
         return Ok((snapshot, rehearsal));
     }
     // This node may not have applied yet what another one acknowledged.
     match (app.fresh_snapshot().await, rehearsal) {
         (Ok(fresh), _) => {
-            let rehearsal = rehearse_on(&fresh, command)?;
+            let rehearsal = rehearse_on(&fresh, bytes, command).await?;
             Ok((fresh, rehearsal))
         }
         // What is wrong with the input is worth more than that nothing could be written anyway.
@@ -145,9 +151,18 @@ async fn rehearse(app: &App, command: &Command) -> Answer<(Arc<Snapshot>, Rehear
     }
 }
 
-fn rehearse_on(snapshot: &Snapshot, command: &Command) -> Answer<Rehearsal> {
+async fn rehearse_on(
+    snapshot: &Arc<Snapshot>,
+    bytes: usize,
+    command: &Arc<Command>,
+) -> Answer<Rehearsal> {
+    let (snapshot, command) = (Arc::clone(snapshot), Arc::clone(command));
+    heavy(bytes, move || rehearsed(&snapshot, &command)).await
+}
+
+fn rehearsed(snapshot: &Snapshot, command: &Command) -> Rehearsal {
     let mut state = snapshot.state.clone();
-    Ok(match state.apply(snapshot.index + 1, command) {
+    match state.apply(snapshot.index + 1, command) {
         Outcome::Rejected { rejection } => Rehearsal::Refused(rejection),
         Outcome::Replayed { index } => Rehearsal::Replayed(index),
         Outcome::Applied { changed, .. } => {
@@ -158,7 +173,7 @@ fn rehearse_on(snapshot: &Snapshot, command: &Command) -> Answer<Rehearsal> {
                 Rehearsal::Changes(state)
             }
         }
-    })
+    }
 }
 
 async fn propose(app: &App, command: Command) -> Answer<Done> {

@@ -4,6 +4,8 @@
 //! defaults). So that nobody can spend the node's memory or CPU with it, few run at once and few
 //! wait.
 
+use std::net::{IpAddr, Ipv4Addr};
+
 use argon2::Argon2;
 use argon2::password_hash::PasswordHasher;
 use argon2::password_hash::PasswordVerifier;
@@ -11,16 +13,20 @@ use argon2::password_hash::phc::PasswordHash;
 use tokio::sync::Semaphore;
 
 use crate::failure::Failure;
+use crate::source::{Share, Shares};
 
 /// Most hashes being computed at once.
 const RUNNING_MAX_COUNT: usize = 2;
 /// Most hashes running or waiting for their turn.
 const WAITING_MAX_COUNT: usize = 32;
+/// Most of them from one source.
+const PER_SOURCE_MAX_COUNT: usize = 8;
 
 /// Hashes passwords and checks them.
 pub(crate) struct Passwords {
     running: Semaphore,
     waiting: Semaphore,
+    shares: Shares,
 }
 
 impl Default for Passwords {
@@ -28,11 +34,23 @@ impl Default for Passwords {
         Self {
             running: Semaphore::new(RUNNING_MAX_COUNT),
             waiting: Semaphore::new(WAITING_MAX_COUNT),
+            shares: Shares::default(),
         }
     }
 }
 
 impl Passwords {
+    /// Leave for `source` to have a password checked, so that nobody holds all the places.
+    ///
+    /// # Errors
+    /// Where the source has its share of them.
+    pub(crate) fn share(&self, source: &str) -> Result<Share, Failure> {
+        // Only tests have no address.
+        let source = source.parse().unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
+        let share = self.shares.take(source, PER_SOURCE_MAX_COUNT);
+        share.ok_or_else(|| Failure::busy("too many passwords of yours are being checked"))
+    }
+
     /// A password's hash, as a PHC string with a fresh salt.
     ///
     /// # Errors

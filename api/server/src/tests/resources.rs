@@ -331,3 +331,34 @@ fn assert_no_secret(text: &str, key: &str) {
         assert!(is_pointer || !text.contains(secret), "shows {secret}: {text}");
     }
 }
+
+#[tokio::test]
+async fn node_that_can_not_carry_a_write_out_is_named() {
+    let node = Node::start().await;
+    let admin = node.admin().await;
+    node.view.errors.lock().unwrap().push("virtual server s: address in use".to_owned());
+    let reply = node.put(&admin, "/api/v1/pools/p?wait=applied", pool(&["10.0.0.1:80"])).await;
+    reply.expect(201);
+    assert_eq!(reply.header("x-ballast-not-applied"), "a=error");
+}
+
+#[tokio::test]
+async fn of_two_who_make_a_token_at_once_one_gets_the_secret_and_it_works() {
+    let node = Node::start().await;
+    let admin = node.admin().await;
+    let body = json!({ "spec": { "role": "viewer" } });
+    let put = || node.put(&admin, "/api/v1/tokens/t", body.clone());
+    let (one, other) = tokio::join!(put(), put());
+    let secrets = [one.json()["secret"].clone(), other.json()["secret"].clone()];
+    let secrets: Vec<_> = secrets.iter().filter_map(|secret| secret.as_str()).collect();
+    let [secret] = secrets[..] else { panic!("{} {}", one.text, other.text) };
+    node.get(&As::Bearer(secret.to_owned()), "/api/v1/pools").await.expect(200);
+}
+
+#[tokio::test]
+async fn last_node_stays() {
+    let node = Node::start().await;
+    let admin = node.admin().await;
+    node.delete(&admin, "/api/v1/nodes/a").await.expect_problem(409, "last_node");
+    node.delete(&admin, "/api/v1/nodes/b").await.expect_problem(404, "not_found");
+}

@@ -45,7 +45,23 @@ fn success_and_time_forgive() {
 fn memory_is_bounded() {
     let throttle = Throttle::default();
     for i in 0..ENTRY_MAX_COUNT as u64 + 10 {
-        assert_eq!(throttle.attempt(&i.to_string(), "", i), Ok(()));
+        assert_eq!(throttle.attempt("ann", &i.to_string(), i), Ok(()));
     }
     assert_eq!(throttle.entries.lock().unwrap().len(), ENTRY_MAX_COUNT);
+    assert!(throttle.sources().len() <= ENTRY_MAX_COUNT);
+}
+
+#[test]
+fn ever_new_users_from_one_source_have_to_wait_too() {
+    let throttle = Throttle::default();
+    for i in 0..SOURCE_FREE_ATTEMPT_COUNT {
+        let (user, source) = (i.to_string(), format!("2001:db8::{i}"));
+        assert_eq!(throttle.attempt(&user, &source, 0), Ok(()));
+    }
+    assert_eq!(throttle.attempt("ann", "2001:db8::ffff", 0), Err(2));
+    assert_eq!(throttle.attempt("ann", "2001:db8:0:1::1", 0), Ok(()), "another network");
+    assert_eq!(throttle.attempt("ann", "2001:db8::ffff", 2_000), Ok(()));
+    assert_eq!(throttle.attempt("bob", "2001:db8::ffff", 2_000), Err(2));
+    throttle.succeeded("ann", "2001:db8::ffff");
+    assert_eq!(throttle.attempt("bob", "2001:db8::ffff", 2_000), Ok(()));
 }

@@ -17,6 +17,7 @@ use ballast_raft_store::ClusterKey;
 use ballast_telemetry::prometheus::{self, MetricKind, Metrics};
 use ballast_telemetry::{AccessLog, CounterRegistry};
 use ballast_workers::{AnyAddress, DataPlane, DataPlaneConfig, Handlers, Unseal};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::runtime::Handle;
 use tokio::sync::{broadcast, watch};
 use tokio_util::sync::CancellationToken;
@@ -194,8 +195,21 @@ fn usable_cpus() -> Vec<usize> {
 }
 
 fn connection_max_count() -> usize {
-    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile);
-    let descriptors = limit.current.unwrap_or(u64::MAX);
+    let descriptors = raise_descriptor_limit().unwrap_or(u64::MAX);
     let connections = descriptors.saturating_sub(DESCRIPTOR_RESERVE_COUNT) / 2;
     usize::try_from(connections.clamp(64, CONNECTION_MAX_COUNT)).unwrap_or(usize::MAX)
+}
+
+/// Raises the limit on file descriptors as far as we may; what it is then. It is low by default for
+/// the sake of programs that use `select(2)`.
+fn raise_descriptor_limit() -> Option<u64> {
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit { current: limit.maximum, ..limit };
+    match setrlimit(Resource::Nofile, raised) {
+        Ok(()) => raised.current,
+        Err(error) => {
+            tracing::warn!(%error, "the limit on file descriptors can't be raised");
+            limit.current
+        }
+    }
 }

@@ -169,7 +169,7 @@ pub(super) static TEXTS: Texts = Texts {
     drain_left: |left| format!("{left}后切断会话"),
     drain_title: |member| format!("排空 {member}"),
     edit_title: |pool| format!("编辑服务器池 {pool}"),
-    fault: fault,
+    fault,
     in_pools: |n| format!("共 {n} 个服务器池"),
     last_probe: |time| format!("探测 {time}"),
     member_changed: |member, state| format!("{member}：{state}"),

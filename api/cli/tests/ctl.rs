@@ -6,7 +6,7 @@ use std::process::{Command, Output, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
-use ballast_api::{Api, NodeView};
+use ballast_api::{Api, Applied, NodeView};
 use ballast_model::NodeRole;
 use ballast_model::event::EventBody;
 use ballast_model::status::NodeStatus;
@@ -41,8 +41,8 @@ impl NodeView for View {
         }
     }
 
-    fn wait_applied(&self, _index: u64, _timeout: Duration) -> BoxFuture<'static, bool> {
-        Box::pin(std::future::ready(true))
+    fn wait_applied(&self, _index: u64, _timeout: Duration) -> BoxFuture<'static, Applied> {
+        Box::pin(std::future::ready(Applied { applied: true, errors: Vec::new() }))
     }
 
     fn metrics(&self) -> String {

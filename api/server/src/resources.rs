@@ -168,7 +168,7 @@ fn pinned(snapshot: &Snapshot, draft: &AnyDraft, wished: &Precondition) -> Preco
             Precondition::Revision(seen)
         }
         (Precondition::Any, None) if pins(draft) => Precondition::Absent,
-        _ => wished.clone(),
+        _ => *wished,
     }
 }
 

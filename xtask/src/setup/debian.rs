@@ -47,11 +47,15 @@ const PACKAGES: &[Package] = &[
     program("nginx-light", Purpose::Bench, "nginx"),
     program("wrk", Purpose::Bench, "wrk"),
     program("strace", Purpose::Bench, "strace"),
+    program("keepalived", Purpose::Bench, "keepalived"),
+    program("iputils-arping", Purpose::Bench, "arping"),
+    program("tcpdump", Purpose::Bench, "tcpdump"),
+    Package { name: "frr", purpose: Purpose::Test, probe: Probe::File("/usr/lib/frr/vrrpd") },
+    program("e2fsprogs", Purpose::Test, "mkfs.ext4"),
     program("nghttp2-client", Purpose::Test, "h2load"),
     program("openssl", Purpose::Test, "openssl"),
     program("jq", Purpose::Test, "jq"),
     program("python3", Purpose::Test, "python3"),
-    program("tcpdump", Purpose::Test, "tcpdump"),
     program("chromium", Purpose::Test, "chromium"),
     program("chromium-driver", Purpose::Test, "chromedriver"),
     Package {
@@ -61,8 +65,22 @@ const PACKAGES: &[Package] = &[
     },
 ];
 
-/// Daemons that their packages start at once; the suites start their own.
-const SERVICES: &[(&str, &str)] = &[("haproxy", "haproxy"), ("nginx-light", "nginx")];
+/// A daemon that its package starts at once and at every boot; the suites start their own.
+struct Service {
+    package: &'static str,
+    /// What init calls it.
+    name: &'static str,
+    /// A process that shows that it runs.
+    process: &'static str,
+}
+
+const SERVICES: &[Service] = &[
+    Service { package: "haproxy", name: "haproxy", process: "haproxy" },
+    Service { package: "nginx-light", name: "nginx", process: "nginx" },
+    Service { package: "keepalived", name: "keepalived", process: "keepalived" },
+    // zebra and the others are started by it, and again when they end.
+    Service { package: "frr", name: "frr", process: "watchfrr" },
+];
 
 /// Installs the packages that `purpose` needs and that are missing.
 pub(super) fn install(purpose: Purpose) -> Result<()> {
@@ -89,7 +107,7 @@ pub(crate) fn install_packages(names: &[&str]) -> Result<()> {
              sudo apt-get update && sudo apt-get install --no-install-recommends {list}"
         );
     };
-    let running_before: Vec<bool> = SERVICES.iter().map(|(_, daemon)| is_running(daemon)).collect();
+    let running_before: Vec<bool> = SERVICES.iter().map(|s| is_running(s.process)).collect();
     let step = Step::start(format!("Debian packages: {list}"));
     let logs = workspace::root().join("target/xtask");
     process::run_logged(apt(prefix).args(["-q", "update"]), &logs.join("apt-update.log"))?;
@@ -100,16 +118,23 @@ pub(crate) fn install_packages(names: &[&str]) -> Result<()> {
             .args(names),
         &logs.join("apt-install.log"),
     );
-    for ((package, daemon), was_running) in SERVICES.iter().zip(running_before) {
-        if names.contains(package) && !was_running && is_running(daemon) {
-            eprintln!("  stopping the {daemon} that its package started");
-            let mut stop = privileged(prefix, "service");
-            process::succeeds(stop.args([daemon, "stop"]));
+    for (service, was_running) in SERVICES.iter().zip(running_before) {
+        if names.contains(&service.package) && !was_running {
+            retire(prefix, service);
         }
     }
     result?;
     step.done();
     Ok(())
+}
+
+/// Stops a daemon that only its installation started, and keeps the next boot from starting it.
+fn retire(prefix: &[&str], service: &Service) {
+    if is_running(service.process) {
+        eprintln!("  stopping the {} that its package started", service.name);
+        process::succeeds(privileged(prefix, "service").args([service.name, "stop"]));
+    }
+    process::succeeds(privileged(prefix, "update-rc.d").args([service.name, "disable"]));
 }
 
 impl Package {

@@ -11,16 +11,28 @@
 
 use std::fmt;
 use std::net::IpAddr;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::NodeId;
-use crate::config::{ConfigError, GroupConfig};
+use crate::config::{ConfigError, GroupConfig, InstanceConfig};
 use crate::effect::{Effect, Reason};
-use crate::input::{Input, Unable};
+use crate::input::{Input, Standing, Unable};
 use crate::time::Time;
 use crate::wire::Family;
+
+mod active;
+mod announcements;
+mod backup;
+mod change;
+mod hearing;
+mod reports;
+mod view;
+
+use announcements::Announcements;
+use reports::Reports;
 
 /// The lowest priority of the healthy band; below it a node is degraded.
 pub const HEALTHY_PRIORITY_MIN: u8 = 128;
@@ -129,25 +141,141 @@ pub struct BrokenInvariant(pub &'static str);
 pub struct GroupMachine {
     config: GroupConfig,
     state: State,
+    /// Why it is in that state, and since when.
+    reason: Option<Reason>,
+    since: Time,
+    /// Set in Initialize and nowhere else.
+    idle: Option<Idle>,
+    /// The machine's clock: the caller's, plus whatever that one went back, in µs.
     now: Time,
+    shift_us: u64,
+    /// How far past its deadline the machine is being served.
+    late: Duration,
+    is_shut_down: bool,
+    is_link_up: bool,
+    standing: Standing,
+    /// The node's own priority when an operator moved the group here.
+    manual_from: Option<u8>,
+    /// In the order of the configuration.
+    instances: Vec<Instance>,
+    /// Whether the group was heard or held since the machine listens: then it is ours, too.
+    is_joined: bool,
+    vrid_in_use: Option<VridInUse>,
+    /// Since when, in Backup, this node is the better one.
+    better_since: Option<Time>,
+    vetoed_by: Option<NodeId>,
+    /// What the brake keeps from happening.
+    braked: Option<Reason>,
+    reports: Reports,
+    advertised_at: Time,
+    advertise_at: Time,
+    announcements: Announcements,
+    conflict: Option<Conflict>,
+    /// When announcements against a rival began, and when those over one that gave in.
+    conflict_announced_at: Option<Time>,
+    conflict_won_at: Option<Time>,
+    /// The addresses that effects have put on the interface.
+    held: Vec<IpAddr>,
+    clash_noted_at: Option<Time>,
+    difference_noted_at: Option<Time>,
+}
+
+/// The virtual router of one family.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Instance {
+    family: Family,
+    source: Option<IpAddr>,
+    /// Who was heard last, in any state.
+    heard: Option<Heard>,
+    /// The Active's interval (RFC 9568 §6.1, Active_Adver_Interval).
+    interval: Duration,
+    /// The active-down timer; means something in Backup only.
+    active_down_at: Time,
+    /// What its expiry will mean.
+    cause: Reason,
+    /// Since when, in Active, an equal is heard of whom the deciding family knows nothing.
+    tie_since: Option<Time>,
+}
+
+/// Another Active that is being outlived.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Conflict {
+    source: IpAddr,
+    /// When it will be held to have given in.
+    quiet_at: Time,
 }
 
 impl GroupMachine {
     /// A machine in [`State::Initialize`]. It begins when it was told that its link is up and that
     /// the node is able: [`Input::LinkUp`], [`Input::Standing`].
+    ///
+    /// # Errors
+    /// Whatever [`GroupConfig::validate`] finds.
     pub fn new(config: GroupConfig, now: Time) -> Result<Self, ConfigError> {
         config.validate()?;
+        let starting = Unable::Starting;
+        Ok(Self {
+            state: State::Initialize,
+            reason: None,
+            since: now,
+            idle: Some(Idle::Unable(starting)),
+            now,
+            shift_us: 0,
+            late: Duration::ZERO,
+            is_shut_down: false,
+            is_link_up: false,
+            standing: Standing { unable: Some(starting), priority: 1, may_volunteer: false },
+            manual_from: None,
+            instances: instances_of(&config, now),
+            is_joined: false,
+            vrid_in_use: None,
+            better_since: None,
+            vetoed_by: None,
+            braked: None,
+            reports: Reports::default(),
+            advertised_at: now,
+            advertise_at: now,
+            announcements: Announcements::default(),
+            conflict: None,
+            conflict_announced_at: None,
+            conflict_won_at: None,
+            held: Vec::new(),
+            clash_noted_at: None,
+            difference_noted_at: None,
+            config,
+        })
     }
 
-    /// Takes in what happened at `now`, and appends what is to be done. Reading
-    /// [`Self::next_deadline`] comes after it.
-    pub fn handle(&mut self, now: Time, _input: Input, _effects: &mut Vec<Effect>) {
-        self.now = now;
+    /// Takes in what happened at `now`, and appends what is to be done. The deadline may have
+    /// changed after it: see [`Self::next_deadline`].
+    ///
+    /// A clock that goes backwards is held for one that stood still.
+    pub fn handle(&mut self, now: Time, input: Input, effects: &mut Vec<Effect>) {
+        self.advance(now);
+        if self.is_shut_down {
+            return;
+        }
+        self.step_down_if_late(effects);
+        match input {
+            Input::Advertisement(received) => self.hear(received, effects),
+            Input::Tick => self.tick(effects),
+            Input::LinkUp => self.set_link(true, effects),
+            Input::LinkDown => self.set_link(false, effects),
+            Input::AddressChanged { family, source } => self.set_source(family, source, effects),
+            Input::ConfigChanged(config) => self.reconfigure(*config, effects),
+            Input::Standing(standing) => self.set_standing(standing, effects),
+            Input::Heartbeat(report) => self.take_report(report, effects),
+            Input::HeartbeatClosed { node_id } => self.lose_peer(node_id),
+            Input::TakeOver => self.take_over(effects),
+            Input::HandOver => self.hand_over(effects),
+            Input::StepDown => self.step_down(effects),
+            Input::Shutdown => self.shut_down(effects),
+        }
     }
 
     /// When [`Input::Tick`] is due; `None` while nothing is waited for. It can be in the past.
     pub fn next_deadline(&self) -> Option<Time> {
-        None
+        self.deadline().map(|at| at - Duration::from_micros(self.shift_us))
     }
 
     /// The state.
@@ -160,15 +288,106 @@ impl GroupMachine {
         &self.config
     }
 
-    /// What the node's reports to its peers say: the priority it takes part with, 254 for a manual
-    /// owner.
+    /// The priority with which this node takes part, as its advertisements say it and its reports
+    /// should: 254 for a manual owner, unless its fitness has fallen since the operator's move.
     pub fn priority(&self) -> u8 {
-        1
+        let own = self.standing.priority;
+        match self.manual_from {
+            Some(from) if own >= from.min(HEALTHY_PRIORITY_MIN) => MANUAL_PRIORITY,
+            _ => own,
+        }
     }
 
     /// The addresses that effects have put on the interface.
     pub fn held_addresses(&self) -> &[IpAddr] {
-        &[]
+        &self.held
+    }
+
+    fn advance(&mut self, now: Time) {
+        let shifted = now + Duration::from_micros(self.shift_us);
+        let backwards = self.now - shifted;
+        self.shift_us += u64::try_from(backwards.as_micros()).unwrap_or(u64::MAX);
+        self.now = self.now.max(shifted);
+        self.late = self.deadline().map_or(Duration::ZERO, |deadline| self.now - deadline);
+    }
+
+    fn deadline(&self) -> Option<Time> {
+        match self.state {
+            State::Initialize => None,
+            State::Backup => match self.vrid_in_use {
+                Some(in_use) => Some(in_use.until),
+                None => self.instances.iter().map(|one| one.active_down_at).max(),
+            },
+            State::Active => {
+                let others = [self.announcements.deadline(), self.conflict.map(|one| one.quiet_at)];
+                others.into_iter().flatten().chain([self.advertise_at]).min()
+            }
+        }
+    }
+
+    fn tick(&mut self, effects: &mut Vec<Effect>) {
+        match self.state {
+            State::Initialize => {}
+            State::Backup => self.tick_backup(effects),
+            State::Active => self.tick_active(effects),
+        }
+    }
+
+    fn is_healthy(&self) -> bool {
+        self.priority() >= HEALTHY_PRIORITY_MIN
+    }
+
+    /// The longest interval in force: by it the group's own pace is measured.
+    fn interval(&self) -> Duration {
+        let longest = self.instances.iter().map(|one| one.interval).max();
+        longest.unwrap_or_else(|| self.config.interval())
+    }
+}
+
+/// RFC 9568 §6.1: so many intervals of silence, and the skew.
+const ACTIVE_DOWN_INTERVALS_COUNT: u32 = 3;
+/// A timer served later than this has slept through what others take for death.
+const LATE_INTERVALS_COUNT: u32 = 2;
+
+/// Skew_Time (RFC 9568 §6.1): the better a Backup, the less it waits. In µs, or nothing of it would
+/// be left at short intervals.
+fn skew(priority: u8, interval: Duration) -> Duration {
+    interval * (256 - u32::from(priority)) / 256
+}
+
+/// The time of silence after which an Active with this interval is held for dead
+/// (RFC 9568 §6.1, Active_Down_Interval).
+fn active_down_interval(priority: u8, interval: Duration) -> Duration {
+    ACTIVE_DOWN_INTERVALS_COUNT * interval + skew(priority, interval)
+}
+
+fn instances_of(config: &GroupConfig, now: Time) -> Vec<Instance> {
+    config.instances.iter().map(|one| Instance::new(one, config.interval(), now)).collect()
+}
+
+impl Instance {
+    fn new(config: &InstanceConfig, interval: Duration, now: Time) -> Self {
+        Self {
+            family: config.family,
+            source: Some(config.source),
+            heard: None,
+            interval,
+            active_down_at: now,
+            cause: Reason::NobodyHeard,
+            tie_since: None,
+        }
+    }
+}
+
+impl Idle {
+    /// The reason of a transition into Initialize.
+    fn reason(self) -> Reason {
+        match self {
+            Self::Unable(unable) => Reason::Unable(unable),
+            Self::LinkDown => Reason::LinkDown,
+            Self::NoSource(_) => Reason::NoSource,
+            Self::ShutDown => Reason::Shutdown,
+        }
     }
 }
 
@@ -192,3 +411,6 @@ impl fmt::Display for State {
         })
     }
 }
+
+#[cfg(test)]
+mod tests;

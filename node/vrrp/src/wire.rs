@@ -447,7 +447,7 @@ fn check_encodable(advertisement: &Advertisement, destination: IpAddr) -> Result
 }
 
 /// What a message may not say, whoever sends it.
-fn check_content(advertisement: &Advertisement) -> Result<(), DropReason> {
+pub(crate) fn check_content(advertisement: &Advertisement) -> Result<(), DropReason> {
     if advertisement.vrid == 0 {
         return Err(DropReason::ZeroVrid);
     }

@@ -142,6 +142,13 @@ pub enum Note {
         /// Who.
         source: IpAddr,
     },
+    /// Another router of the group has another advertisement interval.
+    IntervalDiffers {
+        /// Who.
+        source: IpAddr,
+        /// Its interval, in centiseconds.
+        interval_cs: u16,
+    },
     /// Another router was Active at the same time and lost; addresses are announced again.
     ConflictWon {
         /// Who.

@@ -178,6 +178,7 @@ pub struct GroupMachine {
     held: Vec<IpAddr>,
     clash_noted_at: Option<Time>,
     difference_noted_at: Option<Time>,
+    interval_noted_at: Option<Time>,
 }
 
 /// The virtual router of one family.
@@ -242,6 +243,7 @@ impl GroupMachine {
             held: Vec::new(),
             clash_noted_at: None,
             difference_noted_at: None,
+            interval_noted_at: None,
             config,
         })
     }

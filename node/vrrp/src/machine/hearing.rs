@@ -32,13 +32,7 @@ impl GroupMachine {
         if are_disjoint(own, &advertisement.addresses) && !self.is_joined {
             return self.hear_stranger(&advertisement, DropReason::VridClash, effects);
         }
-        // RFC 9568 §7.1: differing addresses are worth a line in the log, and no reason to drop.
-        if !are_alike(own, &advertisement.addresses)
-            && is_time_to_note(&mut self.difference_noted_at, self.now)
-        {
-            let source = advertisement.source;
-            effects.push(Effect::Note(Note::AddressListDiffers { source }));
-        }
+        self.note_differences(index, &advertisement, effects);
         self.is_joined = true;
         if self.vrid_in_use.take().is_some() {
             effects.push(Effect::Note(Note::VridFree));
@@ -77,6 +71,28 @@ impl GroupMachine {
             return Err(DropReason::NotTakingPart);
         }
         Ok(index)
+    }
+
+    /// RFC 9568 §7.1: differing addresses and intervals are worth a line in the log, and no reason
+    /// to drop.
+    fn note_differences(
+        &mut self,
+        index: usize,
+        advertisement: &Advertisement,
+        effects: &mut Vec<Effect>,
+    ) {
+        let (source, interval_cs) = (advertisement.source, advertisement.interval_cs);
+        let own = &self.config.instances[index].addresses;
+        if !are_alike(own, &advertisement.addresses)
+            && is_time_to_note(&mut self.difference_noted_at, self.now)
+        {
+            effects.push(Effect::Note(Note::AddressListDiffers { source }));
+        }
+        if interval_cs != self.config.interval_cs
+            && is_time_to_note(&mut self.interval_noted_at, self.now)
+        {
+            effects.push(Effect::Note(Note::IntervalDiffers { source, interval_cs }));
+        }
     }
 
     /// Somebody who does not belong to the group uses its VRID. A node that has not joined stays

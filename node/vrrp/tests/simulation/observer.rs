@@ -25,7 +25,6 @@ pub(crate) struct Observer {
     many_since: Option<u64>,
     pub(crate) transitions_count: usize,
     pub(crate) takeovers_count: usize,
-    pub(crate) longest_gap_us: u64,
 }
 
 impl Observer {
@@ -39,7 +38,6 @@ impl Observer {
             many_since: None,
             transitions_count: 0,
             takeovers_count: 0,
-            longest_gap_us: 0,
         }
     }
 
@@ -61,14 +59,7 @@ impl Observer {
         self.active[node] = is_active;
         self.takeovers_count += usize::from(is_active);
         let active_count = self.active.iter().filter(|active| **active).count();
-        if active_count > 0
-            && let Some(since) = self.none_since.take()
-        {
-            self.longest_gap_us = self.longest_gap_us.max(now - since);
-        }
-        if active_count == 0 {
-            self.none_since = Some(now);
-        }
+        self.none_since = (active_count == 0).then_some(now);
         self.many_since = if active_count > 1 { self.many_since.or(Some(now)) } else { None };
         Ok(())
     }

@@ -17,7 +17,6 @@ use ballast_vrrp::{HEALTHY_PRIORITY_MIN, Preempt};
 pub(crate) struct Outcome {
     pub(crate) transitions_count: usize,
     pub(crate) takeovers_count: usize,
-    pub(crate) longest_gap_us: u64,
 }
 
 pub(crate) struct World<'a> {
@@ -335,7 +334,6 @@ impl<'a> World<'a> {
         Ok(Outcome {
             transitions_count: self.observer.transitions_count,
             takeovers_count: self.observer.takeovers_count,
-            longest_gap_us: self.observer.longest_gap_us,
         })
     }
 }

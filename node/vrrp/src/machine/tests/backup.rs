@@ -147,3 +147,15 @@ fn other_addresses_are_told_once_and_do_not_matter() {
     assert_eq!(rig.pass(INTERVAL_US).hear(wider), []);
     assert_eq!(rig.due_in(), ACTIVE_DOWN_US);
 }
+
+#[test]
+fn another_interval_is_told_once_a_minute() {
+    let mut rig = Rig::backup(v4_only());
+    let slower = Advertisement { interval_cs: 100, ..v4(150) };
+    let source = slower.source;
+    let note = Note::IntervalDiffers { source, interval_cs: 100 };
+    assert_eq!(notes(&rig.hear(slower.clone())), [&note]);
+    assert_eq!(notes(&rig.pass(59_999_999).hear(slower.clone())), [] as [&Note; 0]);
+    assert_eq!(notes(&rig.pass(1).hear(slower)), [&note]);
+    assert_eq!(notes(&rig.hear_priority(150)), [] as [&Note; 0]);
+}

@@ -159,6 +159,12 @@ pub enum Note {
         /// Who.
         node_id: NodeId,
     },
+    /// A peer has long reported to be Active while this node is, and neither hears the other:
+    /// the segment between them is silent.
+    ActiveTwice {
+        /// Who.
+        node_id: NodeId,
+    },
     /// The group would have moved here by preference, but too many moved within a minute.
     Braked {
         /// For what.

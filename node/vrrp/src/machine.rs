@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::NodeId;
-use crate::config::{ConfigError, GroupConfig, InstanceConfig};
+use crate::config::{ConfigError, GroupConfig, InstanceConfig, centiseconds};
 use crate::effect::{Effect, Reason};
 use crate::input::{Input, Standing, Unable};
 use crate::time::Time;
@@ -179,6 +179,9 @@ pub struct GroupMachine {
     clash_noted_at: Option<Time>,
     difference_noted_at: Option<Time>,
     interval_noted_at: Option<Time>,
+    /// The peer that reports to be Active while this node is, and since when.
+    twice_since: Option<(NodeId, Time)>,
+    twice_noted_at: Option<Time>,
 }
 
 /// The virtual router of one family.
@@ -188,8 +191,8 @@ struct Instance {
     source: Option<IpAddr>,
     /// Who was heard last, in any state.
     heard: Option<Heard>,
-    /// The Active's interval (RFC 9568 §6.1, Active_Adver_Interval).
-    interval: Duration,
+    /// The Active's interval (RFC 9568 §6.1, Active_Adver_Interval), in centiseconds.
+    interval_cs: u16,
     /// The active-down timer; means something in Backup only.
     active_down_at: Time,
     /// What its expiry will mean.
@@ -244,6 +247,8 @@ impl GroupMachine {
             clash_noted_at: None,
             difference_noted_at: None,
             interval_noted_at: None,
+            twice_since: None,
+            twice_noted_at: None,
             config,
         })
     }
@@ -308,7 +313,8 @@ impl GroupMachine {
     fn advance(&mut self, now: Time) {
         let shifted = now + Duration::from_micros(self.shift_us);
         let backwards = self.now - shifted;
-        self.shift_us += u64::try_from(backwards.as_micros()).unwrap_or(u64::MAX);
+        let backwards_us = u64::try_from(backwards.as_micros()).unwrap_or(u64::MAX);
+        self.shift_us = self.shift_us.saturating_add(backwards_us);
         self.now = self.now.max(shifted);
         self.late = self.deadline().map_or(Duration::ZERO, |deadline| self.now - deadline);
     }
@@ -341,8 +347,8 @@ impl GroupMachine {
 
     /// The longest interval in force: by it the group's own pace is measured.
     fn interval(&self) -> Duration {
-        let longest = self.instances.iter().map(|one| one.interval).max();
-        longest.unwrap_or_else(|| self.config.interval())
+        let longest_cs = self.instances.iter().map(|one| one.interval_cs).max();
+        centiseconds(longest_cs.unwrap_or(self.config.interval_cs))
     }
 }
 
@@ -364,20 +370,24 @@ fn active_down_interval(priority: u8, interval: Duration) -> Duration {
 }
 
 fn instances_of(config: &GroupConfig, now: Time) -> Vec<Instance> {
-    config.instances.iter().map(|one| Instance::new(one, config.interval(), now)).collect()
+    config.instances.iter().map(|one| Instance::new(one, config.interval_cs, now)).collect()
 }
 
 impl Instance {
-    fn new(config: &InstanceConfig, interval: Duration, now: Time) -> Self {
+    fn new(config: &InstanceConfig, interval_cs: u16, now: Time) -> Self {
         Self {
             family: config.family,
             source: Some(config.source),
             heard: None,
-            interval,
+            interval_cs,
             active_down_at: now,
             cause: Reason::NobodyHeard,
             tie_since: None,
         }
+    }
+
+    fn interval(&self) -> Duration {
+        centiseconds(self.interval_cs)
     }
 }
 

@@ -6,9 +6,10 @@ use std::io::{self, BufRead, Read};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use crate::config::ConfigError;
 use crate::effect::Effect;
 use crate::input::Input;
-use crate::machine::GroupMachine;
+use crate::machine::{BrokenInvariant, GroupMachine};
 use crate::time::Time;
 
 /// The format that is written, and the only one that is read.
@@ -52,6 +53,12 @@ pub enum ReplayError {
     /// Another version wrote it.
     #[error("the recording has format {0}, not {FORMAT}")]
     Format(u32),
+    /// The machine of the first line cannot be: its configuration is refused.
+    #[error("the recording begins with a machine that cannot be")]
+    Config(#[source] ConfigError),
+    /// The machine of the first line cannot be: it contradicts itself.
+    #[error("the recording begins with a machine that cannot be")]
+    Unsound(#[source] BrokenInvariant),
     /// The first difference: this code does something else than what was recorded.
     #[error("line {line}: recorded effects {recorded:?}, now {now:?}")]
     Different {
@@ -82,7 +89,10 @@ pub fn replay(mut reader: impl BufRead) -> Result<Replayed, ReplayError> {
     if head.format != FORMAT {
         return Err(ReplayError::Format(head.format));
     }
-    let FirstLine { mut machine } = serde_json::from_slice(&first).map_err(malformed(1))?;
+    let FirstLine { mut machine }: FirstLine =
+        serde_json::from_slice(&first).map_err(malformed(1))?;
+    machine.config().validate().map_err(ReplayError::Config)?;
+    machine.check_invariants().map_err(ReplayError::Unsound)?;
     let mut inputs_count = 0;
     while let Some(bytes) = read_line(&mut reader, inputs_count + 2)? {
         let line = inputs_count + 2;

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 const COLUMNS_COUNT: usize = 7;
 /// The rows as they were when the table was complete: it may grow.
-const ROWS_COUNT_MIN: usize = 71;
+const ROWS_COUNT_MIN: usize = 72;
 /// Who of "met by" is this crate.
 const OURS: [&str; 3] = ["codec", "machine", "frames"];
 

@@ -15,7 +15,7 @@ mod world;
 
 use ballast_vrrp::Preempt;
 use observer::Violation;
-use plan::{Plan, Plant};
+use plan::{Fault, Plan, Plant};
 use world::run;
 
 const SEEDS_COUNT: u64 = 600;
@@ -57,6 +57,23 @@ fn a_quiet_world_has_one_takeover() {
         // One move to Backup per node, and one to Active.
         let moves = (outcome.transitions_count, outcome.takeovers_count);
         assert_eq!(moves, (plan.priorities.len() + 1, 1), "seed {seed}");
+    }
+}
+
+#[test]
+fn a_silent_segment_makes_no_second_active_where_reports_pass() {
+    let takeovers_count = |seed, has_heartbeat| {
+        let mut plan = Plan::generate(seed);
+        plan.priorities = vec![200, 196];
+        plan.loss_percent = 0;
+        plan.preempt = Preempt::Never;
+        plan.has_heartbeat = has_heartbeat;
+        let cuts = [(0, 1), (1, 0)].map(|(from, to)| (3_000_000, Fault::Cut(from, to, None)));
+        plan.faults = [cuts.to_vec(), vec![(7_000_000, Fault::Heal)]].concat();
+        run(&plan).unwrap_or_else(|violation| fail(&plan, &violation)).takeovers_count
+    };
+    for seed in 0..20 {
+        assert!(takeovers_count(seed, true) < takeovers_count(seed, false), "seed {seed}");
     }
 }
 

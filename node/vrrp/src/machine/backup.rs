@@ -26,7 +26,7 @@ impl GroupMachine {
         let now = self.now;
         let instance = &mut self.instances[index];
         instance.heard = Some(heard);
-        instance.interval = interval;
+        instance.interval_cs = heard.interval_cs;
         match wanted {
             // The wait has begun already, and more of the same does not lengthen it.
             Some(reason) if instance.cause == reason => {}
@@ -47,7 +47,7 @@ impl GroupMachine {
         for (other, instance) in self.instances.iter_mut().enumerate() {
             let is_same_node = heard.node_id.is_some()
                 && instance.heard.is_some_and(|before| before.node_id == heard.node_id);
-            let deadline = heard.at + skew(own_priority, instance.interval);
+            let deadline = heard.at + skew(own_priority, instance.interval());
             if other == index {
                 instance.heard = Some(heard);
                 instance.active_down_at = deadline;
@@ -160,7 +160,7 @@ impl GroupMachine {
         let own_priority = self.priority();
         for instance in &mut self.instances {
             instance.active_down_at =
-                self.now + active_down_interval(own_priority, instance.interval);
+                self.now + active_down_interval(own_priority, instance.interval());
             instance.cause = silence(instance.heard);
         }
     }
@@ -170,7 +170,7 @@ impl GroupMachine {
         let own_priority = self.priority();
         for instance in &mut self.instances {
             instance.active_down_at =
-                self.now + (instance.interval + skew(own_priority, instance.interval));
+                self.now + (instance.interval() + skew(own_priority, instance.interval()));
             instance.cause = silence(instance.heard);
         }
     }

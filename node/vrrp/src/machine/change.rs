@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use super::{GroupMachine, Heard, Idle, Instance, State};
 use crate::NodeId;
-use crate::config::{GroupConfig, centiseconds};
+use crate::config::GroupConfig;
 use crate::effect::{Effect, Note, Reason, Refusal, Transition};
 use crate::input::Standing;
 use crate::wire::Family;
@@ -126,7 +126,7 @@ impl GroupMachine {
         let was = std::mem::replace(&mut self.config, config);
         let old = std::mem::take(&mut self.instances);
         for instance in &self.config.instances {
-            let mut new = Instance::new(instance, self.config.interval(), self.now);
+            let mut new = Instance::new(instance, self.config.interval_cs, self.now);
             let same = old.iter().find(|one| one.family == instance.family);
             let is_source_kept =
                 was.instance(instance.family).is_some_and(|old| old.source == instance.source);
@@ -154,7 +154,7 @@ impl GroupMachine {
         }
         self.held = wanted;
         for instance in &mut self.instances {
-            instance.interval = self.config.interval();
+            instance.interval_cs = self.config.interval_cs;
         }
         self.advertise(effects);
         if is_announced {
@@ -198,7 +198,7 @@ impl GroupMachine {
         self.is_joined = false;
         for instance in &mut self.instances {
             instance.heard = None;
-            instance.interval = self.config.interval();
+            instance.interval_cs = self.config.interval_cs;
         }
         self.enter(transition, effects);
         self.wait_for_silence();
@@ -208,7 +208,7 @@ impl GroupMachine {
         let transition = self.transition(State::Active, reason);
         self.is_joined = true;
         for instance in &mut self.instances {
-            instance.interval = self.config.interval();
+            instance.interval_cs = self.config.interval_cs;
         }
         self.held = self.all_addresses();
         effects.push(Effect::AddAddresses(self.held.clone()));
@@ -227,7 +227,7 @@ impl GroupMachine {
         self.become_backup(reason, None, effects);
         // RFC 9568 §6.4.3: the timers run on the other one's interval.
         for instance in &mut self.instances {
-            instance.interval = centiseconds(rival.interval_cs);
+            instance.interval_cs = rival.interval_cs;
         }
         self.wait_for_silence();
     }
@@ -282,6 +282,7 @@ impl GroupMachine {
             self.announcements.stop();
         }
         self.conflict = None;
+        self.twice_since = None;
         self.vrid_in_use = None;
         self.better_since = None;
         self.vetoed_by = None;

@@ -147,7 +147,7 @@ fn are_alike(own: &[IpAddr], other: &[IpAddr]) -> bool {
     own.len() == other.len() && own.iter().all(|address| other.contains(address))
 }
 
-fn is_time_to_note(noted_at: &mut Option<Time>, now: Time) -> bool {
+pub(super) fn is_time_to_note(noted_at: &mut Option<Time>, now: Time) -> bool {
     let is_time = noted_at.is_none_or(|at| now - at >= NOTE_AGAIN_AFTER);
     if is_time {
         *noted_at = Some(now);

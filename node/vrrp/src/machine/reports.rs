@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{GroupMachine, HEALTHY_PRIORITY_MIN, State, skew};
+use super::hearing::is_time_to_note;
+use super::{GroupMachine, HEALTHY_PRIORITY_MIN, State, active_down_interval, skew};
 use crate::NodeId;
-use crate::effect::{Effect, Reason};
+use crate::effect::{Effect, Note, Reason};
 use crate::input::{Gateways, PeerReport};
 use crate::time::Time;
 
@@ -28,7 +29,23 @@ impl GroupMachine {
             reports.insert(report.node_id, (report, self.now));
         }
         self.resign_to_healthier_peer(effects);
+        self.note_second_active(&report, effects);
         self.look_again_without_veto(report.node_id);
+    }
+
+    /// Two Actives that hear each other settle it within an interval. Two that only report to each
+    /// other cannot: no report makes a healthy Active resign. Somebody has to know of it.
+    fn note_second_active(&mut self, report: &PeerReport, effects: &mut Vec<Effect>) {
+        let node_id = report.node_id;
+        if self.state != State::Active || report.state != State::Active {
+            self.twice_since = self.twice_since.filter(|(other, _)| *other != node_id);
+            return;
+        }
+        let (other, since) = *self.twice_since.get_or_insert((node_id, self.now));
+        let is_long = self.now - since > active_down_interval(self.priority(), self.interval());
+        if other == node_id && is_long && is_time_to_note(&mut self.twice_noted_at, self.now) {
+            effects.push(Effect::Note(Note::ActiveTwice { node_id }));
+        }
     }
 
     /// The kernel of a peer says that its process is gone. If that peer was the Active, three
@@ -49,7 +66,7 @@ impl GroupMachine {
             let Some(heard) = instance.heard.filter(|heard| heard.at >= since) else { continue };
             let is_active = heard.node_id.map_or(said_active, |signer| signer == node_id);
             let deadline =
-                heard.at + instance.interval * 3 / 2 + skew(own_priority, instance.interval);
+                heard.at + instance.interval() * 3 / 2 + skew(own_priority, instance.interval());
             if is_active && instance.cause == Reason::Silence && deadline < instance.active_down_at
             {
                 instance.active_down_at = deadline;

@@ -51,7 +51,7 @@ impl GroupMachine {
         )?;
         require(
             self.state == State::Initialize
-                || self.instances.iter().all(|one| one.source.is_some() && !one.interval.is_zero()),
+                || self.instances.iter().all(|one| one.source.is_some() && one.interval_cs != 0),
             "who takes part has sources and an interval",
         )?;
         require(self.priority() != 0 && self.priority() != 255, "priority is 1–254")?;

@@ -83,6 +83,19 @@ fn what_is_no_recording_is_refused() {
 }
 
 #[test]
+fn a_machine_that_cannot_be_is_refused() {
+    let with = |from: &str, to: &str| {
+        let first = recording()[0].clone();
+        assert!(first.contains(from), "{first}");
+        replay_lines(&[first.replacen(from, to, 1)])
+    };
+    let error = with("\"vrid\":51", "\"vrid\":0");
+    assert!(matches!(error, Err(ReplayError::Config(ConfigError::ZeroVrid))));
+    let error = with("\"state\":\"initialize\"", "\"state\":\"active\"");
+    assert!(matches!(error, Err(ReplayError::Unsound(_))));
+}
+
+#[test]
 fn a_line_has_a_length() {
     let long = |bytes: usize| [recording()[0].clone(), "x".repeat(bytes)];
     let at_limit = replay_lines(&long(MAX_LINE_BYTES)).unwrap_err();

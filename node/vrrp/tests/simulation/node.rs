@@ -131,6 +131,14 @@ impl Node {
         Input::Standing(Standing { unable: None, priority: self.priority, may_volunteer: true })
     }
 
+    /// What the node runs on, but for the interval. Nothing where its machines differ by plant.
+    pub(crate) fn config_with(&self, interval_cs: u16) -> Option<GroupConfig> {
+        match &self.machines[..] {
+            [one] => Some(GroupConfig { interval_cs, ..one.config().clone() }),
+            _ => None,
+        }
+    }
+
     /// When the timer is to fire, in the world's time.
     pub(crate) fn deadline(&self, plan: &Plan) -> Option<u64> {
         let earliest = self.machines.iter().filter_map(GroupMachine::next_deadline).min()?;

@@ -30,7 +30,7 @@ pub(crate) struct Observer {
 impl Observer {
     pub(crate) fn new(plan: &Plan) -> Self {
         Self {
-            interval_us: u64::from(plan.interval_cs) * 10_000,
+            interval_us: plan.longest_interval_us(),
             max_delay_us: plan.max_delay_us,
             active: vec![false; plan.priorities.len()],
             able_since: vec![None; plan.priorities.len()],

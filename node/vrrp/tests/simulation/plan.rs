@@ -11,6 +11,8 @@ pub(crate) const END_AT_US: u64 = 18_000_000;
 /// From when on nothing may change any more.
 pub(crate) const SETTLED_AT_US: u64 = 14_000_000;
 
+const INTERVALS_CS: [u16; 4] = [10, 20, 20, 50];
+
 #[derive(Clone, Debug)]
 pub(crate) struct Plan {
     pub(crate) seed: u64,
@@ -50,7 +52,11 @@ pub(crate) enum Fault {
     Heal,
     Standing(usize, u8),
     TakeOver(usize),
+    /// The one before is told first, then the other one.
+    Move(usize, usize),
     StepDown(usize),
+    /// The group gets another interval, which one node learns.
+    Interval(usize, u16),
 }
 
 /// A bug put in on purpose, to see that it is caught.
@@ -71,10 +77,19 @@ pub(crate) enum Plant {
 }
 
 impl Plan {
+    /// The longest interval that any node has at any time.
+    pub(crate) fn longest_interval_us(&self) -> u64 {
+        let others = self.faults.iter().filter_map(|(_, fault)| match fault {
+            Fault::Interval(_, interval_cs) => Some(*interval_cs),
+            _ => None,
+        });
+        others.chain([self.interval_cs]).max().map_or(0, |longest| u64::from(longest) * 10_000)
+    }
+
     pub(crate) fn generate(seed: u64) -> Self {
         let mut random = Random::new(seed);
         let nodes_count = random.within(2, 5) as usize;
-        let interval_cs = random.pick(&[10, 20, 20, 50]);
+        let interval_cs = random.pick(&INTERVALS_CS);
         let interval_us = u64::from(interval_cs) * 10_000;
         let has_equals = random.percent(30);
         let priorities = (0..nodes_count)
@@ -112,7 +127,7 @@ impl Plan {
             let until = at + random.within(interval_us / 2, 10 * interval_us).min(2_000_000);
             let node = random.within(0, nodes_count) as usize;
             let other = (node + random.within(1, nodes_count) as usize) % nodes_count as usize;
-            let begin_and_end = match random.within(0, 14) {
+            let begin_and_end = match random.within(0, 16) {
                 0 => [(at, Fault::Kill(node)), (until, Fault::Start(node))],
                 1 => [(at, Fault::PowerOff(node)), (until, Fault::Start(node))],
                 2 => [(at, Fault::Shutdown(node)), (until, Fault::Start(node))],
@@ -142,6 +157,14 @@ impl Plan {
                     ]
                 }
                 12 => [(at, Fault::TakeOver(node)), (until, Fault::TakeOver(other))],
+                13 => [(at, Fault::TakeOver(node)), (until, Fault::Move(node, other))],
+                14 => {
+                    let interval_cs = random.pick(&INTERVALS_CS);
+                    [
+                        (at, Fault::Interval(node, interval_cs)),
+                        (until, Fault::Interval(other, interval_cs)),
+                    ]
+                }
                 _ => [(at, Fault::StepDown(node)), (until, Fault::Standing(other, 60))],
             };
             self.faults.extend(begin_and_end);

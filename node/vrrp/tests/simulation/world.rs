@@ -258,7 +258,17 @@ impl<'a> World<'a> {
                 self.tell_later(node, standing)
             }
             Fault::TakeOver(node) => self.tell_later(node, Input::TakeOver),
+            Fault::Move(from, to) => {
+                self.tell_later(from, Input::HandOver)?;
+                self.tell_later(to, Input::TakeOver)
+            }
             Fault::StepDown(node) => self.tell_later(node, Input::StepDown),
+            Fault::Interval(node, interval_cs) => {
+                let changed = self.nodes[node].config_with(interval_cs);
+                changed.map_or(Ok(()), |config| {
+                    self.tell_later(node, Input::ConfigChanged(Box::new(config)))
+                })
+            }
         }
     }
 

@@ -192,6 +192,31 @@ fn a_degraded_active_keeps_the_group_from_another_degraded_one() {
 }
 
 #[test]
+fn two_actives_that_do_not_hear_each_other_are_told_of() {
+    let mut rig = Rig::active(v4_only());
+    let mut effects = Vec::new();
+    for _ in 0..4 {
+        effects.extend(rig.give(Input::Heartbeat(report(PEER, 180))));
+        rig.run(INTERVAL_US);
+    }
+    assert_eq!(notes(&effects), [] as [&Note; 0]);
+    let effects = rig.give(Input::Heartbeat(report(PEER, 180)));
+    assert_eq!(notes(&effects), [&Note::ActiveTwice { node_id: PEER }]);
+    assert_eq!(rig.state(), State::Active);
+    rig.run(INTERVAL_US);
+    assert_eq!(rig.give(Input::Heartbeat(report(PEER, 180))), []);
+}
+
+#[test]
+fn a_move_is_no_second_active() {
+    let mut rig = Rig::active(v4_only());
+    rig.give(Input::Heartbeat(report(PEER, 180)));
+    rig.run(5 * INTERVAL_US);
+    rig.give(Input::Heartbeat(PeerReport { state: State::Backup, ..report(PEER, 180) }));
+    assert_eq!(rig.give(Input::Heartbeat(report(PEER, 180))), []);
+}
+
+#[test]
 fn no_more_peers_are_remembered_than_a_cluster_has() {
     let mut rig = Rig::backup(v4_only());
     for node_id in 0..1_000 {

@@ -197,21 +197,9 @@ impl<'a> World<'a> {
 
     fn disturb(&mut self, fault: Fault) -> Result<(), Violation> {
         match fault {
-            Fault::Kill(node) | Fault::PowerOff(node) | Fault::Shutdown(node) => {
-                if !self.nodes[node].is_running() {
-                    return Ok(());
-                }
-                if matches!(fault, Fault::Shutdown(_)) && !self.nodes[node].is_paused {
-                    self.tell(node, &Input::Shutdown)?;
-                }
-                self.observer.set_able(node, None);
-                self.nodes[node].stop(&mut self.observer, self.now)?;
-                let is_told = self.plan.has_heartbeat && !matches!(fault, Fault::PowerOff(_));
-                if is_told {
-                    self.send_heartbeat(node, &Input::HeartbeatClosed { node_id: node as u64 });
-                }
-                Ok(())
-            }
+            Fault::Kill(node) => self.end(node, false, true),
+            Fault::PowerOff(node) => self.end(node, false, false),
+            Fault::Shutdown(node) => self.end(node, true, true),
             Fault::Start(node) => self.start(node),
             Fault::Pause(node) => {
                 self.nodes[node].is_paused = self.nodes[node].is_running();
@@ -270,6 +258,22 @@ impl<'a> World<'a> {
                 })
             }
         }
+    }
+
+    /// A process ends: in order or not, with its connections closed or not.
+    fn end(&mut self, node: usize, in_order: bool, is_told: bool) -> Result<(), Violation> {
+        if !self.nodes[node].is_running() {
+            return Ok(());
+        }
+        if in_order && !self.nodes[node].is_paused {
+            self.tell(node, &Input::Shutdown)?;
+        }
+        self.observer.set_able(node, None);
+        self.nodes[node].stop(&mut self.observer, self.now)?;
+        if self.plan.has_heartbeat && is_told {
+            self.send_heartbeat(node, &Input::HeartbeatClosed { node_id: node as u64 });
+        }
+        Ok(())
     }
 
     fn tell_later(&mut self, node: usize, input: Input) -> Result<(), Violation> {

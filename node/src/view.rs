@@ -61,6 +61,7 @@ impl NodeView for View {
         let raft = self.store.get().map(Store::status).unwrap_or_default();
         let traffic = self.traffic.as_deref();
         NodeStatus {
+            ha: None,
             name: self.name.clone(),
             node_id: self.node_id,
             role: self.role,

@@ -412,12 +412,12 @@ fn bootstrap(
     authority: &Authority,
     setup_code: Option<&str>,
 ) -> Result<Command, IdentityError> {
-    let spec = NodeSpec {
-        node_id: node.node_id,
-        role: options.role,
-        cluster_address: options.cluster_address.clone(),
-        api_addresses: options.api_addresses.clone(),
-    };
+    let spec = NodeSpec::new(
+        node.node_id,
+        options.role,
+        &options.cluster_address,
+        options.api_addresses.clone(),
+    );
     let mut drafts = vec![AnyDraft::Node(Draft::new(&options.node_name, spec))];
     if let Some(password) = &options.admin_password {
         drafts.push(AnyDraft::User(Draft::new(ADMINISTRATOR, administrator(password)?)));

@@ -33,6 +33,7 @@ fn status(nodes: &[(&str, Vec<MemberStatus>)]) -> ClusterStatus {
         name: (*name).to_owned(),
         role: NodeRole::Traffic,
         status: Some(NodeStatus {
+            ha: None,
             name: (*name).to_owned(),
             node_id: 1,
             role: NodeRole::Traffic,

@@ -28,6 +28,7 @@ impl NodeView for View {
     fn status(&self) -> NodeStatus {
         let store = self.0.get().unwrap();
         NodeStatus {
+            ha: None,
             name: store.node_name().to_owned(),
             node_id: store.node_id(),
             role: NodeRole::Traffic,

@@ -86,6 +86,13 @@ pub enum CommandBody {
         /// When it would have ended by itself, in ms since the Unix epoch.
         expires_at_ms: u64,
     },
+    /// Makes a new key for TLS session tickets; the oldest one goes.
+    RotateTicketKey {
+        /// The new key.
+        key: TicketKey,
+        /// The newest key that the proposer knew of: of two proposers only one is heard.
+        after: Option<String>,
+    },
     /// Uses up the one-time setup code and makes the first user.
     Setup {
         /// SHA-256 of the code that was shown.
@@ -93,6 +100,18 @@ pub enum CommandBody {
         /// The first user.
         edits: Vec<Edit>,
     },
+}
+
+/// A key that TLS session tickets (RFC 5077, RFC 8446 §4.6.1) are sealed with, the same on every node
+/// so that a session can be resumed on any.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TicketKey {
+    /// 16 random bytes in hexadecimal; they stand in front of each ticket.
+    pub id: String,
+    /// 32 random bytes, sealed with the cluster's key.
+    pub secret_sealed: Sealed,
+    /// When it was made, in ms since the Unix epoch.
+    pub created_at_ms: u64,
 }
 
 /// A change of one resource.
@@ -203,6 +222,9 @@ pub enum Rejection {
     /// The idempotency key was used for another request.
     #[error("the idempotency key was used for another request")]
     IdempotencyKeyReused,
+    /// Another key was made meanwhile.
+    #[error("the key of session tickets was changed by somebody else meanwhile")]
+    TicketKeyChanged,
     /// The input breaks rules.
     #[error("{} of the fields can't be accepted", errors.len())]
     Invalid {

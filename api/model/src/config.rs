@@ -16,9 +16,10 @@ use crate::limits::LISTENER_MAX_COUNT;
 use crate::resource::{Draft, Labels, Resource, ResourceRef, Spec};
 use crate::spec::certificate::CertificateSpec;
 use crate::spec::monitor::MonitorSpec;
-use crate::spec::node::NodeSpec;
+use crate::spec::node::{NodeRole, NodeSpec};
 use crate::spec::pool::PoolSpec;
 use crate::spec::token::TokenSpec;
+use crate::spec::traffic_group::{AdvertTransport, TrafficGroupSpec};
 use crate::spec::user::UserSpec;
 use crate::spec::virtual_server::VirtualServerSpec;
 use crate::validate::FieldErrors;
@@ -257,6 +258,8 @@ kinds! {
     Pool, pools, PoolSpec, "pool", "pools";
     /// A credential of a program.
     Token, tokens, TokenSpec, "token", "tokens";
+    /// Virtual addresses that move together.
+    TrafficGroup, traffic_groups, TrafficGroupSpec, "traffic-group", "traffic-groups";
     /// A person who signs in.
     User, users, UserSpec, "user", "users";
     /// What clients connect to.
@@ -276,7 +279,14 @@ impl Kind {
     /// Whether it is part of a declaration. Users, tokens and nodes are not: they are who acts and
     /// where, and a declaration applied elsewhere must not carry them along.
     pub fn is_declarable(self) -> bool {
-        matches!(self, Self::Certificate | Self::Monitor | Self::Pool | Self::VirtualServer)
+        matches!(
+            self,
+            Self::Certificate
+                | Self::Monitor
+                | Self::Pool
+                | Self::TrafficGroup
+                | Self::VirtualServer
+        )
     }
 }
 
@@ -473,6 +483,17 @@ impl Config {
                 }
             }
         }
+        let (mut vrids, mut floating) = (BTreeMap::new(), BTreeMap::new());
+        for group in self.traffic_groups.iter() {
+            if let Some(other) = vrids.insert(group.spec.virtual_router_id, &group.name) {
+                broken.push(format!("{other} and {} have one VRID", group.name));
+            }
+            for address in &group.spec.addresses {
+                if let Some(other) = floating.insert(address.address, &group.name) {
+                    broken.push(format!("{other} and {} share {}", group.name, address.address));
+                }
+            }
+        }
         if broken.is_empty() { Ok(()) } else { Err(broken) }
     }
 
@@ -493,13 +514,13 @@ impl Config {
         }
     }
 
-    /// Nodes are made by joining: an edit may change labels and description only.
+    /// Nodes are made by joining, which sets who they are.
     fn check_node_edit(&self, draft: &AnyDraft, errors: &mut FieldErrors) {
         let AnyDraft::Node(draft) = draft else { return };
         match self.nodes.get(&draft.name) {
             None => errors.push("name", "not_allowed", "nodes are added by `ballastd join` only"),
-            Some(existing) if existing.spec != draft.spec => {
-                errors.push("spec", "read_only", "a node's spec is set when it joins");
+            Some(existing) if !existing.spec.is_same_member(&draft.spec) => {
+                errors.push("spec", "read_only", "who a node is was set when it joined; only `availability`, `capacity` and `interfaces` can be changed");
             }
             Some(_) => {}
         }
@@ -519,9 +540,13 @@ impl Config {
                         });
                     }
                 }
-                if let AnyDraft::VirtualServer(draft) = draft.as_ref() {
-                    let owners = owners.get_or_insert_with(|| self.listener_owners());
-                    check_listeners(draft, owners, errors);
+                match draft.as_ref() {
+                    AnyDraft::VirtualServer(draft) => {
+                        let owners = owners.get_or_insert_with(|| self.listener_owners());
+                        check_listeners(draft, owners, errors);
+                    }
+                    AnyDraft::TrafficGroup(draft) => self.check_traffic_group(draft, errors),
+                    _ => {}
                 }
             });
         }
@@ -565,6 +590,67 @@ impl Config {
             }
         }
         owners
+    }
+}
+
+impl Config {
+    /// A VRID and an address belong to one group; nodes of a group carry traffic and can be told
+    /// apart where advertisements are not multicast.
+    fn check_traffic_group(&self, draft: &Draft<TrafficGroupSpec>, errors: &mut FieldErrors) {
+        let spec = &draft.spec;
+        for other in self.traffic_groups.iter().filter(|other| other.name != draft.name) {
+            if other.spec.virtual_router_id == spec.virtual_router_id {
+                errors.at("/spec/virtual_router_id", "vrid_conflict", || {
+                    format!("traffic group {} has VRID {}", other.name, spec.virtual_router_id)
+                });
+            }
+            for (i, address) in spec.addresses.iter().map(|a| a.address).enumerate() {
+                if other.spec.addresses.iter().any(|a| a.address == address) {
+                    errors.at(&format!("/spec/addresses/{i}"), "address_conflict", || {
+                        format!("traffic group {} has {address} already", other.name)
+                    });
+                }
+            }
+        }
+        for (i, name) in spec.nodes.iter().enumerate() {
+            if self.nodes.get(name).is_some_and(|node| node.spec.role == NodeRole::Witness) {
+                errors.at(&format!("/spec/nodes/{i}"), "not_allowed", || {
+                    format!("node {name} is a witness, which owns no address")
+                });
+            }
+        }
+        if spec.transport == AdvertTransport::Unicast {
+            self.check_unicast(spec, errors);
+        }
+    }
+
+    fn check_unicast(&self, spec: &TrafficGroupSpec, errors: &mut FieldErrors) {
+        let Some(network) = &spec.network else {
+            errors.at("/spec/network", "required", || {
+                "must be named for unicast advertisements: every node's `interfaces` then say \
+                 its address there"
+                    .to_owned()
+            });
+            return;
+        };
+        let (v4, v6) = spec.families();
+        let runs = |node: &&Arc<Resource<NodeSpec>>| {
+            node.spec.role == NodeRole::Traffic && spec.may_run_on(&node.name)
+        };
+        for node in self.nodes.iter().filter(runs) {
+            let interface = node.spec.interface(network);
+            let has_v4 = !v4 || interface.is_some_and(|interface| interface.ipv4.is_some());
+            let has_v6 = !v6 || interface.is_some_and(|interface| interface.ipv6.is_some());
+            if !(has_v4 && has_v6) {
+                errors.at("/spec/transport", "missing_interface", || {
+                    format!(
+                        "node {} names no address on network {network} in its `interfaces`; \
+                         unicast advertisements need one for each address family",
+                        node.name
+                    )
+                });
+            }
+        }
     }
 }
 

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::command::Origin;
+use crate::ha::HaTransition;
 use crate::resource::ResourceRef;
 use crate::status::Health;
 
@@ -35,6 +36,11 @@ pub enum EventBody {
         /// Who asked.
         origin: Origin,
     },
+    /// A node took a traffic group over, let it go, or changed its part in another way.
+    Ha {
+        /// What, why, and what was done.
+        transition: HaTransition,
+    },
     /// A member's health changed.
     Health {
         /// The pool.
@@ -60,6 +66,7 @@ impl EventBody {
     pub fn kind(&self) -> &'static str {
         match self {
             Self::Config { .. } => "config",
+            Self::Ha { .. } => "ha",
             Self::Health { .. } => "health",
             Self::Lagged => "lagged",
             Self::Leader { .. } => "leader",

@@ -12,6 +12,7 @@ pub mod command;
 pub mod config;
 pub mod diff;
 pub mod event;
+pub mod ha;
 pub mod limits;
 pub mod plan;
 pub mod problem;
@@ -23,7 +24,7 @@ pub mod validate;
 
 pub use command::{
     Command, CommandBody, Edit, EditAction, IdempotencyKey, Origin, Outcome, Precondition,
-    Rejection,
+    Rejection, TicketKey,
 };
 pub use config::{AnyDraft, AnyResource, Config, Kind, Reference, Table};
 pub use plan::{Declaration, Plan, PlanItem, PlanOptions};
@@ -31,9 +32,13 @@ pub use problem::Problem;
 pub use resource::{Draft, Resource, ResourceRef, Spec};
 pub use spec::certificate::{CertificateSpec, Sealed};
 pub use spec::monitor::{HttpProbe, MonitorKind, MonitorSpec, StatusRange};
-pub use spec::node::{NodeRole, NodeSpec};
+pub use spec::node::{Availability, NodeInterface, NodeRole, NodeSpec};
 pub use spec::pool::{AdminState, Algorithm, MemberSpec, PoolSpec};
 pub use spec::token::TokenSpec;
+pub use spec::traffic_group::{
+    AdvertChecksum, AdvertTransport, Failback, Placement, Signing, TrackedGateway, TrackedNetwork,
+    TrackedPool, Tracking, TrafficGroupSpec, VirtualAddress,
+};
 pub use spec::user::{Role, UserSpec};
 pub use spec::virtual_server::{
     ForwardedFor, HttpSettings, Mode, Persistence, Protocol, TcpSettings, VirtualServerSpec,

@@ -42,3 +42,24 @@ pub const REVOKED_SESSION_MAX_COUNT: usize = 10_000;
 pub const LISTENER_MAX_COUNT: usize = 100_000;
 /// Most faults of one input that are told one by one.
 pub const FAULT_MAX_COUNT: usize = 1_000;
+/// Most floating addresses in one traffic group.
+pub const VIRTUAL_ADDRESS_MAX_COUNT: usize = 64;
+/// Most nodes in the HA order of a traffic group.
+pub const GROUP_NODE_MAX_COUNT: usize = 16;
+/// Most routers outside the cluster that a traffic group names.
+pub const FOREIGN_ROUTER_MAX_COUNT: usize = 16;
+/// Most things of one sort that a traffic group tracks.
+pub const TRACKED_MAX_COUNT: usize = 16;
+/// Shortest interval between two VRRP advertisements, in milliseconds.
+pub const ADVERT_INTERVAL_MIN_MS: u32 = 20;
+/// Longest interval between two VRRP advertisements, in milliseconds (RFC 9568 §5.2.7: 12 bits of
+/// centiseconds).
+pub const ADVERT_INTERVAL_MAX_MS: u32 = 40_950;
+/// Longest wait before a group goes back to a preferred node, in seconds.
+pub const FAILBACK_DELAY_MAX_S: u32 = 300;
+/// Most networks that a node has devices for.
+pub const INTERFACE_MAX_COUNT: usize = 64;
+/// Keys of TLS session tickets that are kept: the present one and those before it.
+pub const TICKET_KEY_MAX_COUNT: usize = 3;
+/// Transitions of traffic groups that each node keeps.
+pub const TIMELINE_MAX_COUNT: usize = 100;

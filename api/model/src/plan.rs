@@ -11,6 +11,7 @@ use crate::resource::{Draft, ResourceRef};
 use crate::spec::certificate::CertificateSpec;
 use crate::spec::monitor::MonitorSpec;
 use crate::spec::pool::{AdminState, PoolSpec};
+use crate::spec::traffic_group::TrafficGroupSpec;
 use crate::spec::virtual_server::VirtualServerSpec;
 
 /// A configuration as its author declares it; what `GET /export` answers and `POST /apply` takes.
@@ -24,6 +25,8 @@ pub struct Declaration {
     pub monitors: Vec<Draft<MonitorSpec>>,
     /// Pools.
     pub pools: Vec<Draft<PoolSpec>>,
+    /// Traffic groups.
+    pub traffic_groups: Vec<Draft<TrafficGroupSpec>>,
     /// Virtual servers.
     pub virtual_servers: Vec<Draft<VirtualServerSpec>>,
 }
@@ -85,6 +88,7 @@ impl Declaration {
             certificates: config.certificates.iter().map(|r| r.redacted().to_draft()).collect(),
             monitors: config.monitors.iter().map(|r| r.to_draft()).collect(),
             pools: config.pools.iter().map(|r| r.to_draft()).collect(),
+            traffic_groups: config.traffic_groups.iter().map(|r| r.to_draft()).collect(),
             virtual_servers: config.virtual_servers.iter().map(|r| r.to_draft()).collect(),
         }
     }
@@ -102,6 +106,7 @@ impl Declaration {
         list(Kind::Monitor, self.monitors, AnyDraft::Monitor)
             .chain(list(Kind::Pool, self.pools, AnyDraft::Pool))
             .chain(list(Kind::Certificate, self.certificates, AnyDraft::Certificate))
+            .chain(list(Kind::TrafficGroup, self.traffic_groups, AnyDraft::TrafficGroup))
             .chain(list(Kind::VirtualServer, self.virtual_servers, AnyDraft::VirtualServer))
             .collect()
     }

@@ -100,6 +100,9 @@ impl From<Rejection> for Problem {
             Rejection::AlreadyInitialized => {
                 Self::new(409, "already_initialized", "The cluster exists", detail)
             }
+            Rejection::TicketKeyChanged => {
+                Self::new(409, "ticket_key_changed", "The key has changed meanwhile", detail)
+            }
             Rejection::TooMany { .. } => Self::new(409, "too_many", "A bound is reached", detail),
         }
     }

@@ -5,10 +5,16 @@ pub mod monitor;
 pub mod node;
 pub mod pool;
 pub mod token;
+pub mod traffic_group;
 pub mod user;
 pub mod virtual_server;
 
 /// `true`, as a default for serde.
 fn yes() -> bool {
     true
+}
+
+/// `false`, as a default for serde.
+fn no() -> bool {
+    false
 }

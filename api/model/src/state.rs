@@ -5,11 +5,13 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::command::{Command, CommandBody, Edit, EditAction, IdempotencyKey, Outcome, Rejection};
+use crate::command::{
+    Command, CommandBody, Edit, EditAction, IdempotencyKey, Outcome, Rejection, TicketKey,
+};
 use crate::config::{AnyDraft, Config, Kind};
 use crate::limits::{
     EDIT_MAX_COUNT, IDEMPOTENCY_KEPT_MS, IDEMPOTENCY_MAX_COUNT, JOIN_TICKET_MAX_COUNT,
-    REVOKED_SESSION_MAX_COUNT,
+    REVOKED_SESSION_MAX_COUNT, TICKET_KEY_MAX_COUNT,
 };
 use crate::resource::{Draft, ResourceRef};
 use crate::spec::certificate::Sealed;
@@ -55,6 +57,9 @@ pub struct Cluster {
     pub removed_node_ids: BTreeSet<u64>,
     /// Sessions that were ended before their time, and when they would have ended.
     pub revoked_sessions: BTreeMap<String, u64>,
+    /// Keys of TLS session tickets, the newest first: tickets are made with it and read with all.
+    #[serde(default)]
+    pub ticket_keys: Vec<TicketKey>,
 }
 
 /// Leave to join.
@@ -139,6 +144,15 @@ impl State {
                 sessions.retain(|_, expires_at_ms| *expires_at_ms > at_ms);
                 bounded(sessions.len(), REVOKED_SESSION_MAX_COUNT, "revoked sessions")?;
                 sessions.insert(id.clone(), *expires_at_ms);
+                Ok(Vec::new())
+            }
+            CommandBody::RotateTicketKey { key, after } => {
+                let keys = &mut Arc::make_mut(&mut self.cluster).ticket_keys;
+                if keys.first().map(|newest| &newest.id) != after.as_ref() {
+                    return Err(Rejection::TicketKeyChanged);
+                }
+                keys.insert(0, key.clone());
+                keys.truncate(TICKET_KEY_MAX_COUNT);
                 Ok(Vec::new())
             }
             CommandBody::Setup { code_hash, edits } => {
@@ -254,12 +268,7 @@ impl State {
         if let Some(existing) = self.config.nodes.get(node_name) {
             return Err(Rejection::AlreadyExists { resource, revision: existing.revision });
         }
-        let spec = NodeSpec {
-            node_id: index,
-            role: ticket.role,
-            cluster_address: cluster_address.clone(),
-            api_addresses: api_addresses.clone(),
-        };
+        let spec = NodeSpec::new(index, ticket.role, cluster_address, api_addresses.clone());
         let draft = AnyDraft::Node(Draft::new(node_name, spec));
         let mut errors = crate::validate::FieldErrors::default();
         draft.validate(&mut errors);

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::ha::HaStatus;
 use crate::spec::node::NodeRole;
 use crate::spec::pool::AdminState;
 
@@ -61,6 +62,9 @@ pub struct NodeStatus {
     pub members: Vec<MemberStatus>,
     /// Traffic of each virtual server through this node since it started.
     pub virtual_servers: Vec<VirtualServerStatus>,
+    /// High availability; absent on a witness.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ha: Option<HaStatus>,
 }
 
 /// A node's part in the replication.
@@ -87,7 +91,7 @@ pub struct RaftStatus {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct PlaneStatus {
-    /// `proxy` or `health`.
+    /// `proxy`, `health` or `ha`.
     pub plane: String,
     /// The index of the configuration that it carries out.
     pub applied_index: u64,

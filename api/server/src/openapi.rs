@@ -13,7 +13,7 @@ use ballast_model::event::Event;
 use ballast_model::status::{ClusterStatus, NodeStatus};
 use ballast_model::{
     AdminState, CertificateSpec, Declaration, Draft, Kind, MemberSpec, MonitorSpec, NodeSpec, Plan,
-    PoolSpec, Problem, Resource, TokenSpec, UserSpec, VirtualServerSpec,
+    PoolSpec, Problem, Resource, TokenSpec, TrafficGroupSpec, UserSpec, VirtualServerSpec,
 };
 use serde_json::{Map, Value, json};
 use utoipa::OpenApi;
@@ -32,6 +32,7 @@ use crate::route::{Access, Operation, Route, routes};
     Draft<CertificateSpec>,
     Draft<MonitorSpec>,
     Draft<NodeSpec>,
+    Draft<TrafficGroupSpec>,
     Draft<PoolSpec>,
     Draft<TokenSpec>,
     Draft<UserSpec>,
@@ -46,6 +47,7 @@ use crate::route::{Access, Operation, Route, routes};
     Page<Resource<CertificateSpec>>,
     Page<Resource<MonitorSpec>>,
     Page<Resource<NodeSpec>>,
+    Page<Resource<TrafficGroupSpec>>,
     Page<Resource<PoolSpec>>,
     Page<Resource<TokenSpec>>,
     Page<Resource<UserSpec>>,
@@ -55,6 +57,7 @@ use crate::route::{Access, Operation, Route, routes};
     Resource<CertificateSpec>,
     Resource<MonitorSpec>,
     Resource<NodeSpec>,
+    Resource<TrafficGroupSpec>,
     Resource<PoolSpec>,
     Resource<TokenSpec>,
     Resource<UserSpec>,
@@ -312,6 +315,7 @@ fn schema_of(wrapper: &str, kind: Kind) -> String {
         Kind::Node => "NodeSpec",
         Kind::Pool => "PoolSpec",
         Kind::Token => "TokenSpec",
+        Kind::TrafficGroup => "TrafficGroupSpec",
         Kind::User => "UserSpec",
         Kind::VirtualServer => "VirtualServerSpec",
     };

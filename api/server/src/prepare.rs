@@ -61,6 +61,7 @@ pub(crate) async fn prepare(
         AnyDraft::Monitor(_)
         | AnyDraft::Node(_)
         | AnyDraft::Pool(_)
+        | AnyDraft::TrafficGroup(_)
         | AnyDraft::VirtualServer(_) => Ok(None),
     }
 }

@@ -156,6 +156,7 @@ fn pins(draft: &AnyDraft) -> bool {
         AnyDraft::Monitor(_)
         | AnyDraft::Node(_)
         | AnyDraft::Pool(_)
+        | AnyDraft::TrafficGroup(_)
         | AnyDraft::User(_)
         | AnyDraft::VirtualServer(_) => false,
     }

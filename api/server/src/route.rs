@@ -190,7 +190,11 @@ fn resource_routes(routes: &mut Vec<Route>, kind: Kind) {
     let collection = format!("/api/v1/{many}");
     let item = format!("{collection}/{{name}}");
     let write = match kind {
-        Kind::Certificate | Kind::Monitor | Kind::Pool | Kind::VirtualServer => EDITOR,
+        Kind::Certificate
+        | Kind::Monitor
+        | Kind::Pool
+        | Kind::TrafficGroup
+        | Kind::VirtualServer => EDITOR,
         Kind::Node | Kind::Token | Kind::User => ADMIN,
     };
     let delete = match kind {

@@ -264,6 +264,10 @@ impl Observed {
                 let traffic = status.virtual_servers.iter().find(|server| server.name == name);
                 json!({ "listeners": listeners.collect::<Vec<_>>(), "traffic": traffic })
             })),
+            AnyResource::TrafficGroup(_) => Some(per_node(&|status| {
+                let mut groups = status.ha.iter().flat_map(|ha| &ha.groups);
+                json!({ "part": groups.find(|part| part.group == name) })
+            })),
             AnyResource::Node(_) => {
                 let report = self.0.nodes.iter().find(|node| node.name == name)?;
                 Some(json!({ "report": report.status, "error": report.error }))

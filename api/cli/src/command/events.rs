@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use ballast_client::{Client, ClientError, EventStream};
 use ballast_model::event::{Event, EventBody};
+use ballast_model::ha::HaTransition;
 use ballast_model::status::Health;
 use clap::{Args, ValueEnum};
 
@@ -94,6 +95,10 @@ pub(super) fn render(event: &Event, colours: bool) -> String {
             let changed: Vec<_> = changed.iter().map(ToString::to_string).collect();
             let (changed, actor) = (changed.join(", "), &origin.actor);
             safe(&format!("{changed} changed by {actor} (index {index})")).into_owned()
+        }
+        EventBody::Ha { transition } => {
+            let HaTransition { group, from, to, message, .. } = transition;
+            format!("{} {from} → {to}: {}", safe(group), safe(message))
         }
         EventBody::Health { pool, member, health, reason } => {
             let (word, tone) = health_word(*health);

@@ -5,8 +5,8 @@ use std::fmt::Write;
 use ballast_client::{ClientError, ListQuery, Method, Request};
 use ballast_model::status::MemberStatus;
 use ballast_model::{
-    CertificateSpec, Kind, MonitorKind, MonitorSpec, NodeSpec, Persistence, PoolSpec, Resource,
-    Spec, TokenSpec, UserSpec, VirtualServerSpec,
+    CertificateSpec, Failback, Kind, MonitorKind, MonitorSpec, NodeSpec, Persistence, PoolSpec,
+    Resource, Spec, TokenSpec, TrafficGroupSpec, UserSpec, VirtualServerSpec,
 };
 use clap::Args;
 use serde::Deserialize;
@@ -116,6 +116,10 @@ fn table(kind: Kind, values: Vec<Value>) -> Result<Table, Failure> {
         Kind::Node => rows(values, &["ID", "ROLE", "CLUSTER ADDRESS", "API"], node),
         Kind::Pool => rows(values, &["ALGORITHM", "MEMBERS", "MONITORS"], pool),
         Kind::Token => rows(values, &["ROLE", "PREFIX", "EXPIRES"], token),
+        Kind::TrafficGroup => {
+            let headings = &["VRID", "ADDRESSES", "HA ORDER", "ADVERTS", "FAILBACK", "STATE"];
+            rows(values, headings, traffic_group)
+        }
         Kind::User => rows(values, &["ROLE", "STATE"], user),
         Kind::VirtualServer => {
             let headings = &["PROTOCOL", "LISTENS ON", "POOL", "PERSISTENCE", "STATE"];
@@ -173,6 +177,24 @@ fn node(spec: &NodeSpec) -> Vec<Field> {
         spec.role.as_str().into(),
         spec.cluster_address.as_str().into(),
         spec.api_addresses.join(" ").into(),
+    ]
+}
+
+fn traffic_group(spec: &TrafficGroupSpec) -> Vec<Field> {
+    let addresses: Vec<_> = spec.addresses.iter().map(|a| a.address.to_string()).collect();
+    let order =
+        if spec.nodes.is_empty() { "every traffic node".to_owned() } else { spec.nodes.join(" ") };
+    let failback = match spec.failback {
+        Failback { enabled: true, delay_s } => format!("after {delay_s} s"),
+        Failback { enabled: false, .. } => "off".to_owned(),
+    };
+    vec![
+        u64::from(spec.virtual_router_id).into(),
+        addresses.join(" ").into(),
+        order.into(),
+        format!("{} ms", spec.advert_interval_ms).into(),
+        failback.into(),
+        if spec.enabled { "enabled" } else { "disabled" }.into(),
     ]
 }
 

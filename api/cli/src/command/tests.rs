@@ -210,6 +210,7 @@ fn member(name: &str, health: Health, admin_state: AdminState) -> MemberStatus {
 
 fn cluster_status() -> ClusterStatus {
     let node = NodeStatus {
+        ha: None,
         name: "lb1".to_owned(),
         node_id: 1,
         role: NodeRole::Traffic,

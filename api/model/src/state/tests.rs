@@ -15,12 +15,7 @@ fn command(at_ms: u64, body: CommandBody) -> Command {
 }
 
 fn node(name: &str, node_id: u64) -> Edit {
-    let spec = NodeSpec {
-        node_id,
-        role: NodeRole::Traffic,
-        cluster_address: "10.0.0.1:7400".to_owned(),
-        api_addresses: Vec::new(),
-    };
+    let spec = NodeSpec::new(node_id, NodeRole::Traffic, "10.0.0.1:7400", Vec::new());
     Edit::put(AnyDraft::Node(Draft::new(name, spec)), "uid-node")
 }
 

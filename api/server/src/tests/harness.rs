@@ -67,6 +67,7 @@ impl NodeView for FakeView {
             error: None,
         };
         NodeStatus {
+            ha: None,
             name: store.node_name().to_owned(),
             node_id: store.node_id(),
             role: NodeRole::Traffic,

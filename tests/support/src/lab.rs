@@ -4,8 +4,11 @@
 //!            namespace …-switch: bridge, no uplink
 //!      ┌───────────┬───────────┬───────────┐
 //!   eth0 .11    eth0 .13    eth0 .21    eth0 .31
-//!   …-node-1    …-witness   …-origin-1  …-client        10.77.0.0/24
+//!   …-node-1    …-witness   …-origin-1  …-client        10.77.0.0/24, fd77:77::/64
 //! ```
+//!
+//! A lab of [`Lab::with_cluster_network`] has a second bridge, on which the same hosts are eth1, 10.78.0.0/24:
+//! what nodes say to each other goes there, and each network can fail without the other.
 //!
 //! Without root the same hosts are addresses of a loopback network of their own, 127.77.N.0/24. The code
 //! that uses a lab is the same; what loopback cannot show is traffic that leaves a host.
@@ -13,7 +16,7 @@
 use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
 use std::fs;
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -23,6 +26,7 @@ use anyhow::{Context, Result, bail};
 
 use crate::process;
 
+mod addresses;
 mod loopback;
 mod namespaces;
 mod sweep;
@@ -34,6 +38,35 @@ pub enum Kind {
     Namespaces,
     /// Addresses of the loopback interface.
     Loopback,
+}
+
+/// A network of a lab of namespaces.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Segment {
+    /// Where clients, virtual addresses and origins are; every host's eth0.
+    Clients,
+    /// Where nodes talk to each other, in a lab that has it; every host's eth1.
+    Cluster,
+}
+
+impl Segment {
+    /// Both.
+    pub const ALL: [Self; 2] = [Self::Clients, Self::Cluster];
+
+    /// The name of a host's interface on it.
+    pub fn interface(self) -> &'static str {
+        match self {
+            Self::Clients => "eth0",
+            Self::Cluster => "eth1",
+        }
+    }
+
+    fn index(self) -> u8 {
+        match self {
+            Self::Clients => 0,
+            Self::Cluster => 1,
+        }
+    }
 }
 
 /// A network with hosts. Clones share it; it is removed with the last one.
@@ -69,10 +102,22 @@ impl Lab {
     /// # Errors
     /// Without root, or when `ip` fails.
     pub fn namespaces() -> Result<Self> {
+        Self::with_segments(&[Segment::Clients])
+    }
+
+    /// A lab of network namespaces with a second network, for what nodes say to each other.
+    ///
+    /// # Errors
+    /// Without root, or when `ip` fails.
+    pub fn with_cluster_network() -> Result<Self> {
+        Self::with_segments(&Segment::ALL)
+    }
+
+    fn with_segments(segments: &[Segment]) -> Result<Self> {
         if !rustix::process::geteuid().is_root() {
             bail!("network namespaces need root");
         }
-        Self::start(|id| Ok(Network::Namespaces(namespaces::Network::create(id)?)))
+        Self::start(|id| Ok(Network::Namespaces(namespaces::Network::create(id, segments)?)))
     }
 
     /// A lab of loopback addresses.
@@ -121,8 +166,57 @@ impl Lab {
     /// The address that ends in `last`.
     pub fn address(&self, last: u8) -> Ipv4Addr {
         match &self.inner.network {
-            Network::Namespaces(_) => namespaces::address(last),
+            Network::Namespaces(_) => namespaces::address(Segment::Clients, last),
             Network::Loopback(network) => network.address(last),
+        }
+    }
+
+    /// Whether hosts have an interface on `segment`.
+    pub fn has(&self, segment: Segment) -> bool {
+        match &self.inner.network {
+            Network::Namespaces(network) => network.has(segment),
+            Network::Loopback(_) => segment == Segment::Clients,
+        }
+    }
+
+    /// Keeps the hosts of one side from those of the other, on one network, until [`Lab::heal`].
+    /// Everybody else reaches both sides.
+    ///
+    /// # Errors
+    /// On loopback, or when `nft` fails.
+    pub fn partition(&self, segment: Segment, one: &[&Host], other: &[&Host]) -> Result<()> {
+        let lasts = |hosts: &[&Host]| hosts.iter().map(|host| host.inner.last).collect::<Vec<_>>();
+        self.switch()?.partition(segment, &lasts(one), &lasts(other))
+    }
+
+    /// Ends every partition.
+    ///
+    /// # Errors
+    /// On loopback, or when `nft` fails.
+    pub fn heal(&self) -> Result<()> {
+        self.switch()?.heal()
+    }
+
+    /// A command that runs where the bridges are and sees every frame that hosts send; it dies with
+    /// this process.
+    ///
+    /// # Errors
+    /// On loopback.
+    pub(crate) fn switch_command(&self, program: &str) -> Result<Command> {
+        let mut words: Vec<&str> = process::bound_to_parent().into();
+        words.extend(["ip", "netns", "exec", self.switch()?.switch(), program]);
+        Ok(process::chain(words))
+    }
+
+    /// The bridge of `segment`, where [`Lab::switch_command`] runs.
+    pub(crate) fn bridge(segment: Segment) -> String {
+        namespaces::bridge(segment)
+    }
+
+    fn switch(&self) -> Result<&namespaces::Network> {
+        match &self.inner.network {
+            Network::Namespaces(network) => Ok(network),
+            Network::Loopback(_) => bail!("a lab on loopback has no cables and no switch"),
         }
     }
 
@@ -137,6 +231,7 @@ impl Lab {
         };
         let details = HostDetails {
             name: name.to_owned(),
+            last,
             ip: self.address(last),
             namespace,
             taken_ports: Mutex::default(),
@@ -169,6 +264,7 @@ pub struct Host {
 #[derive(Debug)]
 struct HostDetails {
     name: String,
+    last: u8,
     ip: Ipv4Addr,
     namespace: Option<String>,
     taken_ports: Mutex<BTreeSet<u16>>,
@@ -184,6 +280,73 @@ impl Host {
     /// Its address.
     pub fn ip(&self) -> Ipv4Addr {
         self.inner.ip
+    }
+
+    /// Its IPv6 address on the clients' network; none on loopback.
+    pub fn ipv6(&self) -> Option<Ipv6Addr> {
+        self.namespace().map(|_| namespaces::address6(self.inner.last))
+    }
+
+    /// Its address on the cluster's network, in a lab that has one.
+    pub fn cluster_ip(&self) -> Option<Ipv4Addr> {
+        let has = self.namespace().is_some() && self.lab().has(Segment::Cluster);
+        has.then(|| namespaces::address(Segment::Cluster, self.inner.last))
+    }
+
+    /// Its hardware address on the clients' network, as `ip` writes it.
+    pub fn mac(&self) -> String {
+        format_mac(namespaces::mac(Segment::Clients, self.inner.last))
+    }
+
+    /// Pulls its plug on one network: frames stop both ways, and it sees that there is no carrier.
+    ///
+    /// # Errors
+    /// On loopback, or when `ip` fails.
+    pub fn link_down(&self, segment: Segment) -> Result<()> {
+        self.lab().switch()?.set_links(self.inner.last, &[segment], false)
+    }
+
+    /// Plugs it in again.
+    ///
+    /// # Errors
+    /// On loopback, or when `ip` fails.
+    pub fn link_up(&self, segment: Segment) -> Result<()> {
+        self.lab().switch()?.set_links(self.inner.last, &[segment], true)
+    }
+
+    /// Pulls every plug at once, as a power cut would look to the others; what runs on it should be
+    /// killed next.
+    ///
+    /// # Errors
+    /// On loopback, or when `ip` fails.
+    pub fn unplug(&self) -> Result<()> {
+        self.lab().switch()?.set_links(self.inner.last, &Segment::ALL, false)
+    }
+
+    /// Plugs it in everywhere.
+    ///
+    /// # Errors
+    /// On loopback, or when `ip` fails.
+    pub fn plug_in(&self) -> Result<()> {
+        self.lab().switch()?.set_links(self.inner.last, &Segment::ALL, true)
+    }
+
+    /// Every address on its interfaces, by interface.
+    ///
+    /// # Errors
+    /// On loopback, or when `ip` fails.
+    pub fn addresses(&self) -> Result<Vec<(String, IpAddr)>> {
+        let namespace =
+            self.namespace().context("a lab on loopback has no addresses of its own")?;
+        addresses::list(namespace)
+    }
+
+    /// Whether `address` is on one of its interfaces.
+    ///
+    /// # Errors
+    /// On loopback, or when `ip` fails.
+    pub fn holds(&self, address: IpAddr) -> Result<bool> {
+        Ok(self.addresses()?.iter().any(|(_, held)| *held == address))
     }
 
     /// Its network namespace, where it is one.
@@ -263,4 +426,9 @@ impl Host {
         }
         self.free_port()
     }
+}
+
+/// A hardware address as `ip` and `tcpdump` write it.
+pub(crate) fn format_mac(mac: [u8; 6]) -> String {
+    mac.map(|byte| format!("{byte:02x}")).join(":")
 }

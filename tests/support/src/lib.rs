@@ -27,6 +27,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod capture;
 pub mod certificates;
 pub mod cluster;
 pub mod ctl;
@@ -40,11 +41,12 @@ pub mod programs;
 pub mod topology;
 pub mod wait;
 
+pub use capture::Capture;
 pub use certificates::TestCa;
 pub use cluster::Cluster;
 pub use ctl::Ctl;
 pub use forward::Forward;
-pub use lab::{Host, Kind, Lab};
+pub use lab::{Host, Kind, Lab, Segment};
 pub use load::{Load, LoadOptions, LoadReport};
 pub use node::{Node, NodeOptions};
 pub use origin::Origin;

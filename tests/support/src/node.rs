@@ -79,7 +79,7 @@ impl Node {
             log: dir.join("ballastd.log"),
             api,
             reach: Reach::to(host, api)?,
-            cluster: host.socket(host.port(7400)?),
+            cluster: cluster_socket(host)?,
             process: None,
         };
         fs::write(&node.config, node.configuration(&dir.join("state")))?;
@@ -181,6 +181,31 @@ impl Node {
         self.process.take().context("it does not run")?.kill()
     }
 
+    /// Stops it where it stands, as a hung machine would.
+    ///
+    /// # Errors
+    /// When it does not run.
+    pub fn sigstop(&self) -> Result<()> {
+        self.process.as_ref().context("it does not run")?.sigstop()
+    }
+
+    /// Lets it go on.
+    ///
+    /// # Errors
+    /// When it does not run.
+    pub fn sigcont(&self) -> Result<()> {
+        self.process.as_ref().context("it does not run")?.sigcont()
+    }
+
+    /// Cuts its power: every link is gone at once, and nothing is said to anybody.
+    ///
+    /// # Errors
+    /// On loopback, or when it does not run.
+    pub fn power_off(&mut self) -> Result<()> {
+        self.host.unplug()?;
+        self.sigkill()
+    }
+
     /// Asks it to stop and waits until it has.
     ///
     /// # Errors
@@ -270,6 +295,12 @@ impl Node {
         command.arg(verb).arg("--config").arg(&self.config);
         Ok(command)
     }
+}
+
+/// Where nodes talk to each other: on the network made for that, if there is one.
+fn cluster_socket(host: &Host) -> Result<SocketAddr> {
+    let port = host.port(7400)?;
+    Ok(host.cluster_ip().map_or_else(|| host.socket(port), |ip| SocketAddr::new(ip.into(), port)))
 }
 
 /// How this process gets to a node's API.

@@ -71,6 +71,22 @@ impl Process {
         kill_process(pid, signal).with_context(|| format!("signalling {}", self.name))
     }
 
+    /// Stops it where it stands (SIGSTOP), as a hung machine would.
+    ///
+    /// # Errors
+    /// When the process is gone.
+    pub fn sigstop(&self) -> Result<()> {
+        self.signal(Signal::STOP)
+    }
+
+    /// Lets it go on.
+    ///
+    /// # Errors
+    /// When the process is gone.
+    pub fn sigcont(&self) -> Result<()> {
+        self.signal(Signal::CONT)
+    }
+
     /// Kills it without a chance to tidy up, and waits until it is gone.
     ///
     /// # Errors

@@ -1,9 +1,14 @@
 //! The lab proves itself: hosts reach each other, load counts what happens, nothing is left behind.
 
+use std::net::Ipv4Addr;
 use std::time::Duration;
 
-use anyhow::Result;
-use ballast_test_support::{Forward, Lab, Load, LoadOptions, Origin, TestCa, wait_for};
+use anyhow::{Context, Result};
+use ballast_test_support::capture::{ANNOUNCEMENTS, Kind as FrameKind};
+use ballast_test_support::process::{run, try_run};
+use ballast_test_support::{
+    Capture, Forward, Host, Lab, Load, LoadOptions, Origin, Segment, TestCa, wait_for,
+};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 const LIMIT: Duration = Duration::from_secs(20);
@@ -95,6 +100,87 @@ async fn a_dropped_lab_leaves_nothing() -> Result<()> {
     assert!(!String::from_utf8_lossy(&list.stdout).contains(&id));
     assert!(!dir.exists());
     Ok(())
+}
+
+/// Whether one ping from `from` to `to` is answered.
+async fn reaches(from: &Host, to: Ipv4Addr) -> Result<bool> {
+    let mut ping = from.command("ping");
+    ping.args(["-c", "1", "-W", "1", &to.to_string()]);
+    Ok(try_run(ping, LIMIT).await?.status.success())
+}
+
+#[tokio::test]
+async fn a_partition_keeps_two_hosts_apart_on_one_network_until_it_heals() -> Result<()> {
+    let lab = Lab::with_cluster_network()?;
+    let [one, two, three] = [("one", 11), ("two", 12), ("three", 13)].map(|(n, l)| lab.host(n, l));
+    let (one, two, three) = (one?, two?, three?);
+    let cluster_ip = |host: &Host| host.cluster_ip().context("the lab has a cluster network");
+    assert!(reaches(&one, two.ip()).await?);
+    lab.partition(Segment::Clients, &[&one], &[&two])?;
+    assert!(!reaches(&one, two.ip()).await? && !reaches(&two, one.ip()).await?);
+    assert!(reaches(&one, three.ip()).await? && reaches(&three, two.ip()).await?);
+    assert!(reaches(&one, cluster_ip(&two)?).await?);
+    lab.heal()?;
+    assert!(reaches(&one, two.ip()).await?);
+    lab.partition(Segment::Cluster, &[&one], &[&two, &three])?;
+    assert!(reaches(&one, two.ip()).await?);
+    assert!(!reaches(&one, cluster_ip(&three)?).await?);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_pulled_plug_silences_one_network_and_a_power_cut_all() -> Result<()> {
+    let lab = Lab::with_cluster_network()?;
+    let (one, two) = (lab.host("one", 11)?, lab.host("two", 12)?);
+    let cluster_ip = two.cluster_ip().context("the lab has a cluster network")?;
+    one.link_down(Segment::Clients)?;
+    assert!(!reaches(&one, two.ip()).await? && reaches(&one, cluster_ip).await?);
+    one.link_up(Segment::Clients)?;
+    assert!(reaches(&one, two.ip()).await?);
+    one.unplug()?;
+    assert!(!reaches(&one, two.ip()).await? && !reaches(&one, cluster_ip).await?);
+    one.plug_in()?;
+    assert!(reaches(&one, two.ip()).await? && reaches(&one, cluster_ip).await?);
+    Ok(())
+}
+
+#[tokio::test]
+async fn hosts_have_ipv6_at_once_and_say_which_addresses_they_hold() -> Result<()> {
+    let lab = Lab::namespaces()?;
+    let (one, two) = (lab.host("one", 11)?, lab.host("two", 12)?);
+    let target = two.ipv6().context("hosts have IPv6")?;
+    assert_eq!(target.to_string(), "fd77:77::12");
+    let mut ping = one.command("ping");
+    ping.args(["-c", "1", "-W", "1", &target.to_string()]);
+    run(ping, LIMIT).await?;
+    assert!(two.holds(target.into())? && two.holds(two.ip().into())?);
+    assert!(!one.holds(target.into())?);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_capture_tells_who_announced_and_who_answered() -> Result<()> {
+    let lab = Lab::namespaces()?;
+    let (one, two) = (lab.host("one", 11)?, lab.host("two", 12)?);
+    let mut capture = Capture::start(&lab, Segment::Clients, "arp", ANNOUNCEMENTS).await?;
+    // What one host says to the other passes the switch, and so does what a partition drops there.
+    lab.partition(Segment::Clients, &[&one], &[&two])?;
+    let mut arping = one.command("arping");
+    arping.args(["-U", "-c", "1", "-I", "eth0", &one.ip().to_string()]);
+    try_run(arping, LIMIT).await?;
+    lab.heal()?;
+    assert!(reaches(&one, two.ip()).await?);
+    let mut frames = Vec::new();
+    wait_for("the announcement and the answer", LIMIT, async || {
+        frames = capture.frames().unwrap_or_default();
+        let has = |mac: String, kind: FrameKind| {
+            frames.iter().any(|frame| frame.source_mac == mac && frame.kind == kind)
+        };
+        has(one.mac(), FrameKind::GratuitousArp(one.ip()))
+            && has(two.mac(), FrameKind::ArpReply(two.ip()))
+    })
+    .await
+    .with_context(|| format!("{frames:?}"))
 }
 
 #[test]

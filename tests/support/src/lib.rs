@@ -27,6 +27,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod arp_watch;
 pub mod capture;
 pub mod certificates;
 pub mod cluster;
@@ -36,11 +37,14 @@ pub mod lab;
 pub mod load;
 pub mod node;
 pub mod origin;
+pub mod peers;
+pub mod probe;
 pub mod process;
 pub mod programs;
 pub mod topology;
 pub mod wait;
 
+pub use arp_watch::ArpWatch;
 pub use capture::Capture;
 pub use certificates::TestCa;
 pub use cluster::Cluster;
@@ -50,6 +54,7 @@ pub use lab::{Host, Kind, Lab, Segment};
 pub use load::{Load, LoadOptions, LoadReport};
 pub use node::{Node, NodeOptions};
 pub use origin::Origin;
+pub use probe::Probe;
 pub use process::Process;
 pub use topology::Topology;
 pub use wait::wait_for;

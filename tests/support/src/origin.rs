@@ -2,7 +2,7 @@
 //!
 //! | request | answer |
 //! |---|---|
-//! | any | 200, header `x-origin: NAME`, body `NAME\n` |
+//! | any | 200, headers `x-origin: NAME` and `x-peer: ADDRESS` (whose connection it is), body `NAME\n` |
 //! | `?bytes=N` | a body of N bytes with `Content-Length` |
 //! | `?chunked=N` | the same in chunks |
 //! | `?delay_ms=N` | after N ms |
@@ -183,10 +183,17 @@ async fn listen(address: Option<SocketAddr>) -> Result<Option<TcpListener>> {
 async fn serve_http(listener: Option<TcpListener>, state: Arc<State>) -> Result<()> {
     accept(listener, move |stream| {
         let state = Arc::clone(&state);
+        let peer = stream.peer_addr().map(|peer| peer.ip().to_string()).unwrap_or_default();
         async move {
             let service = hyper::service::service_fn(move |request| {
-                let state = Arc::clone(&state);
-                async move { Ok::<_, Infallible>(answer(request, &state).await) }
+                let (state, peer) = (Arc::clone(&state), peer.clone());
+                async move {
+                    let mut response = answer(request, &state).await;
+                    if let Ok(peer) = HeaderValue::from_str(&peer) {
+                        response.headers_mut().insert("x-peer", peer);
+                    }
+                    Ok::<_, Infallible>(response)
+                }
             });
             let mut server = hyper::server::conn::http1::Builder::new();
             server.half_close(false);

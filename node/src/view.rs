@@ -6,6 +6,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use ballast_api::{Applied, NodeView};
 use ballast_model::NodeRole;
 use ballast_model::event::EventBody;
+use ballast_model::ha::{HaTransition, MoveReport};
 use ballast_model::status::{NodeStatus, PlaneStatus, RaftStatus};
 use ballast_raft_store::{Identity, Store};
 use ballast_telemetry::Metrics;
@@ -113,5 +114,14 @@ impl NodeView for View {
             Some(traffic) => traffic.events(),
             None => self.no_events.subscribe(),
         }
+    }
+
+    fn ha_timeline(&self) -> Vec<HaTransition> {
+        Vec::new()
+    }
+
+    fn move_group(&self, group: String, to: String) -> BoxFuture<'static, MoveReport> {
+        let error = Some("this node has no high availability".to_owned());
+        Box::pin(std::future::ready(MoveReport { group, to, error, ..MoveReport::default() }))
     }
 }

@@ -9,6 +9,7 @@ use std::time::Duration;
 use ballast_api::{Api, Applied, NodeView};
 use ballast_model::NodeRole;
 use ballast_model::event::EventBody;
+use ballast_model::ha::{HaTransition, MoveReport};
 use ballast_model::status::NodeStatus;
 use ballast_raft_store::identity::{self, InitOptions};
 use ballast_raft_store::{Listen, Store, StoreConfig};
@@ -52,6 +53,15 @@ impl NodeView for View {
 
     fn events(&self) -> broadcast::Receiver<EventBody> {
         self.1.subscribe()
+    }
+
+    fn ha_timeline(&self) -> Vec<HaTransition> {
+        Vec::new()
+    }
+
+    fn move_group(&self, group: String, to: String) -> BoxFuture<'static, MoveReport> {
+        let error = Some("this node has no high availability".to_owned());
+        Box::pin(std::future::ready(MoveReport { group, to, error, ..MoveReport::default() }))
     }
 }
 

@@ -38,6 +38,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ballast_model::event::EventBody;
+use ballast_model::ha::{HaTransition, MoveReport};
 use ballast_model::status::NodeStatus;
 use ballast_raft_store::Store;
 use futures_util::future::BoxFuture;
@@ -65,6 +66,13 @@ pub trait NodeView: Send + Sync + 'static {
     /// Follows what this node sees happen: health, and whatever else is no change of the
     /// configuration.
     fn events(&self) -> broadcast::Receiver<EventBody>;
+
+    /// The latest changes of this node's parts in traffic groups, in any order.
+    fn ha_timeline(&self) -> Vec<HaTransition>;
+
+    /// Moves a traffic group to the node `to`. Called on the node that owns the group, or on `to`
+    /// itself where nobody owns it. What fails is told in the report.
+    fn move_group(&self, group: String, to: String) -> BoxFuture<'static, MoveReport>;
 }
 
 /// The API of one node, running.

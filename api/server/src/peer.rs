@@ -1,5 +1,5 @@
-//! What nodes ask of each other, inside the cluster's mTLS: status, and whether a configuration is
-//! carried out.
+//! What nodes ask of each other, inside the cluster's mTLS: status, whether a configuration is
+//! carried out, what became of traffic groups, and to move one.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,6 +7,7 @@ use std::time::Duration;
 use axum::extract::State;
 use axum::routing::post;
 use axum::{Json, Router};
+use ballast_model::ha::{HaTransition, MoveReport};
 use ballast_model::status::NodeStatus;
 use serde::{Deserialize, Serialize};
 
@@ -16,6 +17,10 @@ use crate::NodeView;
 pub(crate) const STATUS: &str = "status";
 /// Path of [`wait_applied`], below `/peer/v1/`.
 pub(crate) const WAIT_APPLIED: &str = "wait-applied";
+/// Path of [`ha_timeline`], below `/peer/v1/`.
+pub(crate) const HA_TIMELINE: &str = "ha/timeline";
+/// Path of [`move_group`], below `/peer/v1/`.
+pub(crate) const HA_MOVE: &str = "ha/move";
 /// Longest wait that a peer may ask for, in ms.
 const WAIT_MAX_MS: u64 = 60_000;
 
@@ -24,6 +29,14 @@ const WAIT_MAX_MS: u64 = 60_000;
 pub(crate) struct WaitApplied {
     pub(crate) index: u64,
     pub(crate) timeout_ms: u64,
+}
+
+/// Asks the owner of a traffic group to hand it over.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct MoveGroup {
+    pub(crate) group: String,
+    /// The node that is to own it.
+    pub(crate) to: String,
 }
 
 /// How far a node has come with a configuration.
@@ -41,6 +54,8 @@ pub fn peer_router(node: Arc<dyn NodeView>) -> Router {
     Router::new()
         .route(&format!("/{STATUS}"), post(status))
         .route(&format!("/{WAIT_APPLIED}"), post(wait_applied))
+        .route(&format!("/{HA_TIMELINE}"), post(ha_timeline))
+        .route(&format!("/{HA_MOVE}"), post(move_group))
         .with_state(node)
 }
 
@@ -54,4 +69,15 @@ async fn wait_applied(
 ) -> Json<Applied> {
     let timeout = Duration::from_millis(ask.timeout_ms.min(WAIT_MAX_MS));
     Json(node.wait_applied(ask.index, timeout).await)
+}
+
+async fn ha_timeline(State(node): State<Arc<dyn NodeView>>) -> Json<Vec<HaTransition>> {
+    Json(node.ha_timeline())
+}
+
+async fn move_group(
+    State(node): State<Arc<dyn NodeView>>,
+    Json(ask): Json<MoveGroup>,
+) -> Json<MoveReport> {
+    Json(node.move_group(ask.group, ask.to).await)
 }

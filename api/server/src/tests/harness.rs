@@ -8,6 +8,7 @@ use axum::Router;
 use axum::body::Body;
 use axum::http::{HeaderMap, Method, Request, StatusCode};
 use ballast_model::event::EventBody;
+use ballast_model::ha::{HaTransition, MoveReport};
 use ballast_model::status::{NodeStatus, PlaneStatus};
 use ballast_model::{NodeRole, Snapshot};
 use ballast_raft_store::identity::{self, InitOptions};
@@ -97,6 +98,15 @@ impl NodeView for FakeView {
 
     fn events(&self) -> broadcast::Receiver<EventBody> {
         self.events.subscribe()
+    }
+
+    fn ha_timeline(&self) -> Vec<HaTransition> {
+        Vec::new()
+    }
+
+    fn move_group(&self, group: String, to: String) -> BoxFuture<'static, MoveReport> {
+        let error = Some("this node has no high availability".to_owned());
+        Box::pin(std::future::ready(MoveReport { group, to, error, ..MoveReport::default() }))
     }
 }
 

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use ballast_model::status::MemberStatus;
-use ballast_model::{PoolSpec, Resource};
+use ballast_model::{AdminState, PoolSpec, Resource};
 
 use crate::member::Member;
 use crate::persistence::MemberKey;
@@ -81,6 +81,22 @@ impl Pool {
     /// What this node reports of its members.
     pub fn statuses(&self) -> impl Iterator<Item = MemberStatus> + '_ {
         self.members.iter().map(|member| member.status(self.name()))
+    }
+
+    /// How many of its members take traffic, in percent, rounded down: those that are up or
+    /// unmonitored among those that the operator has not disabled or forced offline. None where no
+    /// member counts.
+    pub fn up_percent(&self) -> Option<u8> {
+        let states = self.members.iter().map(|member| &member.state);
+        let (mut counted, mut up): (usize, usize) = (0, 0);
+        for state in states {
+            if !matches!(state.admin_state(), AdminState::Disabled | AdminState::ForcedOffline) {
+                counted += 1;
+                up += usize::from(state.is_up());
+            }
+        }
+        // At most 100, as `up` is at most `counted`.
+        (up * 100).checked_div(counted).map(|percent| percent as u8)
     }
 
     /// Differs between any two pools of a process, also between two compilations of one pool.

@@ -13,7 +13,7 @@ use ballast_model::event::EventBody;
 use ballast_model::status::{MemberStatus, PlaneStatus};
 use ballast_model::{Config, MonitorSpec, Resource};
 use tokio::runtime::Handle;
-use tokio::sync::{broadcast, watch};
+use tokio::sync::{broadcast, mpsc, watch};
 use tokio::task::JoinHandle;
 
 use crate::probe::probe;
@@ -23,6 +23,9 @@ use crate::scheduler::{ProbeFn, Scheduler};
 pub const EVENT_QUEUE_MAX_COUNT: usize = 1_024;
 /// Probes under way at once, unless set otherwise. Each takes a file descriptor.
 pub const PROBE_IN_FLIGHT_MAX_COUNT: usize = 512;
+
+/// Reports of other nodes that wait to be adopted.
+const ADOPTION_QUEUE_MAX_COUNT: usize = 64;
 
 /// How a prober works.
 #[derive(Clone, Copy, Debug)]
@@ -46,6 +49,8 @@ pub struct Prober {
     desired: watch::Sender<Desired>,
     applied: watch::Receiver<Applied>,
     applied_index: watch::Receiver<u64>,
+    first_round_done: watch::Receiver<bool>,
+    adoptions: mpsc::Sender<Adoption>,
     events: broadcast::Sender<EventBody>,
     task: Mutex<Option<JoinHandle<()>>>,
 }
@@ -57,6 +62,13 @@ struct Desired {
     monitors: Table<MonitorSpec>,
     pools: PoolMap,
     stop: bool,
+}
+
+/// What another node found.
+#[derive(Debug)]
+struct Adoption {
+    node: String,
+    members: Vec<MemberStatus>,
 }
 
 /// What is carried out.
@@ -81,13 +93,24 @@ impl Prober {
         let (index_sender, applied_index) = watch::channel(0);
         let (events, _) = broadcast::channel(EVENT_QUEUE_MAX_COUNT);
         let ProberOptions { seed, in_flight_max_count } = options;
-        let scheduler = Scheduler::new(probe, in_flight_max_count, seed, events.clone());
+        let (first_round_sender, first_round_done) = watch::channel(false);
+        let (adoptions, adoption_receiver) = mpsc::channel(ADOPTION_QUEUE_MAX_COUNT);
+        let scheduler =
+            Scheduler::new(probe, in_flight_max_count, seed, events.clone(), first_round_sender);
         let report = move |applied: Applied| {
             index_sender.send_replace(applied.index);
             applied_sender.send_replace(applied);
         };
-        let task = runtime.spawn(run(scheduler, desired_receiver, report));
-        Self { desired, applied, applied_index, events, task: Mutex::new(Some(task)) }
+        let task = runtime.spawn(run(scheduler, desired_receiver, adoption_receiver, report));
+        Self {
+            desired,
+            applied,
+            applied_index,
+            first_round_done,
+            adoptions,
+            events,
+            task: Mutex::new(Some(task)),
+        }
     }
 
     /// Probes the members of `pools` by the monitors of `config`, which is that of `index`. Returns
@@ -124,6 +147,35 @@ impl Prober {
         pools.values().flat_map(|pool| pool.statuses()).collect()
     }
 
+    /// Turns true, for good, when every monitored member is known to be up or down: by a probe of
+    /// ours or by [`Prober::adopt`]. False until the first configuration is carried out; true with
+    /// it where that has nothing to probe. Probes that can't even be tried keep it false, so whoever
+    /// waits sets a limit.
+    pub fn first_round_done(&self) -> watch::Receiver<bool> {
+        self.first_round_done.clone()
+    }
+
+    /// Takes over what `node` found of members that are still [`Checking`] here, until our own first
+    /// probe of them has ended; their reason names the node. What is older than a few seconds is
+    /// not worth adopting. Ignored where 64 reports wait already: probes
+    /// will tell soon.
+    ///
+    /// [`Checking`]: ballast_model::status::Health::Checking
+    pub fn adopt(&self, node: &str, members: &[MemberStatus]) {
+        let adoption = Adoption { node: node.to_owned(), members: members.to_vec() };
+        if self.adoptions.try_send(adoption).is_err() {
+            tracing::debug!(node, "what a node found of members is not adopted");
+        }
+    }
+
+    /// How many of a pool's members take traffic, in percent, rounded down: those that are up or
+    /// unmonitored among those that are not disabled or forced offline. None where there is no such
+    /// pool or nothing in it counts.
+    pub fn pool_up_percent(&self, pool: &str) -> Option<u8> {
+        let pools = Arc::clone(&self.desired.borrow().pools);
+        pools.get(pool)?.up_percent()
+    }
+
     /// Ends all probes and the scheduler.
     pub async fn shutdown(&self) {
         self.desired.send_modify(|desired| desired.stop = true);
@@ -141,6 +193,7 @@ impl Prober {
 async fn run(
     mut scheduler: Scheduler,
     mut desired: watch::Receiver<Desired>,
+    mut adoptions: mpsc::Receiver<Adoption>,
     report: impl Fn(Applied),
 ) {
     loop {
@@ -151,8 +204,8 @@ async fn run(
                 None => std::future::pending().await,
             }
         };
-        // All branches are cancel-safe: `changed` and `join_next` by their documentation, the sleep
-        // because it is made anew each round.
+        // All branches are cancel-safe: `changed`, `recv` and `join_next` by their documentation, the
+        // sleep because it is made anew each round.
         tokio::select! {
             changed = desired.changed() => {
                 let wanted = desired.borrow_and_update().clone();
@@ -161,6 +214,9 @@ async fn run(
                 }
                 scheduler.reconcile(&wanted.pools, &wanted.monitors, now_ms());
                 report(Applied { index: wanted.index, error: scheduler.error() });
+            }
+            Some(Adoption { node, members }) = adoptions.recv() => {
+                scheduler.adopt(&node, &members, now_ms());
             }
             Some(done) = scheduler.next_done() => scheduler.finish(done, now_ms()),
             () = sleep => scheduler.start_due(),

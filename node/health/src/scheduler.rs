@@ -16,11 +16,11 @@ use ballast_balance::health::combine;
 use ballast_balance::{HealthMachine, HealthReport, HealthSettings, MemberState, Pool, PoolMap};
 use ballast_model::config::Table;
 use ballast_model::event::EventBody;
-use ballast_model::status::Health;
+use ballast_model::status::{Health, MemberStatus};
 use ballast_model::{MonitorSpec, Resource};
 use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
-use tokio::sync::broadcast;
+use tokio::sync::{broadcast, watch};
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::Instant;
 
@@ -51,6 +51,15 @@ pub(crate) struct Scheduler {
     next_id: TargetId,
     rng: SmallRng,
     warned_at: Option<Instant>,
+    first_round: FirstRound,
+}
+
+/// Whether every monitored member has been decided once. Stays true: a member that comes later is no
+/// reason to doubt the node again.
+struct FirstRound {
+    done: watch::Sender<bool>,
+    /// Members still [`Health::Checking`]; an upper estimate, counted anew where it reaches 0.
+    undecided_count: usize,
 }
 
 struct WatchedPool {
@@ -92,6 +101,7 @@ impl Scheduler {
         in_flight_max_count: usize,
         seed: u64,
         events: broadcast::Sender<EventBody>,
+        first_round_done: watch::Sender<bool>,
     ) -> Self {
         Self {
             probe,
@@ -104,6 +114,7 @@ impl Scheduler {
             next_id: 0,
             rng: SmallRng::seed_from_u64(seed),
             warned_at: None,
+            first_round: FirstRound { done: first_round_done, undecided_count: 0 },
         }
     }
 
@@ -128,6 +139,56 @@ impl Scheduler {
                 Some(_) | None => {}
             }
             self.reconcile_pool(pool, targets_of(pool, monitors), monitors_of, now_ms);
+        }
+        self.count_undecided();
+    }
+
+    /// Takes over what `node` found of members that nothing is known of here yet.
+    pub(crate) fn adopt(&mut self, node: &str, found: &[MemberStatus], now_ms: u64) {
+        for status in found {
+            if !matches!(status.health, Health::Up | Health::Down) {
+                continue;
+            }
+            let Some(watched) = self.pools.get(&status.pool) else { continue };
+            let Ok(address) = status.address.parse() else { continue };
+            let key = (Arc::from(status.member.as_str()), address);
+            let Some(member) = watched.members.get(&key) else { continue };
+            if member.targets.is_empty() || member.state.health() != Health::Checking {
+                continue;
+            }
+            let reason = format!("{}, as node {node} sees it", status.reason);
+            let report = HealthReport {
+                health: status.health,
+                reason,
+                since_ms: now_ms,
+                last_probe_us: None,
+            };
+            self.tell(&status.pool, &status.member, &report);
+            member.state.set_health(report);
+        }
+        self.count_undecided();
+    }
+
+    /// Counts the monitored members of which nothing is known; none ends the first round.
+    fn count_undecided(&mut self) {
+        if *self.first_round.done.borrow() {
+            return;
+        }
+        let members = self.pools.values().flat_map(|watched| watched.members.values());
+        let undecided = members.filter(|member| {
+            !member.targets.is_empty() && member.state.health() == Health::Checking
+        });
+        self.first_round.undecided_count = undecided.count();
+        if self.first_round.undecided_count == 0 {
+            self.first_round.done.send_replace(true);
+        }
+    }
+
+    /// Notes that one more member was decided.
+    fn decided(&mut self) {
+        self.first_round.undecided_count = self.first_round.undecided_count.saturating_sub(1);
+        if self.first_round.undecided_count == 0 {
+            self.count_undecided();
         }
     }
 
@@ -319,7 +380,11 @@ impl Scheduler {
         let Some(watched) = self.pools.get(&target.pool) else { return };
         let member = (Arc::clone(&target.key.member), target.key.address);
         if let Some(member) = watched.members.get(&member) {
+            let was_checking = member.state.health() == Health::Checking;
             self.judge(watched, member, now_ms);
+            if was_checking && member.state.health() != Health::Checking {
+                self.decided();
+            }
         }
     }
 
@@ -335,18 +400,21 @@ impl Scheduler {
         }
         let previous = member.state.health_report();
         let report = combine(&previous, &monitors, now_ms);
-        let (health, reason) = (report.health, report.reason.clone());
-        member.state.set_health(report);
-        if health == previous.health {
-            return;
+        if report.health != previous.health {
+            self.tell(watched.pool.name(), name, &report);
         }
-        let pool = watched.pool.name();
+        member.state.set_health(report);
+    }
+
+    /// Tells that a member's health has changed.
+    fn tell(&self, pool: &str, member: &str, report: &HealthReport) {
+        let HealthReport { health, reason, .. } = report.clone();
         match health {
-            Health::Down => tracing::warn!(pool, member = %name, reason, "member is down"),
-            _ => tracing::info!(pool, member = %name, ?health, reason, "member's health changed"),
+            Health::Down => tracing::warn!(pool, member, reason, "member is down"),
+            _ => tracing::info!(pool, member, ?health, reason, "member's health changed"),
         }
         let event =
-            EventBody::Health { pool: pool.to_owned(), member: name.to_string(), health, reason };
+            EventBody::Health { pool: pool.to_owned(), member: member.to_owned(), health, reason };
         // Without listeners nobody is told.
         let _nobody_listens = self.events.send(event);
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use ballast_balance::{PersistenceKey, PoolRegistry, Probe};
 use ballast_model::config::{AnyDraft, Kind};
 use ballast_model::status::Health;
-use ballast_model::{Draft, Edit, MemberSpec, MonitorKind, PoolSpec};
+use ballast_model::{AdminState, Draft, Edit, MemberSpec, MonitorKind, PoolSpec};
 use tokio::time::{Instant, timeout};
 
 use super::*;
@@ -71,23 +71,11 @@ impl Fixture {
     }
 
     async fn put_monitor(&mut self, name: &str, change: impl FnOnce(&mut MonitorSpec)) {
-        let mut spec = MonitorSpec::new(MonitorKind::Tcp);
-        spec.interval_ms = 1_000;
-        spec.timeout_ms = 1_000;
-        change(&mut spec);
-        let uid = format!("uid-{name}");
-        self.edit(Edit::put(AnyDraft::Monitor(Draft::new(name, spec)), &uid)).await;
+        self.edit(monitor_edit_with(name, change)).await;
     }
 
     async fn put_pool(&mut self, name: &str, monitors: &[&str], ports: impl Iterator<Item = u16>) {
-        let member = |port| MemberSpec::new(SocketAddr::from(([127, 0, 0, 1], port)));
-        let spec = PoolSpec {
-            monitors: monitors.iter().map(ToString::to_string).collect(),
-            members: ports.map(member).collect(),
-            ..PoolSpec::default()
-        };
-        let uid = format!("uid-{name}");
-        self.edit(Edit::put(AnyDraft::Pool(Draft::new(name, spec)), &uid)).await;
+        self.edit(pool_edit(name, monitors, ports)).await;
     }
 
     fn set_failing(&self, port: u16, failing: bool) {
@@ -111,6 +99,28 @@ impl Fixture {
     async fn pass(&self, ms: u64) {
         tokio::time::sleep(Duration::from_millis(ms)).await;
     }
+}
+
+fn monitor_edit(name: &str) -> Edit {
+    monitor_edit_with(name, |_| {})
+}
+
+fn monitor_edit_with(name: &str, change: impl FnOnce(&mut MonitorSpec)) -> Edit {
+    let mut spec = MonitorSpec::new(MonitorKind::Tcp);
+    spec.interval_ms = 1_000;
+    spec.timeout_ms = 1_000;
+    change(&mut spec);
+    Edit::put(AnyDraft::Monitor(Draft::new(name, spec)), format!("uid-{name}"))
+}
+
+fn pool_edit(name: &str, monitors: &[&str], ports: impl Iterator<Item = u16>) -> Edit {
+    let member = |port| MemberSpec::new(SocketAddr::from(([127, 0, 0, 1], port)));
+    let spec = PoolSpec {
+        monitors: monitors.iter().map(ToString::to_string).collect(),
+        members: ports.map(member).collect(),
+        ..PoolSpec::default()
+    };
+    Edit::put(AnyDraft::Pool(Draft::new(name, spec)), format!("uid-{name}"))
 }
 
 async fn next_health(events: &mut broadcast::Receiver<EventBody>) -> (String, Health, String) {
@@ -248,6 +258,98 @@ async fn probe_that_could_not_be_tried_says_nothing_of_the_member() {
     fixture.pass(20_000).await;
     assert_eq!(fixture.health("pool", 0), Health::Up);
     assert!(fixture.probed(1).len() > 15, "it goes on trying");
+}
+
+fn found(fixture: &Fixture, health: Health) -> Vec<MemberStatus> {
+    let mut statuses = fixture.prober.statuses();
+    for status in &mut statuses {
+        status.health = health;
+        status.reason = "connection refused".to_owned();
+    }
+    statuses
+}
+
+#[tokio::test(start_paused = true)]
+async fn first_round_is_done_with_the_last_member_and_stays_done() {
+    let mut fixture = Fixture::new(10);
+    let mut done = fixture.prober.first_round_done();
+    assert!(!*done.borrow(), "nothing is known before the first configuration");
+    fixture.members.not_tried.store(true, SeqCst);
+    fixture.config = fixture
+        .config
+        .edited(&[monitor_edit("tcp")], 1, 0)
+        .and_then(|config| config.edited(&[pool_edit("pool", &["tcp"], 1..=50)], 2, 0))
+        .unwrap();
+    fixture.index = 2;
+    fixture.edit(pool_edit("other", &[], 900..=900)).await;
+    fixture.pass(5_000).await;
+    assert!(!*done.borrow(), "probes were not tried");
+    fixture.members.not_tried.store(false, SeqCst);
+    fixture.set_failing(7, true);
+    timeout(Duration::from_secs(10), done.wait_for(|done| *done)).await.unwrap().unwrap();
+    assert!((1..=50).all(|port| !fixture.probed(port).is_empty()));
+    assert!((0..50).all(|member| fixture.health("pool", member) != Health::Checking));
+    fixture.put_pool("late", &["tcp"], 60..=60).await;
+    assert_eq!(fixture.health("late", 0), Health::Checking);
+    assert!(*done.borrow());
+}
+
+#[tokio::test(start_paused = true)]
+async fn first_round_is_done_at_once_with_nothing_to_probe() {
+    let mut fixture = Fixture::new(10);
+    fixture.put_pool("pool", &[], 1..=3).await;
+    assert!(*fixture.prober.first_round_done().borrow());
+}
+
+#[tokio::test(start_paused = true)]
+async fn verdicts_of_another_node_hold_until_our_first_probe() {
+    let mut fixture = Fixture::new(10);
+    fixture.members.not_tried.store(true, SeqCst);
+    fixture.config = fixture.config.edited(&[monitor_edit("tcp")], 1, 0).unwrap();
+    fixture.index = 1;
+    fixture.put_pool("pool", &["tcp"], 1..=2).await;
+    let mut events = fixture.prober.events();
+    fixture.prober.adopt("lb-2", &found(&fixture, Health::Checking));
+    fixture.prober.adopt("lb-2", &found(&fixture, Health::Down));
+    fixture.prober.adopt("lb-3", &found(&fixture, Health::Up));
+    let (_, health, reason) = next_health(&mut events).await;
+    assert_eq!(
+        (health, reason.as_str()),
+        (Health::Down, "connection refused, as node lb-2 sees it")
+    );
+    fixture.pass(3_000).await;
+    assert_eq!(fixture.health("pool", 0), Health::Down, "the first to tell is heard");
+    assert!(*fixture.prober.first_round_done().borrow());
+    fixture.members.not_tried.store(false, SeqCst);
+    fixture.set_failing(2, true);
+    fixture.pass(3_000).await;
+    assert_eq!((fixture.health("pool", 0), fixture.health("pool", 1)), (Health::Up, Health::Down));
+    let status = &fixture.prober.statuses()[1];
+    assert!(status.reason.starts_with("broken"), "{}", status.reason);
+    fixture.prober.adopt("lb-2", &found(&fixture, Health::Up));
+    fixture.pass(100).await;
+    assert_eq!(fixture.health("pool", 1), Health::Down, "our own probes count");
+}
+
+#[tokio::test(start_paused = true)]
+async fn share_of_a_pool_that_is_up_leaves_out_what_the_operator_took_out() {
+    let mut fixture = Fixture::new(10);
+    fixture.put_monitor("tcp", |_| {}).await;
+    fixture.set_failing(3, true);
+    fixture.put_pool("pool", &["tcp"], 1..=4).await;
+    assert_eq!(fixture.prober.pool_up_percent("pool"), Some(0), "nothing is known yet");
+    fixture.pass(1_000).await;
+    assert_eq!(fixture.prober.pool_up_percent("pool"), Some(75));
+    let pool = Arc::clone(fixture.registry.pool("pool").unwrap());
+    pool.members()[0].state.set_admin_state(AdminState::Disabled, None);
+    assert_eq!(fixture.prober.pool_up_percent("pool"), Some(66));
+    pool.members()[1].state.set_admin_state(AdminState::Draining, None);
+    assert_eq!(fixture.prober.pool_up_percent("pool"), Some(66));
+    for member in pool.members() {
+        member.state.set_admin_state(AdminState::ForcedOffline, None);
+    }
+    assert_eq!(fixture.prober.pool_up_percent("pool"), None);
+    assert_eq!(fixture.prober.pool_up_percent("nobody"), None);
 }
 
 #[tokio::test(start_paused = true)]

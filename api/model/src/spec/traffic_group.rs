@@ -280,7 +280,7 @@ impl Spec for TrafficGroupSpec {
             ADVERT_INTERVAL_MIN_MS,
             ADVERT_INTERVAL_MAX_MS,
         );
-        errors.require(interval % 10 == 0, "advert_interval_ms", "not_a_multiple", || {
+        errors.require(interval.is_multiple_of(10), "advert_interval_ms", "not_a_multiple", || {
             format!("is {interval}; VRRP counts in steps of 10 ms")
         });
         errors.range("foreign_routers", self.foreign_routers.len(), 0, FOREIGN_ROUTER_MAX_COUNT);

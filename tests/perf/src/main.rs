@@ -11,6 +11,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::{Args, Parser, Subcommand};
 
+mod failover;
 mod idle;
 mod l7;
 mod procfs;
@@ -35,9 +36,11 @@ enum Bench {
     Propagation(Options),
     /// What a node costs that has nothing to do.
     Idle(Options),
+    /// How long a virtual address is silent, beside keepalived with HAProxy.
+    Failover(failover::FailoverOptions),
 }
 
-#[derive(Clone, Args)]
+#[derive(Clone, Debug, Args)]
 struct Options {
     /// How many alternated rounds; for `propagation`, how many writes.
     #[arg(long)]
@@ -72,6 +75,10 @@ async fn measure(bench: Bench) -> Result<bool> {
             (options.clone(), propagation::run(options.rounds.unwrap_or(300)).await?)
         }
         Bench::Idle(options) => (options.clone(), idle::run(options.rounds.unwrap_or(1)).await?),
+        Bench::Failover(options) => {
+            let rounds = options.common.rounds.unwrap_or(50);
+            (options.common.clone(), failover::run(&options, rounds).await?)
+        }
     };
     println!("{report}");
     if let Some(path) = &options.json {

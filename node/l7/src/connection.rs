@@ -13,6 +13,7 @@ use std::task::{Context, Poll};
 use ballast_model::Protocol;
 use ballast_telemetry::{CounterShard, FailureReason};
 use ballast_workers::{Admission, Connection, Interrupted, Ticket, VirtualServer};
+use rustls::HandshakeKind;
 use tokio_rustls::TlsAcceptor;
 
 use crate::codec::head::{HeadError, HeadScanner, Scan};
@@ -49,6 +50,8 @@ pub(crate) async fn serve(worker: Rc<HttpWorker>, connection: Connection) {
             let handshake = Box::pin(TlsAcceptor::from(config).accept(stream));
             match session.ticket.guard(handshake).await {
                 Ok(Ok(stream)) => {
+                    let kind = stream.get_ref().1.handshake_kind();
+                    session.counters.tls_handshake(kind == Some(HandshakeKind::Resumed));
                     Box::pin(Serving::new(&mut session, Box::new(stream)).run()).await;
                 }
                 Ok(Err(_)) | Err(_) => session.counters.failure(FailureReason::TlsHandshake),

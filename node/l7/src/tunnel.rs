@@ -36,6 +36,7 @@ pub(crate) async fn run<S: Stream>(
     client: &mut Peer<S>,
     mut tunnel: Box<Tunnel>,
 ) {
+    session.ticket.outlast_quiesce();
     let mut up = Direction::new(FailureReason::ClientClosed, FailureReason::UpstreamClosedEarly);
     let mut down = Direction::new(FailureReason::UpstreamClosedEarly, FailureReason::ClientClosed);
     let Tunnel { member, in_flight, .. } = &mut *tunnel;

@@ -44,6 +44,8 @@ pub struct CounterShard {
     responses: [Counter; STATUS_CLASS_COUNT],
     /// Requests that ended without a response, and TCP connections.
     unanswered: Counter,
+    tls_full: Counter,
+    tls_resumed: Counter,
     failures: [Counter; FailureReason::COUNT],
     received_bytes: Counter,
     sent_bytes: Counter,
@@ -60,6 +62,8 @@ impl Default for CounterShard {
             connections_closed: Counter::default(),
             responses: array::from_fn(|_| Counter::default()),
             unanswered: Counter::default(),
+            tls_full: Counter::default(),
+            tls_resumed: Counter::default(),
             failures: array::from_fn(|_| Counter::default()),
             received_bytes: Counter::default(),
             sent_bytes: Counter::default(),
@@ -92,6 +96,11 @@ impl CounterShard {
     pub fn request_unanswered(&self, total_us: u64) {
         self.unanswered.add(1);
         self.latency.record(total_us);
+    }
+
+    /// Counts a TLS handshake that succeeded: a full one, or one that resumed a session.
+    pub fn tls_handshake(&self, is_resumed: bool) {
+        if is_resumed { &self.tls_resumed } else { &self.tls_full }.add(1);
     }
 
     /// Counts why a request or connection failed: once for each that did, besides the request.
@@ -148,6 +157,8 @@ impl VirtualServerCounters {
             connections_total: self.sum(|shard| &shard.connections_opened),
             responses: array::from_fn(|class| self.sum(|shard| &shard.responses[class])),
             unanswered_total: self.sum(|shard| &shard.unanswered),
+            tls_full_total: self.sum(|shard| &shard.tls_full),
+            tls_resumed_total: self.sum(|shard| &shard.tls_resumed),
             failures: array::from_fn(|reason| self.sum(|shard| &shard.failures[reason])),
             received_bytes_total: self.sum(|shard| &shard.received_bytes),
             sent_bytes_total: self.sum(|shard| &shard.sent_bytes),
@@ -185,6 +196,10 @@ pub struct VirtualServerTotals {
     pub responses: [u64; STATUS_CLASS_COUNT],
     /// Requests that ended without a response, and TCP connections.
     pub unanswered_total: u64,
+    /// TLS handshakes that made a new session.
+    pub tls_full_total: u64,
+    /// TLS handshakes that resumed a session.
+    pub tls_resumed_total: u64,
     /// Failures, in the order of [`FailureReason::ALL`].
     pub failures: [u64; FailureReason::COUNT],
     /// Bytes received from clients.

@@ -233,6 +233,20 @@ fn write_requests(metrics: &mut Metrics, shown: &[(&str, VirtualServerTotals)]) 
             }
         }
     }
+    let mut handshakes = metrics.family(
+        "ballast_virtual_server_tls_handshakes_total",
+        MetricKind::Counter,
+        "TLS handshakes that succeeded: full ones, and those that resumed a session.",
+    );
+    for (server, totals) in shown {
+        for (kind, count) in
+            [("full", totals.tls_full_total), ("resumed", totals.tls_resumed_total)]
+        {
+            if totals.tls_full_total + totals.tls_resumed_total > 0 {
+                handshakes.sample(&[("virtual_server", server), ("kind", kind)], count);
+            }
+        }
+    }
     let mut durations = metrics.family(
         "ballast_virtual_server_request_duration_seconds",
         MetricKind::Histogram,

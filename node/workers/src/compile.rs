@@ -11,10 +11,13 @@ use std::sync::Arc;
 
 use ballast_balance::{PersistenceKey, PoolMap, PoolRegistry};
 use ballast_model::config::Table;
-use ballast_model::{CertificateSpec, Config, Persistence, Protocol, Resource, VirtualServerSpec};
+use ballast_model::{
+    CertificateSpec, Config, Persistence, Protocol, Resource, TicketKey, VirtualServerSpec,
+};
 use ballast_telemetry::CounterRegistry;
 
 use crate::slot::{CookiePersistence, PoolSlot, VirtualServer, VirtualServerSlot};
+use crate::tls::tickets::TicketKeys;
 use crate::tls::{Certificate, CertificateStore, TlsSettings, Unseal};
 
 /// Compiles snapshots one after another.
@@ -23,6 +26,8 @@ pub struct Compiler {
     pools: PoolRegistry,
     pool_slots: BTreeMap<String, Arc<PoolSlot>>,
     certificates: CertificateStore,
+    ticket_keys: Arc<TicketKeys>,
+    unseal: Unseal,
     /// By uid.
     servers: BTreeMap<String, Compiled>,
     /// What `servers` was compiled from.
@@ -70,10 +75,17 @@ impl Compiler {
             counters,
             pools: PoolRegistry::new(worker_count, persistence_key),
             pool_slots: BTreeMap::new(),
-            certificates: CertificateStore::new(unseal),
+            certificates: CertificateStore::new(Arc::clone(&unseal)),
+            ticket_keys: Arc::default(),
+            unseal,
             servers: BTreeMap::new(),
             source: None,
         }
+    }
+
+    /// Makes and reads session tickets with those keys, the newest first, from now on.
+    pub fn set_ticket_keys(&self, keys: &[TicketKey]) {
+        self.ticket_keys.set(keys, &self.unseal);
     }
 
     /// Brings pools and virtual servers in step with `config`.
@@ -225,7 +237,8 @@ impl Compiler {
         }
         let tls = match compiled.tls.take() {
             Some(tls) => tls,
-            None => TlsSettings::new().map_err(|error| error.to_string())?,
+            None => TlsSettings::new(&self.ticket_keys, &server.uid)
+                .map_err(|error| error.to_string())?,
         };
         tls.set_certificates(&usable);
         compiled.tls = Some(tls);

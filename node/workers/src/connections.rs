@@ -9,8 +9,10 @@
 
 use std::cell::{Cell, RefCell};
 use std::future::Future;
+use std::net::IpAddr;
 use std::pin::Pin;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use tokio::sync::Notify;
@@ -55,7 +57,13 @@ pub struct Connections {
     /// Given to connections that open while the whole worker drains.
     everyone: Cell<Signal>,
     open_count: Cell<usize>,
-    /// Wakes the ticking task when the first connection opens, and whoever waits for the last.
+    /// What is quiesced, each under a number of its own.
+    quiesces: RefCell<Vec<(u64, Arc<[IpAddr]>)>>,
+    next_quiesce: Cell<u64>,
+    /// Connections that are quiesced.
+    quiesced_count: Cell<usize>,
+    /// Wakes the ticking task when the first connection opens, and whoever waits for the last, or the last
+    /// quiesced one, to go.
     changed: Notify,
 }
 
@@ -72,13 +80,31 @@ struct Entry {
     group: GroupId,
     signal: Signal,
     expired: bool,
+    /// The address that the client reached; none where quiescing it is nothing to the connection.
+    local: Option<IpAddr>,
+    /// Whether `local` is quiesced.
+    is_quiesced: bool,
     waker: Option<Waker>,
 }
 
 impl Connections {
     /// Enters a connection of `group`; its place is free again when the ticket is dropped.
     pub fn open(self: &Rc<Self>, group: GroupId, clock: &Rc<Clock>) -> Ticket {
-        let entry = Entry { group, signal: self.everyone.get(), ..Entry::default() };
+        self.open_at(group, None, clock)
+    }
+
+    /// As [`Connections::open`], for a connection that shall end while `local`, the address that
+    /// its client reached, is quiesced.
+    pub fn open_at(
+        self: &Rc<Self>,
+        group: GroupId,
+        local: Option<IpAddr>,
+        clock: &Rc<Clock>,
+    ) -> Ticket {
+        let is_quiesced = local.is_some_and(|local| self.is_quiesced(local));
+        self.quiesced_count.set(self.quiesced_count.get() + usize::from(is_quiesced));
+        let signal = self.everyone.get();
+        let entry = Entry { group, signal, local, is_quiesced, ..Entry::default() };
         let mut table = self.table.borrow_mut();
         let index = if let Some(index) = table.free.pop() {
             table.entries[index] = entry;
@@ -121,6 +147,53 @@ impl Connections {
         self.raise(Signal::Cut, |_| true);
     }
 
+    /// Asks the connections that were opened with one of these addresses, also those still to come,
+    /// to end once their current request is done; until what is returned is dropped.
+    pub fn quiesce(self: &Rc<Self>, addresses: Arc<[IpAddr]>) -> Quiesced {
+        let id = self.next_quiesce.replace(self.next_quiesce.get() + 1);
+        self.quiesces.borrow_mut().push((id, addresses));
+        self.mark_quiesced();
+        Quiesced { connections: Rc::clone(self), id }
+    }
+
+    /// How many connections of quiesced addresses are open.
+    pub fn quiesced_count(&self) -> usize {
+        self.quiesced_count.get()
+    }
+
+    /// Returns when no connection of a quiesced address is open.
+    pub async fn quiet(&self) {
+        self.until(|| self.quiesced_count.get() == 0).await;
+    }
+
+    fn is_quiesced(&self, local: IpAddr) -> bool {
+        self.quiesces.borrow().iter().any(|(_, addresses)| addresses.contains(&local))
+    }
+
+    /// Brings the entries in line with what is quiesced.
+    fn mark_quiesced(&self) {
+        let mut count = 0;
+        for entry in &mut self.table.borrow_mut().entries {
+            let is_quiesced = entry.local.is_some_and(|local| self.is_quiesced(local));
+            if is_quiesced && !entry.is_quiesced {
+                wake(entry);
+            }
+            entry.is_quiesced = is_quiesced;
+            count += usize::from(is_quiesced);
+        }
+        self.set_quiesced_count(count);
+    }
+
+    fn count_out_quiesced(&self, was_quiesced: bool) {
+        self.set_quiesced_count(self.quiesced_count.get() - usize::from(was_quiesced));
+    }
+
+    fn set_quiesced_count(&self, count: usize) {
+        if self.quiesced_count.replace(count) > 0 && count == 0 {
+            self.changed.notify_waiters();
+        }
+    }
+
     fn raise(&self, signal: Signal, concerned: impl Fn(&Entry) -> bool) {
         let mut table = self.table.borrow_mut();
         for entry in table.entries.iter_mut().filter(|entry| concerned(entry)) {
@@ -146,18 +219,18 @@ impl Connections {
 
     /// Returns when at least one connection is open.
     pub async fn some(&self) {
-        self.until(|open_count| open_count > 0).await;
+        self.until(|| self.open_count.get() > 0).await;
     }
 
     /// Returns when no connection is open.
     pub async fn none(&self) {
-        self.until(|open_count| open_count == 0).await;
+        self.until(|| self.open_count.get() == 0).await;
     }
 
-    async fn until(&self, reached: impl Fn(usize) -> bool) {
+    async fn until(&self, reached: impl Fn() -> bool) {
         loop {
             let changed = self.changed.notified();
-            if reached(self.open_count.get()) {
+            if reached() {
                 return;
             }
             changed.await;
@@ -168,6 +241,20 @@ impl Connections {
 fn wake(entry: &mut Entry) {
     if let Some(waker) = &entry.waker {
         waker.wake_by_ref();
+    }
+}
+
+/// Keeps addresses quiesced.
+#[derive(Debug)]
+pub struct Quiesced {
+    connections: Rc<Connections>,
+    id: u64,
+}
+
+impl Drop for Quiesced {
+    fn drop(&mut self) {
+        self.connections.quiesces.borrow_mut().retain(|(id, _)| *id != self.id);
+        self.connections.mark_quiesced();
     }
 }
 
@@ -199,7 +286,17 @@ impl Ticket {
 
     /// Whether the connection shall end once nothing is under way.
     pub fn is_ending(&self) -> bool {
-        self.connections.table.borrow().entries[self.index].signal >= Signal::End
+        let entry = &self.connections.table.borrow().entries[self.index];
+        entry.signal >= Signal::End || entry.is_quiesced
+    }
+
+    /// Notes that quiescing the connection's address is nothing to it from now on: it has become a
+    /// tunnel.
+    pub fn outlast_quiesce(&self) {
+        let entry = &mut self.connections.table.borrow_mut().entries[self.index];
+        entry.local = None;
+        let was_quiesced = std::mem::take(&mut entry.is_quiesced);
+        self.connections.count_out_quiesced(was_quiesced);
     }
 
     /// Whether the deadline has passed or the connection is cut. Keeps the task's waker, so that
@@ -242,9 +339,10 @@ impl Drop for Ticket {
     fn drop(&mut self) {
         let mut table = self.connections.table.borrow_mut();
         table.deadlines_ms[self.index] = NEVER_MS;
-        table.entries[self.index] = Entry::default();
+        let entry = std::mem::take(&mut table.entries[self.index]);
         table.free.push(self.index);
         drop(table);
+        self.connections.count_out_quiesced(entry.is_quiesced);
         let open_count = self.connections.open_count.get() - 1;
         self.connections.open_count.set(open_count);
         if open_count == 0 {

@@ -4,7 +4,7 @@
 //! both are brought in line with the last snapshot on every change and on every retry.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -66,6 +66,7 @@ impl Control {
 
     /// Carries `snapshot` out.
     pub(crate) async fn apply(&mut self, snapshot: &Arc<Snapshot>) {
+        self.compiler.set_ticket_keys(&snapshot.state.cluster.ticket_keys);
         let outcome = self.compiler.compile(&snapshot.state.config, clock::now_ms());
         self.snapshot = Arc::clone(snapshot);
         if outcome.has_changed || self.has_failures() {
@@ -192,6 +193,23 @@ impl Control {
             let _ = tokio::time::timeout(CLOSE_TIMEOUT, ended).await;
         }
         cut_count
+    }
+
+    /// Quiesces these addresses on every worker; each answers when it has done so or `limit` has
+    /// passed, with how many connections are left. See
+    /// [`DataPlane::quiesce`](crate::DataPlane::quiesce).
+    pub(crate) async fn quiesce(
+        &self,
+        addresses: &Arc<[IpAddr]>,
+        limit: Duration,
+    ) -> Vec<oneshot::Receiver<usize>> {
+        let mut quiet = Vec::new();
+        for worker in &self.workers {
+            let (done, receiver) = oneshot::channel();
+            send(worker, Command::Quiesce { addresses: Arc::clone(addresses), limit, done }).await;
+            quiet.push(receiver);
+        }
+        quiet
     }
 
     fn open_connections(&self) -> usize {

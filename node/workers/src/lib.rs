@@ -21,6 +21,7 @@ pub mod compile;
 pub mod connections;
 mod control;
 pub mod handler;
+mod heartbeat;
 pub mod listener;
 mod plane;
 pub mod reconcile;
@@ -33,7 +34,9 @@ pub use connections::{Connections, Interrupted, Ticket};
 pub use handler::{
     Connection, ConnectionHandler, ConnectionTask, HandlerFactory, Handlers, WorkerContext,
 };
-pub use plane::{Applied, DataPlane, DataPlaneConfig, PlaneTotals};
+pub use heartbeat::BEAT_INTERVAL;
+pub use plane::{Applied, DataPlane, DataPlaneConfig, PlaneTotals, QUIESCE_MAX};
 pub use reconcile::AnyAddress;
 pub use slot::{Admission, CookiePersistence, PoolSlot, VirtualServer, VirtualServerSlot};
 pub use tls::Unseal;
+pub use tls::tickets::{RotationError, rotation, rotation_due};

@@ -4,6 +4,7 @@
 //! every listener is open, closed, or reported with the reason why not.
 
 use std::io;
+use std::net::IpAddr;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -27,6 +28,9 @@ use crate::worker::{self, Shared, WorkerOptions};
 const RETRY_INTERVAL: Duration = Duration::from_secs(2);
 /// Requests to the plane's thread that wait.
 const REQUEST_MAX_COUNT: usize = 16;
+
+/// Longest time that addresses are quiesced for.
+pub const QUIESCE_MAX: Duration = Duration::from_secs(10);
 
 /// How the data plane is set up.
 pub struct DataPlaneConfig {
@@ -86,8 +90,12 @@ pub struct DataPlane {
 #[derive(Debug)]
 enum PlaneRequest {
     Drain { deadline: Duration, done: oneshot::Sender<usize> },
+    Quiesce { addresses: Arc<[IpAddr]>, limit: Duration, done: oneshot::Sender<Quieting> },
     Shutdown { done: oneshot::Sender<()> },
 }
+
+/// A worker each: when it is done with quiescing, and how many connections it has left.
+type Quieting = Vec<oneshot::Receiver<usize>>;
 
 impl DataPlane {
     /// Starts the workers, which serve nothing until the first [`apply`](Self::apply).
@@ -95,8 +103,8 @@ impl DataPlane {
     /// # Errors
     /// A thread or its runtime can't be had.
     pub fn start(config: DataPlaneConfig, handlers: Handlers) -> io::Result<Self> {
-        let shared = Arc::new(Shared::default());
         let worker_count = config.worker_count.max(1);
+        let shared = Arc::new(Shared::new(worker_count));
         let handlers = Arc::new(handlers);
         let mut workers = Vec::with_capacity(worker_count);
         for index in 0..worker_count {
@@ -183,6 +191,43 @@ impl DataPlane {
         finished.await.unwrap_or(0)
     }
 
+    /// Prepares for these local addresses to go to another node: for `limit`, at most
+    /// [`QUIESCE_MAX`], their HTTP connections are closed where they are idle, others after the
+    /// answer to the request under way, which says so; new ones are accepted and treated alike. TCP
+    /// connections and tunnels are left alone. Returns as soon as none is left, or after `limit`
+    /// with how many then are. After `limit` everything is as it was, so that a move that does not
+    /// happen costs nothing; dropping the future does not cut that short.
+    pub async fn quiesce(&self, addresses: &[IpAddr], limit: Duration) -> usize {
+        let addresses = addresses.iter().map(IpAddr::to_canonical).collect();
+        let (done, quieting) = oneshot::channel();
+        let limit = limit.min(QUIESCE_MAX);
+        let request = PlaneRequest::Quiesce { addresses, limit, done };
+        if self.requests.send(request).await.is_err() {
+            return 0;
+        }
+        let mut left_count = 0;
+        for quiet in quieting.await.unwrap_or_default() {
+            // A worker that has ended has no connection either.
+            left_count += quiet.await.unwrap_or(0);
+        }
+        left_count
+    }
+
+    /// How long ago each worker last showed that its thread is alive; they do so every
+    /// [`BEAT_INTERVAL`](crate::BEAT_INTERVAL), idle or not. After the whole process was stopped for
+    /// a while, all ages are large until the workers have run again.
+    pub fn liveness(&self) -> Vec<Duration> {
+        self.shared.heartbeats.ages().collect()
+    }
+
+    /// Which worker has shown no sign of life for longer than `limit`, in a sentence; none where all
+    /// are well. Limits below three times [`BEAT_INTERVAL`](crate::BEAT_INTERVAL) mistake a busy
+    /// machine for a dead one.
+    pub fn stalled(&self, limit: Duration) -> Option<String> {
+        let (index, age) = self.shared.heartbeats.ages().enumerate().max_by_key(|(_, age)| *age)?;
+        (age > limit).then(|| format!("worker {index} has not run for {} ms", age.as_millis()))
+    }
+
     /// Ends everything at once and waits for the threads.
     pub async fn shutdown(&self) {
         let (done, finished) = oneshot::channel();
@@ -230,6 +275,10 @@ impl Plane {
                             return self.end(told);
                         }
                     }
+                    Some(PlaneRequest::Quiesce { addresses, limit, done }) => {
+                        // Nobody may be waiting any more.
+                        let _ = done.send(self.control.quiesce(&addresses, limit).await);
+                    }
                     Some(PlaneRequest::Shutdown { done }) => return self.end(Some(done)),
                     None => break,
                 },
@@ -257,6 +306,8 @@ impl Plane {
                     cut_count = &mut drain => break cut_count,
                     request = self.requests.recv() => match request {
                         Some(PlaneRequest::Drain { done, .. }) => waiting.push(done),
+                        // Every connection is asked to end already.
+                        Some(PlaneRequest::Quiesce { .. }) => {}
                         Some(PlaneRequest::Shutdown { done }) => {
                             return ControlFlow::Break(Some(done));
                         }

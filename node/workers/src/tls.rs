@@ -1,7 +1,9 @@
 //! TLS towards clients: certificates, and which of them a client gets.
 //!
-//! Invariant: a virtual server keeps its [`TlsSettings`], and with them the keys of its session
-//! tickets, for as long as it lives; new certificates replace a table inside.
+//! Invariant: a virtual server keeps its [`TlsSettings`] for as long as it lives; new certificates and
+//! new keys of session tickets replace tables inside.
+
+pub mod tickets;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -15,6 +17,8 @@ use rustls::sign::CertifiedKey;
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use x509_parser::extensions::GeneralName;
+
+use crate::tls::tickets::{TicketKeys, Tickets};
 
 /// Opens a sealed private key; the PEM, or why it can't be opened.
 pub type Unseal = Arc<dyn Fn(&Sealed) -> Result<Vec<u8>, String> + Send + Sync>;
@@ -177,11 +181,12 @@ pub struct TlsSettings {
 }
 
 impl TlsSettings {
-    /// TLS 1.2 and 1.3 without certificates yet, `http/1.1` by ALPN, session tickets on.
+    /// TLS 1.2 and 1.3 without certificates yet, `http/1.1` by ALPN. Session tickets are those of
+    /// the virtual server `uid`; there are none while `keys` is empty.
     ///
     /// # Errors
     /// The cryptographic provider refused.
-    pub fn new() -> Result<Self, rustls::Error> {
+    pub fn new(keys: &Arc<TicketKeys>, uid: &str) -> Result<Self, rustls::Error> {
         let resolver = Arc::new(Resolver::default());
         let provider: Arc<CryptoProvider> = Arc::new(aws_lc_rs::default_provider());
         let certificates: Arc<dyn ResolvesServerCert> = Arc::<Resolver>::clone(&resolver);
@@ -190,7 +195,7 @@ impl TlsSettings {
             .with_no_client_auth()
             .with_cert_resolver(certificates);
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
-        config.ticketer = aws_lc_rs::Ticketer::new()?;
+        config.ticketer = Arc::new(Tickets::new(Arc::clone(keys), uid));
         // Tickets hold the state at the client; a table of sessions would be a lock between workers.
         config.session_storage = Arc::new(NoServerSessionStorage {});
         Ok(Self { config: Arc::new(config), resolver })

@@ -6,7 +6,7 @@
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -20,8 +20,9 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::task::LocalSet;
 
-use crate::connections::{GroupId, TICK_MS};
+use crate::connections::{Connections, GroupId, TICK_MS};
 use crate::handler::{Connection, ConnectionHandler, Handlers, WorkerContext};
+use crate::heartbeat::{BEAT_INTERVAL, Heartbeats};
 use crate::listener;
 use crate::slot::VirtualServerSlot;
 
@@ -47,6 +48,9 @@ pub(crate) enum Command {
     Close { address: SocketAddr, done: oneshot::Sender<()> },
     /// End the connections of these groups, which are in order, after their current request.
     EndGroups(Arc<[GroupId]>),
+    /// Ask the connections of these local addresses to end, for `limit`; answers when none is left,
+    /// or with how many then are.
+    Quiesce { addresses: Arc<[IpAddr]>, limit: Duration, done: oneshot::Sender<usize> },
     /// End all connections after their current request; answers when none is left.
     EndAll { done: oneshot::Sender<()> },
     /// End all connections now.
@@ -54,11 +58,22 @@ pub(crate) enum Command {
 }
 
 /// What all workers share.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Shared {
     /// Client connections that are open.
     pub(crate) open_count: AtomicUsize,
     pub(crate) events: WorkerEvents,
+    pub(crate) heartbeats: Heartbeats,
+}
+
+impl Shared {
+    pub(crate) fn new(worker_count: usize) -> Self {
+        Self {
+            open_count: AtomicUsize::new(0),
+            events: WorkerEvents::default(),
+            heartbeats: Heartbeats::new(worker_count),
+        }
+    }
 }
 
 /// Rare events of the workers.
@@ -144,7 +159,8 @@ impl Worker {
 
     async fn run(self, mut commands: mpsc::Receiver<Command>) {
         let worker = Rc::new(self);
-        // Ends with the runtime, as every task of this worker does.
+        // They end with the runtime, as every task of this worker does.
+        drop(tokio::task::spawn_local(Rc::clone(&worker).beat()));
         drop(tokio::task::spawn_local(Rc::clone(&worker).tick()));
         while let Some(command) = commands.recv().await {
             worker.carry_out(command);
@@ -163,6 +179,10 @@ impl Worker {
                 }
             }
             Command::EndGroups(groups) => connections.end_groups(&groups),
+            Command::Quiesce { addresses, limit, done } => {
+                let connections = Rc::clone(connections);
+                drop(tokio::task::spawn_local(quiesce(connections, addresses, limit, done)));
+            }
             Command::EndAll { done } => {
                 connections.end_all();
                 let connections = Rc::clone(connections);
@@ -297,7 +317,14 @@ impl Worker {
             Protocol::Http | Protocol::Https => &self.http,
             Protocol::Tcp => &self.tcp,
         };
-        let ticket = self.context.connections.open(slot.id, &self.context.clock);
+        let connections = &self.context.connections;
+        let ticket = match server.protocol {
+            Protocol::Http | Protocol::Https => {
+                let address = local_address(&stream, local);
+                connections.open_at(slot.id, address, &self.context.clock)
+            }
+            Protocol::Tcp => connections.open(slot.id, &self.context.clock),
+        };
         let server = Arc::clone(server);
         let connection = Connection { stream, peer, local, server, admission, ticket };
         let task = Rc::clone(handler).serve(connection);
@@ -306,6 +333,16 @@ impl Worker {
             let _guard = guard;
             task.await;
         }));
+    }
+
+    /// Shows that this thread is alive.
+    async fn beat(self: Rc<Self>) {
+        let mut interval = tokio::time::interval(BEAT_INTERVAL);
+        interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            interval.tick().await;
+            self.shared.heartbeats.beat(self.context.index);
+        }
     }
 
     /// Keeps the clock, the deadlines and the handlers going while there is anything to look after.
@@ -341,6 +378,33 @@ impl Worker {
             }
         }
     }
+}
+
+/// Asks connections of these addresses to end until `limit` has passed; tells when none was left.
+async fn quiesce(
+    connections: Rc<Connections>,
+    addresses: Arc<[IpAddr]>,
+    limit: Duration,
+    done: oneshot::Sender<usize>,
+) {
+    let deadline = tokio::time::Instant::now() + limit;
+    let quiesced = connections.quiesce(addresses);
+    // Nobody may be waiting any more, here and below.
+    let _ = match tokio::time::timeout_at(deadline, connections.quiet()).await {
+        Ok(()) => done.send(0),
+        Err(_) => done.send(connections.quiesced_count()),
+    };
+    // Clients that come meanwhile are told to come back, until the caller has moved the addresses or
+    // has had the time to.
+    tokio::time::sleep_until(deadline).await;
+    drop(quiesced);
+}
+
+/// The address that a client reached us at; unknown where even the kernel does not tell.
+fn local_address(stream: &TcpStream, listening: SocketAddr) -> Option<IpAddr> {
+    let address =
+        if listening.ip().is_unspecified() { stream.local_addr().ok()? } else { listening };
+    Some(address.ip().to_canonical())
 }
 
 /// Whether it concerns one connection only: the client gave up before it was accepted, or its network

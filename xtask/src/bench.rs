@@ -9,7 +9,13 @@ use crate::build::{self, Profile};
 use crate::setup::{self, Purpose};
 
 /// Runs a benchmark; does not return when it could be started.
-pub(crate) fn run(name: &str, rounds: Option<u32>, json: Option<&Path>, check: bool) -> Result<()> {
+pub(crate) fn run(
+    name: &str,
+    rounds: Option<u32>,
+    json: Option<&Path>,
+    check: bool,
+    more: &[String],
+) -> Result<()> {
     setup::run(Purpose::Bench)?;
     let tools = ["ballast-cli", "ballast-test-support", "ballast-perf"];
     // The peers are measured as they are shipped, so is ballastd.
@@ -26,5 +32,6 @@ pub(crate) fn run(name: &str, rounds: Option<u32>, json: Option<&Path>, check: b
     if check {
         perf.arg("--check");
     }
+    perf.args(more);
     Err(perf.exec()).context("starting ballast-perf")
 }

@@ -67,10 +67,10 @@ enum Task {
     Check,
     /// The writing twin of `check`.
     Fix,
-    /// Measure: l7, propagation or idle.
+    /// Measure: l7, propagation, idle or failover.
     Bench {
         /// Which benchmark.
-        #[arg(value_parser = ["l7", "propagation", "idle"])]
+        #[arg(value_parser = ["l7", "propagation", "idle", "failover"])]
         name: String,
         /// How many alternated rounds (or measurements, where there is no peer).
         #[arg(long)]
@@ -81,6 +81,9 @@ enum Task {
         /// Exit 1 when a bar does not hold.
         #[arg(long)]
         check: bool,
+        /// Passed on to the benchmark, e.g. `-- --only sigkill --interval 100`.
+        #[arg(last = true)]
+        more: Vec<String>,
     },
     /// Namespaces to try things in by hand.
     Lab {
@@ -120,8 +123,8 @@ fn perform(task: Task) -> Result<()> {
         Task::Test { nextest } => test::run(&nextest),
         Task::Check => check::run(),
         Task::Fix => check::fix(),
-        Task::Bench { name, rounds, json, check } => {
-            bench::run(&name, rounds, json.as_deref(), check)
+        Task::Bench { name, rounds, json, check, more } => {
+            bench::run(&name, rounds, json.as_deref(), check, &more)
         }
         Task::Lab { action } => demo::lab(match action {
             LabAction::Up => "up",

@@ -154,6 +154,16 @@ async fn measure(pair: &mut Pair, case: Case) -> Result<Sample> {
     }
     let since_us = probe::now_us();
     fault(pair, case, active).await?;
+    if case == Case::Partition {
+        // Time for both to become active, where that is what happens.
+        probe.wait_for_answers(OBSERVED_COUNT, SETTLE_LIMIT).await.context("apart")?;
+    } else if case != Case::BothBoot {
+        let other = pair.host(1 - active).ip().to_string();
+        wait_for("the other node to answer", SETTLE_LIMIT, async || {
+            probe.last_answer().as_ref() == Some(&other)
+        })
+        .await?;
+    }
     probe.wait_for_answers(STEADY_COUNT, SETTLE_LIMIT).await.context("after the fault")?;
     let mended_us = probe::now_us();
     mend(pair, case, active).await?;

@@ -2,18 +2,16 @@
 //! without failback; the timer's skew is that of Ballast's first priority.
 
 use std::net::SocketAddr;
-use std::time::Duration;
 
 use anyhow::Result;
 use ballast_test_support::peers::{Haproxy, Keepalived, KeepalivedOptions};
-use ballast_test_support::{Host, Lab, wait_for};
+use ballast_test_support::{Host, Lab};
 use rustix::process::Signal;
 
 const VRID: u8 = 51;
 const PRIORITY: u8 = 200;
 /// What a move takes from the priority of the active one.
 const HANDICAP: i8 = -50;
-const READY_LIMIT: Duration = Duration::from_secs(20);
 
 pub(super) struct KeepalivedPair {
     nodes: Vec<(Keepalived, Haproxy)>,
@@ -79,11 +77,7 @@ impl KeepalivedPair {
         self.nodes[index].0.set_handicap(0)
     }
 
-    pub(super) async fn ready(&mut self, index: usize) -> Result<()> {
-        let keepalived = &self.nodes[index].0;
-        wait_for("keepalived to be a backup or the master", READY_LIMIT, async || {
-            keepalived.log_tail(200).contains("STATE")
-        })
-        .await
+    pub(super) async fn ready(&self, index: usize) -> Result<()> {
+        self.nodes[index].0.wait_ready().await
     }
 }

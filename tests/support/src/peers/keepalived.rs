@@ -13,9 +13,12 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use crate::lab::Host;
 use crate::process::Process;
+use crate::wait::wait_for;
 
 /// Longest time for it to stop when asked to; it waits for its children.
 const STOP_LIMIT: Duration = Duration::from_secs(10);
+/// Longest time for it to read its configuration and join.
+const START_LIMIT: Duration = Duration::from_secs(10);
 
 /// What its configuration says. One instance is made for each address family of `addresses`.
 #[derive(Clone, Debug)]
@@ -119,6 +122,8 @@ impl KeepalivedOptions {
 pub struct Keepalived {
     host: Host,
     dir: PathBuf,
+    /// Where this run's lines begin in the log.
+    log_start: u64,
     process: Option<Process>,
 }
 
@@ -130,7 +135,7 @@ impl Keepalived {
     pub fn start(host: &Host, options: &KeepalivedOptions) -> Result<Self> {
         let dir = host.dir()?.join("keepalived");
         fs::create_dir_all(&dir)?;
-        let mut keepalived = Self { host: host.clone(), dir, process: None };
+        let mut keepalived = Self { host: host.clone(), dir, log_start: 0, process: None };
         let weight_file = keepalived.dir.join("handicap");
         fs::write(&weight_file, "0\n")?;
         let text = options.configuration(host, &weight_file.display().to_string());
@@ -150,8 +155,9 @@ impl Keepalived {
         command.args(["--dont-respawn", "--use-file"]).arg(self.dir.join("keepalived.conf"));
         command.arg("--pid").arg(self.dir.join("keepalived.pid"));
         command.arg("--vrrp_pid").arg(self.dir.join("vrrp.pid"));
-        let process =
-            Process::start("keepalived", command, &self.host.dir()?.join("keepalived.log"));
+        let log = self.host.dir()?.join("keepalived.log");
+        self.log_start = fs::metadata(&log).map_or(0, |file| file.len());
+        let process = Process::start("keepalived", command, &log);
         self.process = Some(process.context("keepalived (Debian package keepalived)")?);
         Ok(())
     }
@@ -184,7 +190,12 @@ impl Keepalived {
     /// When it does not run.
     pub fn sigkill(&mut self) -> Result<()> {
         self.signal(Signal::KILL)?;
-        self.process.take().context("it does not run")?.kill()
+        self.process.take().context("it does not run")?.kill()?;
+        // It would believe that the child, which nobody may have waited for yet, is another keepalived.
+        for name in ["keepalived.pid", "vrrp.pid"] {
+            drop(fs::remove_file(self.dir.join(name)));
+        }
+        Ok(())
     }
 
     /// Asks it to stop, and waits until it has.
@@ -203,12 +214,22 @@ impl Keepalived {
         &self.host
     }
 
-    /// The end of what it logged.
-    pub fn log_tail(&self, lines: usize) -> String {
+    /// What it logged since it was started last.
+    pub fn log(&self) -> String {
         let log = self.process.as_ref().map(|process| process.log().to_owned());
-        let text = log.and_then(|log| fs::read_to_string(log).ok()).unwrap_or_default();
-        let all: Vec<&str> = text.lines().collect();
-        all[all.len().saturating_sub(lines)..].join("\n")
+        let text = log.and_then(|log| fs::read(log).ok()).unwrap_or_default();
+        let start = usize::try_from(self.log_start).unwrap_or(usize::MAX).min(text.len());
+        String::from_utf8_lossy(&text[start..]).into_owned()
+    }
+
+    /// Waits until it takes part, as master or backup.
+    ///
+    /// # Errors
+    /// When it does not in time; the message has its log.
+    pub async fn wait_ready(&self) -> Result<()> {
+        let ready = async || self.log().contains("Entering BACKUP STATE");
+        let waited = wait_for("keepalived to take part", START_LIMIT, ready).await;
+        waited.with_context(|| self.log())
     }
 }
 

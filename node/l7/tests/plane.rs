@@ -13,6 +13,8 @@ mod forwarding;
 mod harness;
 #[path = "plane/limits.rs"]
 mod limits;
+#[path = "plane/quiesce.rs"]
+mod quiesce;
 #[path = "plane/tls.rs"]
 mod tls;
 #[path = "plane/upgrade.rs"]

@@ -34,7 +34,7 @@ async fn no_request_is_lost_while_the_configuration_changes() {
         site.pool.members = vec![MemberSpec::new(origins[n % 3].address)];
         site.server.http.header_timeout_ms = 1_000 + n as u64;
         site.apply().await;
-        tokio::time::sleep(Duration::from_millis(10)).await;
+        until(|| site.totals().requests_total() >= 20 * (n as u64 + 1)).await;
     }
     stop.store(true, Ordering::Relaxed);
     let mut total = 0;
@@ -157,9 +157,7 @@ async fn a_shutdown_cuts_a_drain_short() {
     let site = Site::start(&[origin.address]).await;
     let mut busy = site.connect().await;
     busy.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n").await;
-    while origin.connections() == 0 {
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
+    until(|| origin.connections() > 0).await;
     let ends = async {
         while tokio::net::TcpStream::connect(site.address).await.is_ok() {}
         site.plane.shutdown().await;
@@ -178,9 +176,7 @@ async fn what_has_not_ended_by_the_deadline_is_cut() {
     let mut busy = site.connect().await;
     busy.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n").await;
     site.has_open(1).await;
-    while origin.connections() == 0 {
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
+    until(|| origin.connections() > 0).await;
     assert_eq!(soon(site.plane.drain(Duration::from_millis(50))).await, 1);
     let answer = String::from_utf8(busy.rest().await).unwrap();
     assert!(answer.starts_with("HTTP/1.1 503"), "{answer:?}");

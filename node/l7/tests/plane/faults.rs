@@ -334,9 +334,7 @@ async fn a_member_that_failed_is_remembered_when_the_pool_is_replaced_meanwhile(
     let mut site = Site::start(&[failing.address]).await;
     let mut client = site.connect().await;
     client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n").await;
-    while failing.connections() == 0 {
-        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
-    }
+    until(|| failing.connections() > 0).await;
     // The one that fails moves from the first place to the second.
     site.pool.members = [origin.address, failing.address].map(MemberSpec::new).into();
     site.apply().await;

@@ -12,7 +12,7 @@ use ballast_balance::PersistenceKey;
 use ballast_l7::HttpHandlers;
 use ballast_model::{
     AnyDraft, Config, Draft, Edit, Kind, MemberSpec, PoolSpec, Protocol, Snapshot, State,
-    VirtualServerSpec,
+    TicketKey, VirtualServerSpec,
 };
 use ballast_telemetry::{AccessLog, CounterRegistry, FailureReason, VirtualServerTotals};
 use ballast_workers::{
@@ -29,6 +29,17 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 /// `wait`, which must not take forever.
 pub(crate) async fn soon<F: Future>(wait: F) -> F::Output {
     tokio::time::timeout(PATIENCE, wait).await.expect("it did not happen in time")
+}
+
+/// Waits until that holds.
+pub(crate) async fn until(holds: impl Fn() -> bool) {
+    let mut looks = tokio::time::interval(Duration::from_millis(5));
+    soon(async {
+        while !holds() {
+            looks.tick().await;
+        }
+    })
+    .await;
 }
 
 /// A stream with what was read from it and not used yet.
@@ -246,6 +257,8 @@ pub(crate) struct Site {
     pub(crate) address: SocketAddr,
     pub(crate) server: VirtualServerSpec,
     pub(crate) pool: PoolSpec,
+    /// Keys of session tickets; a secret stands where ciphertext belongs.
+    pub(crate) ticket_keys: Vec<TicketKey>,
     counters: Arc<CounterRegistry>,
     config: Config,
     index: u64,
@@ -288,12 +301,21 @@ impl Site {
             connection_max_count: 1_000,
             persistence_key: PersistenceKey::new(&[1; 32]),
             counters: Arc::clone(&counters),
-            unseal: Arc::new(|_| Err("nothing is sealed here".to_owned())),
+            unseal: Arc::new(|sealed| Ok(sealed.ciphertext.clone().into_bytes())),
         };
         let http = Arc::new(HttpHandlers::new(access_log));
         let handlers = Handlers { http, tcp: Arc::new(NoTcp) };
         let plane = DataPlane::start(config, handlers).expect("a data plane");
-        Self { plane, address, server, pool, counters, config: Config::default(), index: 0 }
+        Self {
+            plane,
+            address,
+            server,
+            pool,
+            ticket_keys: Vec::new(),
+            counters,
+            config: Config::default(),
+            index: 0,
+        }
     }
 
     /// Declares what `server` and `pool` say and waits until that is applied.
@@ -315,7 +337,8 @@ impl Site {
     pub(crate) fn edit(&mut self, edits: &[Edit]) {
         self.index += 1;
         self.config = self.config.edited(edits, self.index, 0).expect("a valid configuration");
-        let state = State { config: self.config.clone(), ..State::default() };
+        let mut state = State { config: self.config.clone(), ..State::default() };
+        Arc::make_mut(&mut state.cluster).ticket_keys.clone_from(&self.ticket_keys);
         self.plane.apply(Arc::new(Snapshot { index: self.index, state }));
     }
 
@@ -350,34 +373,19 @@ impl Site {
 
     /// Waits until so many failures of any kind have been counted.
     pub(crate) async fn failures(&self, count: u64) {
-        let done = async {
-            while self.totals().failures_total() < count {
-                tokio::time::sleep(Duration::from_millis(5)).await;
-            }
-        };
-        soon(done).await;
+        until(|| self.totals().failures_total() >= count).await;
     }
 
     /// Waits until so many requests, and no more, have been counted: that is done once the client
     /// has its response.
     pub(crate) async fn served(&self, count: u64) {
-        let done = async {
-            while self.totals().requests_total() < count {
-                tokio::time::sleep(Duration::from_millis(5)).await;
-            }
-        };
-        soon(done).await;
+        until(|| self.totals().requests_total() >= count).await;
         assert_eq!(self.totals().requests_total(), count);
     }
 
     /// Waits until so many client connections are open.
     pub(crate) async fn has_open(&self, count: u64) {
-        let done = async {
-            while self.totals().connections != count {
-                tokio::time::sleep(Duration::from_millis(5)).await;
-            }
-        };
-        soon(done).await;
+        until(|| self.totals().connections == count).await;
     }
 }
 

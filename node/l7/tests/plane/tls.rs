@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use ballast_model::{AnyDraft, CertificateSpec, Draft, Edit, Protocol};
+use ballast_model::{AnyDraft, CertificateSpec, Draft, Edit, Protocol, Sealed, TicketKey};
 use rustls::pki_types::ServerName;
-use rustls::{ClientConfig, RootCertStore};
+use rustls::{ClientConfig, HandshakeKind, RootCertStore};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
@@ -40,7 +40,17 @@ fn put(name: &str, issued: &Issued) -> Edit {
 
 /// An HTTPS site with those certificates.
 async fn site(origin: &Origin, certificates: &[(&str, &Issued)]) -> Site {
+    site_with_keys(origin, certificates, &[]).await
+}
+
+/// An HTTPS site with those certificates and keys of session tickets.
+async fn site_with_keys(
+    origin: &Origin,
+    certificates: &[(&str, &Issued)],
+    ticket_keys: &[TicketKey],
+) -> Site {
     let mut site = Site::start(&[origin.address]).await;
+    site.ticket_keys = ticket_keys.to_vec();
     let edits: Vec<_> = certificates.iter().map(|(name, issued)| put(name, issued)).collect();
     site.edit(&edits);
     site.server.protocol = Protocol::Https;
@@ -118,18 +128,59 @@ async fn a_new_certificate_is_used_at_once_and_old_connections_live_on() {
     assert_eq!(before.get("/").await.status(), 200);
 }
 
+fn ticket_key(secret: char) -> TicketKey {
+    TicketKey {
+        id: format!("{:032x}", secret as u32),
+        secret_sealed: Sealed {
+            key_id: 1,
+            nonce: String::new(),
+            ciphertext: secret.to_string().repeat(32),
+        },
+        created_at_ms: 0,
+    }
+}
+
+/// Connects, asks once and tells how the handshake went.
+async fn handshake(site: &Site, connector: &TlsConnector) -> Option<HandshakeKind> {
+    let mut client = connect(site, connector, "a.test").await.unwrap();
+    // The ticket comes with or before the first answer.
+    assert_eq!(client.get("/").await.status(), 200);
+    client.stream.get_ref().1.handshake_kind()
+}
+
 #[tokio::test]
-async fn sessions_are_resumed_by_ticket() {
+async fn sessions_are_resumed_by_ticket_at_any_node_of_the_cluster() {
     let origin = Origin::echo().await;
     let issued = issue(&["a.test"]);
-    let site = site(&origin, &[("c", &issued)]).await;
+    let keys = [ticket_key('b'), ticket_key('a')];
+    let one = site_with_keys(&origin, &[("c", &issued)], &keys[1..]).await;
+    let other = site_with_keys(&origin, &[("c", &issued)], &keys).await;
     let connector = connector(&[&issued]);
-    let mut first = connect(&site, &connector, "a.test").await.unwrap();
-    // The ticket comes with or before the first answer.
-    first.get("/").await;
-    let second = connect(&site, &connector, "a.test").await.unwrap();
-    let kind = second.stream.get_ref().1.handshake_kind();
-    assert_eq!(kind, Some(rustls::HandshakeKind::Resumed));
+    assert_eq!(handshake(&one, &connector).await, Some(HandshakeKind::Full));
+    assert_eq!(handshake(&one, &connector).await, Some(HandshakeKind::Resumed));
+    assert_eq!(handshake(&other, &connector).await, Some(HandshakeKind::Resumed));
+    let totals = (one.totals(), other.totals());
+    assert_eq!((totals.0.tls_full_total, totals.0.tls_resumed_total), (1, 1));
+    assert_eq!((totals.1.tls_full_total, totals.1.tls_resumed_total), (0, 1));
+}
+
+#[tokio::test]
+async fn keys_of_tickets_are_replaced_without_touching_the_virtual_server() {
+    let origin = Origin::echo().await;
+    let issued = issue(&["a.test"]);
+    let mut site = site(&origin, &[("c", &issued)]).await;
+    let connector = connector(&[&issued]);
+    assert_eq!(handshake(&site, &connector).await, Some(HandshakeKind::Full));
+    assert_eq!(handshake(&site, &connector).await, Some(HandshakeKind::Full), "there is no key");
+    site.ticket_keys = vec![ticket_key('a')];
+    site.edit(&[]);
+    site.wait_applied().await;
+    assert_eq!(handshake(&site, &connector).await, Some(HandshakeKind::Full));
+    assert_eq!(handshake(&site, &connector).await, Some(HandshakeKind::Resumed));
+    site.ticket_keys = vec![ticket_key('b')];
+    site.edit(&[]);
+    site.wait_applied().await;
+    assert_eq!(handshake(&site, &connector).await, Some(HandshakeKind::Full));
 }
 
 #[tokio::test]

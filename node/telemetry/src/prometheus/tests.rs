@@ -42,6 +42,26 @@ fn histogram_is_cumulative_in_seconds() {
 }
 
 #[test]
+fn handshakes_are_told_by_kind_where_there_were_any() {
+    let registry = CounterRegistry::new(2);
+    let counters = registry.virtual_server("uid", "web");
+    registry.virtual_server("other", "plain");
+    counters.shard(0).tls_handshake(false);
+    counters.shard(0).tls_handshake(true);
+    counters.shard(1).tls_handshake(true);
+    let mut metrics = Metrics::new();
+    write_virtual_servers(&mut metrics, &registry);
+    let text = metrics.finish();
+    let name = "ballast_virtual_server_tls_handshakes_total";
+    for line in
+        ["{virtual_server=\"web\",kind=\"full\"} 1", "{virtual_server=\"web\",kind=\"resumed\"} 2"]
+    {
+        assert!(text.contains(&format!("{name}{line}\n")), "{line} in\n{text}");
+    }
+    assert!(!text.contains(&format!("{name}{{virtual_server=\"plain\"")));
+}
+
+#[test]
 fn every_family_stands_once_with_help_and_type() {
     let registry = CounterRegistry::new(1);
     for name in ["a", "b"] {

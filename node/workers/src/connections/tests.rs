@@ -129,3 +129,64 @@ fn readiness_wins_over_a_deadline_that_passed_meanwhile() {
     });
     assert_eq!(poll_once(Box::pin(ticket.guard(Box::pin(wait))).as_mut()), Poll::Ready(Ok(7)));
 }
+
+fn addresses(last: &[u8]) -> Arc<[IpAddr]> {
+    last.iter().map(|last| IpAddr::from([192, 0, 2, *last])).collect()
+}
+
+#[test]
+fn quiescing_asks_the_connections_of_its_addresses_until_it_ends() {
+    let (connections, clock) = worker();
+    let open = |last: u8| connections.open_at(1, Some([192, 0, 2, last].into()), &clock);
+    let (one, other, nowhere) = (open(1), open(2), connections.open(1, &clock));
+    let mut wait = Box::pin(idle(&one));
+    assert!(poll_once(wait.as_mut()).is_pending());
+    let quiesced = connections.quiesce(addresses(&[1]));
+    assert_eq!(poll_once(wait.as_mut()), Poll::Ready(Interrupted::Ending));
+    let late = open(1);
+    assert!(late.is_ending() && !other.is_ending() && !nowhere.is_ending());
+    assert_eq!(connections.quiesced_count(), 2);
+    drop(quiesced);
+    assert!(!one.is_ending() && !late.is_ending() && !open(1).is_ending());
+    assert_eq!(connections.quiesced_count(), 0);
+}
+
+#[test]
+fn an_address_stays_quiesced_while_anybody_wants_it() {
+    let (connections, clock) = worker();
+    let ticket = connections.open_at(1, Some([192, 0, 2, 1].into()), &clock);
+    let first = connections.quiesce(addresses(&[1, 2]));
+    let second = connections.quiesce(addresses(&[1]));
+    drop(first);
+    assert!(ticket.is_ending());
+    drop(second);
+    assert!(!ticket.is_ending());
+}
+
+#[test]
+fn it_is_quiet_when_the_last_quiesced_connection_has_gone_or_become_a_tunnel() {
+    let (connections, clock) = worker();
+    let local = Some([192, 0, 2, 1].into());
+    let (first, second) =
+        (connections.open_at(1, local, &clock), connections.open_at(1, local, &clock));
+    let _other = connections.open(1, &clock);
+    let mut quiet = Box::pin(connections.quiet());
+    let quiesced = connections.quiesce(addresses(&[1]));
+    assert!(poll_once(quiet.as_mut()).is_pending());
+    drop(first);
+    assert!(poll_once(quiet.as_mut()).is_pending());
+    second.outlast_quiesce();
+    assert!(!second.is_ending());
+    assert!(poll_once(quiet.as_mut()).is_ready());
+    drop((second, quiesced));
+    assert_eq!(connections.quiesced_count(), 0);
+}
+
+#[test]
+fn quiescing_does_not_take_back_that_a_connection_shall_end() {
+    let (connections, clock) = worker();
+    let ticket = connections.open_at(1, Some([192, 0, 2, 1].into()), &clock);
+    connections.end_all();
+    drop(connections.quiesce(addresses(&[1])));
+    assert!(ticket.is_ending());
+}

@@ -1,5 +1,7 @@
 use std::net::SocketAddr;
 use std::rc::Rc;
+use std::sync::Mutex;
+use std::sync::mpsc as std_mpsc;
 
 use ballast_model::{
     AnyDraft, Config, Draft, Edit, Kind, PoolSpec, Protocol, State, VirtualServerSpec,
@@ -14,12 +16,17 @@ use crate::handler::{
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// Sends the virtual server's name, then waits to be told to end; panics if the client says so.
-struct Greeter;
+/// Sends the virtual server's name, then waits to be told to end; panics if the client says `!`,
+/// and hangs with its whole thread after `?`.
+#[derive(Clone)]
+struct Greeter {
+    /// Ends a hang.
+    release: Arc<Mutex<std_mpsc::Receiver<()>>>,
+}
 
 impl HandlerFactory for Greeter {
     fn build(&self, _worker: &Rc<WorkerContext>) -> Rc<dyn ConnectionHandler> {
-        Rc::new(Self)
+        Rc::new(self.clone())
     }
 }
 
@@ -42,7 +49,12 @@ impl ConnectionHandler for Greeter {
                 }
                 if ticket.check_idle(cx).is_err() { Poll::Ready(None) } else { Poll::Pending }
             });
-            assert_ne!(read.await, Some(b'!'), "as the client wished");
+            let read = read.await;
+            assert_ne!(read, Some(b'!'), "as the client wished");
+            if read == Some(b'?') {
+                // An error: the test is over.
+                let _ = self.release.lock().unwrap().recv();
+            }
         })
     }
 }
@@ -51,6 +63,8 @@ struct Site {
     plane: DataPlane,
     config: Config,
     index: u64,
+    /// Ends a hang of a worker.
+    release: std_mpsc::SyncSender<()>,
 }
 
 impl Site {
@@ -64,9 +78,11 @@ impl Site {
             counters: Arc::new(CounterRegistry::new(2)),
             unseal: Arc::new(|_| Err("sealed".to_owned())),
         };
-        let handlers = Handlers { http: Arc::new(Greeter), tcp: Arc::new(Greeter) };
+        let (release, released) = std_mpsc::sync_channel(1);
+        let greeter = Arc::new(Greeter { release: Arc::new(Mutex::new(released)) });
+        let handlers = Handlers { http: Arc::<Greeter>::clone(&greeter), tcp: greeter };
         let plane = DataPlane::start(config, handlers).unwrap();
-        Self { plane, config: Config::default(), index: 0 }
+        Self { plane, config: Config::default(), index: 0, release }
     }
 
     async fn edit(&mut self, edits: &[Edit]) -> Applied {
@@ -85,12 +101,27 @@ fn pool() -> Edit {
 }
 
 fn server(name: &str, listen: SocketAddr) -> Edit {
-    let spec = VirtualServerSpec::new(Protocol::Tcp, listen, "p");
+    server_of(Protocol::Tcp, name, listen)
+}
+
+fn server_of(protocol: Protocol, name: &str, listen: SocketAddr) -> Edit {
+    let spec = VirtualServerSpec::new(protocol, listen, "p");
     Edit::put(AnyDraft::VirtualServer(Draft::new(name, spec)), format!("{name}-uid"))
 }
 
 fn vacant() -> SocketAddr {
     std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
+}
+
+/// Waits until that holds.
+async fn until(holds: impl Fn() -> bool) {
+    let looks = async {
+        let mut looks = tokio::time::interval(Duration::from_millis(5));
+        while !holds() {
+            looks.tick().await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, looks).await.expect("it did not come to hold in time");
 }
 
 /// The name that a connection to that address is greeted with.
@@ -146,12 +177,7 @@ async fn a_panic_costs_its_connection_and_nothing_else() {
     assert_eq!(stream.read(&mut [0]).await.unwrap_or(0), 0);
     for _ in 0..8 {
         assert_eq!(greeting(address).await.1, "a");
-        let closed = async {
-            while site.plane.totals().connections > 0 {
-                tokio::time::sleep(Duration::from_millis(5)).await;
-            }
-        };
-        tokio::time::timeout(PATIENCE, closed).await.unwrap();
+        until(|| site.plane.totals().connections == 0).await;
     }
     assert_eq!(site.plane.totals().panics_total, 1);
 }
@@ -190,4 +216,52 @@ async fn statuses_tell_what_listens_and_who_was_served() {
     assert!(site.plane.pools().borrow().contains_key("p"));
     site.plane.shutdown().await;
     assert!(TcpStream::connect(address).await.is_err());
+}
+
+#[tokio::test]
+async fn quiescing_leaves_tcp_and_other_addresses_alone() {
+    let (http, other, tcp) = (vacant(), vacant(), vacant());
+    let http = SocketAddr::from(([127, 0, 0, 9], http.port()));
+    let tcp = SocketAddr::from(([127, 0, 0, 9], tcp.port()));
+    let mut site = Site::new(AnyAddress::default());
+    site.edit(&[
+        pool(),
+        server_of(Protocol::Http, "a", http),
+        server_of(Protocol::Http, "b", other),
+        server("c", tcp),
+    ])
+    .await;
+    let (mut moving, _) = greeting(http).await;
+    let (staying, _) = greeting(other).await;
+    let (lasting, _) = greeting(tcp).await;
+    let addresses = [http.ip()];
+    let quiesced = site.plane.quiesce(&addresses, QUIESCE_MAX);
+    assert_eq!(tokio::time::timeout(PATIENCE, quiesced).await.unwrap(), 0);
+    assert_eq!(moving.read(&mut [0]).await.unwrap(), 0);
+    until(|| site.plane.totals().connections <= 2).await;
+    assert_eq!(site.plane.totals().connections, 2);
+    for kept in [staying, lasting] {
+        let read = kept.try_read(&mut [0]).map_err(|error| error.kind());
+        assert_eq!(read, Err(io::ErrorKind::WouldBlock));
+    }
+}
+
+#[tokio::test]
+async fn a_worker_that_hangs_is_told_of_until_it_runs_again() {
+    const LIMIT: Duration = Duration::from_millis(500);
+    let address = vacant();
+    let mut site = Site::new(AnyAddress::default());
+    site.edit(&[pool(), server("a", address)]).await;
+    let (mut stream, _) = greeting(address).await;
+    until(|| site.plane.stalled(LIMIT).is_none()).await;
+    stream.write_all(b"?").await.unwrap();
+    until(|| site.plane.stalled(LIMIT).is_some()).await;
+    let stalled = || site.plane.liveness().iter().filter(|age| **age > LIMIT).count();
+    // The other one is well, whatever else the machine does.
+    until(|| stalled() == 1).await;
+    let told = site.plane.stalled(LIMIT).unwrap();
+    assert!(told.starts_with("worker ") && told.ends_with(" ms"), "{told}");
+    site.release.send(()).unwrap();
+    until(|| site.plane.stalled(LIMIT).is_none()).await;
+    assert_eq!(site.plane.liveness().len(), 2);
 }

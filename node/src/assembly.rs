@@ -2,11 +2,13 @@
 //!
 //! ```text
 //! store ─ snapshots ─► follow task ─► data plane ─ pools ─► prober     (witness: store and API only)
+//!   │                      └────────► high availability: VRRP, addresses
 //!   └────────────────► API ◄─ view: what this node says of itself
 //! ```
 //!
-//! Invariant: clients are let go before what serves them ends: first the data plane drains, then
-//! the API, then the store.
+//! Invariant: clients are let go before what serves them ends: first the floating addresses go to
+//! another node, then the data plane drains, then the API ends, then the store. Addresses come after
+//! the listeners that serve them.
 
 use std::net::TcpListener;
 use std::sync::Arc;
@@ -14,6 +16,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use ballast_api::{Api, ServeError};
+use ballast_ha::Ha;
 use ballast_model::NodeRole;
 use ballast_raft_store::{Identity, Listen, SnapshotPolicy, Store, StoreConfig};
 use tokio::task::JoinHandle;
@@ -21,7 +24,9 @@ use tokio_util::sync::CancellationToken;
 
 use crate::api_tls;
 use crate::config::NodeConfig;
+use crate::ha;
 use crate::signals::{Signals, Stop};
+use crate::tickets;
 use crate::traffic::{self, Traffic};
 use crate::view::View;
 
@@ -29,6 +34,9 @@ use crate::view::View;
 const CONTROL_THREAD_COUNT: usize = 2;
 /// Longest wait at the end for work that blocks.
 const RUNTIME_SHUTDOWN_LIMIT: Duration = Duration::from_secs(2);
+
+/// How long idle clients of floating addresses are given before those go to another node.
+const RELEASE_LIMIT: Duration = Duration::from_secs(1);
 
 /// What a node is started with.
 pub(crate) struct NodeOptions {
@@ -63,7 +71,11 @@ struct Node {
     store: Store,
     /// None on a witness.
     traffic: Option<Arc<Traffic>>,
+    /// None on a witness.
+    ha: Option<Ha>,
     follow: Option<JoinHandle<()>>,
+    events: JoinHandle<()>,
+    tickets: JoinHandle<()>,
     api: Api,
     server: JoinHandle<Result<(), ServeError>>,
     /// Ends the API.
@@ -81,7 +93,11 @@ impl Node {
             }
             NodeRole::Witness => None,
         };
-        let view = Arc::new(View::new(&identity, traffic.clone()));
+        let ha = match &traffic {
+            Some(traffic) => Some(ha::start(&config, &identity, Arc::clone(traffic))?),
+            None => None,
+        };
+        let view = Arc::new(View::new(&identity, traffic.clone(), ha.clone()));
         let tls = api_tls::server_config(&config, &identity)?;
         let store_config = StoreConfig {
             identity,
@@ -89,20 +105,40 @@ impl Node {
             listen: cluster_listen,
             snapshots: SnapshotPolicy::default(),
         };
-        let peer_routes = ballast_api::peer_router(Arc::<View>::clone(&view));
+        let mut peer_routes = ballast_api::peer_router(Arc::<View>::clone(&view));
+        if let Some(ha) = &ha {
+            peer_routes = peer_routes.merge(ha.peer_router());
+        }
         let store = Store::open(store_config, peer_routes).await?;
         view.attach(store.clone());
+        if let Some(ha) = &ha {
+            ha.attach(store.clone());
+        }
 
         let follow_stop = CancellationToken::new();
-        let follow = traffic.clone().map(|traffic| {
-            tokio::spawn(traffic::follow(traffic, store.watch(), follow_stop.clone()))
+        let follow = traffic.clone().zip(ha.clone()).map(|(traffic, ha)| {
+            tokio::spawn(traffic::follow(traffic, ha, store.watch(), follow_stop.clone()))
         });
         let api_stop = CancellationToken::new();
+        let events = tokio::spawn(Arc::clone(&view).gather_events(api_stop.clone()));
+        let tickets = tokio::spawn(tickets::rotate(store.clone(), api_stop.clone()));
         let api = Api::start(store.clone(), view, api_stop.clone());
         let served = ballast_api::serve(api_listeners, tls, api.router(), api_stop.clone());
         let server = tokio::spawn(served);
         tracing::info!(node = config.name, role = config.role.as_str(), "serving");
-        Ok(Self { config, store, traffic, follow, api, server, api_stop, follow_stop })
+        Ok(Self {
+            config,
+            store,
+            traffic,
+            ha,
+            follow,
+            events,
+            tickets,
+            api,
+            server,
+            api_stop,
+            follow_stop,
+        })
     }
 
     /// Waits for a reason to stop. An error is one that the node has itself.
@@ -132,6 +168,9 @@ impl Node {
     /// Stops in order; a second signal cuts the draining short.
     async fn stop(self, signals: &mut Signals) {
         self.follow_stop.cancel();
+        if let Some(ha) = &self.ha {
+            ha.release_all(RELEASE_LIMIT.min(self.config.drain_timeout)).await;
+        }
         if let Some(traffic) = &self.traffic {
             let drain = traffic.drain(self.config.drain_timeout);
             // Cancel-safe: what is not drained when the second signal comes is cut below.
@@ -146,8 +185,13 @@ impl Node {
             self.server.await.context("its task failed").and_then(|end| Ok(end?)),
         );
         self.api.stop().await;
+        log_failure("the task of ticket keys", self.tickets.await.context("it panicked"));
+        log_failure("the event task", self.events.await.context("it panicked"));
         if let Some(follow) = self.follow {
             log_failure("the follow task", follow.await.context("it panicked"));
+        }
+        if let Some(ha) = &self.ha {
+            ha.shutdown().await;
         }
         if let Some(traffic) = &self.traffic {
             traffic.shutdown().await;

@@ -9,9 +9,11 @@ mod api_tls;
 mod assembly;
 mod command;
 mod config;
+mod ha;
 mod logging;
 mod metrics;
 mod signals;
+mod tickets;
 mod traffic;
 mod view;
 

@@ -1,10 +1,12 @@
 //! What carries traffic on a node: the data plane, the prober, and what they count.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
 use ballast_balance::PersistenceKey;
+use ballast_ha::Ha;
 use ballast_health::{Prober, ProberOptions};
 use ballast_l4::TcpHandlers;
 use ballast_l7::HttpHandlers;
@@ -27,6 +29,8 @@ use crate::config::NodeConfig;
 /// Most client connections at once on a node, all virtual servers together, where the limit on file
 /// descriptors allows it: each may need two, and 256 are kept for everything else.
 const CONNECTION_MAX_COUNT: u64 = 1_000_000;
+/// How long a worker may show no sign of life before the node gives its floating addresses up.
+const STALL_LIMIT: Duration = Duration::from_millis(500);
 const DESCRIPTOR_RESERVE_COUNT: u64 = 256;
 
 /// What carries traffic on a node.
@@ -102,6 +106,39 @@ impl Traffic {
         self.planes().into_iter().filter_map(|plane| plane.error).collect()
     }
 
+    /// Whether floating addresses may come: the listeners are bound and members' health is known.
+    ///
+    /// # Errors
+    /// What is being waited for, in a sentence.
+    pub(crate) fn ready_for_addresses(&self) -> Result<(), String> {
+        if self.plane.applied().borrow().index == 0 {
+            return Err("the configuration is not carried out yet".to_owned());
+        }
+        if *self.prober.applied().borrow() == 0 || !*self.prober.first_round_done().borrow() {
+            return Err("the first round of probes is under way".to_owned());
+        }
+        Ok(())
+    }
+
+    /// Whether every worker runs.
+    ///
+    /// # Errors
+    /// Which does not, in a sentence.
+    pub(crate) fn alive(&self) -> Result<(), String> {
+        self.plane.stalled(STALL_LIMIT).map_or(Ok(()), Err)
+    }
+
+    /// Share of a pool's members that are up.
+    pub(crate) fn pool_up_percent(&self, pool: &str) -> Option<u8> {
+        self.prober.pool_up_percent(pool)
+    }
+
+    /// Lets idle clients of these addresses go.
+    pub(crate) async fn quiesce(&self, addresses: &[IpAddr], limit: Duration) {
+        let left = self.plane.quiesce(addresses, limit).await;
+        tracing::debug!(left, "clients of floating addresses were let go");
+    }
+
     /// Writes the metrics of everything here.
     pub(crate) fn write_metrics(&self, metrics: &mut Metrics, status: &NodeStatus) {
         prometheus::write_virtual_servers(metrics, &self.counters);
@@ -149,6 +186,7 @@ impl Traffic {
 /// Has the planes carry out each snapshot, until `stop`.
 pub(crate) async fn follow(
     traffic: Arc<Traffic>,
+    ha: Ha,
     mut snapshots: watch::Receiver<Arc<Snapshot>>,
     stop: CancellationToken,
 ) {
@@ -167,6 +205,8 @@ pub(crate) async fn follow(
             }
             let compiled = Arc::clone(&pools.borrow());
             traffic.prober.apply(snapshot.index, &snapshot.state.config, compiled);
+            // After the listeners: an address that arrives finds them bound.
+            ha.apply(snapshot);
         }
         // Cancel-safe: both branches only wait.
         tokio::select! {

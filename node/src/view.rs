@@ -4,6 +4,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use ballast_api::{Applied, NodeView};
+use ballast_ha::Ha;
 use ballast_model::NodeRole;
 use ballast_model::event::EventBody;
 use ballast_model::ha::{HaTransition, MoveReport};
@@ -13,9 +14,14 @@ use ballast_telemetry::Metrics;
 use ballast_telemetry::process::write_process;
 use futures_util::future::BoxFuture;
 use tokio::sync::broadcast;
+use tokio::sync::broadcast::error::RecvError;
+use tokio_util::sync::CancellationToken;
 
 use crate::metrics::write_node;
 use crate::traffic::Traffic;
+
+/// Events that a slow reader may be behind.
+const EVENT_MAX_COUNT: usize = 1_024;
 
 /// What this node says of itself.
 pub(crate) struct View {
@@ -26,12 +32,14 @@ pub(crate) struct View {
     /// Set once the store is open; the store needs the view to open.
     store: OnceLock<Store>,
     traffic: Option<Arc<Traffic>>,
-    /// Of a witness, which sees nothing happen.
-    no_events: broadcast::Sender<EventBody>,
+    /// None on a witness.
+    ha: Option<Ha>,
+    /// What is seen to happen here; nothing on a witness.
+    events: broadcast::Sender<EventBody>,
 }
 
 impl View {
-    pub(crate) fn new(identity: &Identity, traffic: Option<Arc<Traffic>>) -> Self {
+    pub(crate) fn new(identity: &Identity, traffic: Option<Arc<Traffic>>, ha: Option<Ha>) -> Self {
         let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         Self {
             name: identity.node_name().to_owned(),
@@ -40,7 +48,8 @@ impl View {
             started_at_ms: u64::try_from(since_epoch.as_millis()).unwrap_or(u64::MAX),
             store: OnceLock::new(),
             traffic,
-            no_events: broadcast::channel(1).0,
+            ha,
+            events: broadcast::channel(EVENT_MAX_COUNT).0,
         }
     }
 
@@ -49,6 +58,34 @@ impl View {
         if self.store.set(store).is_err() {
             tracing::error!("a node has one store");
         }
+    }
+
+    /// Brings together what the planes see happen, until `stop`.
+    pub(crate) async fn gather_events(self: Arc<Self>, stop: CancellationToken) {
+        let (Some(traffic), Some(ha)) = (&self.traffic, &self.ha) else { return };
+        let (mut health, mut moves) = (traffic.events(), ha.events());
+        loop {
+            // Cancel-safe: all branches only wait.
+            let event = tokio::select! {
+                () = stop.cancelled() => return,
+                event = health.recv() => event,
+                event = moves.recv() => event,
+            };
+            let event = match event {
+                Ok(event) => event,
+                Err(RecvError::Lagged(_)) => EventBody::Lagged,
+                Err(RecvError::Closed) => return,
+            };
+            // No reader is no error.
+            let _readers = self.events.send(event);
+        }
+    }
+
+    fn planes(&self, raft: &RaftStatus) -> Vec<PlaneStatus> {
+        let Some(traffic) = &self.traffic else { return vec![Self::witness_plane(raft)] };
+        let mut planes = traffic.planes();
+        planes.extend(self.ha.as_ref().map(Ha::plane_status));
+        planes
     }
 
     /// A witness carries out the configuration by having it.
@@ -62,13 +99,13 @@ impl NodeView for View {
         let raft = self.store.get().map(Store::status).unwrap_or_default();
         let traffic = self.traffic.as_deref();
         NodeStatus {
-            ha: None,
+            ha: self.ha.as_ref().map(Ha::status),
             name: self.name.clone(),
             node_id: self.node_id,
             role: self.role,
             version: env!("CARGO_PKG_VERSION").to_owned(),
             started_at_ms: self.started_at_ms,
-            planes: traffic.map_or_else(|| vec![Self::witness_plane(&raft)], Traffic::planes),
+            planes: self.planes(&raft),
             listeners: traffic.map(Traffic::listeners).unwrap_or_default(),
             members: traffic.map(Traffic::members).unwrap_or_default(),
             virtual_servers: traffic.map(Traffic::virtual_servers).unwrap_or_default(),
@@ -79,6 +116,7 @@ impl NodeView for View {
     fn wait_applied(&self, index: u64, timeout: Duration) -> BoxFuture<'static, Applied> {
         let store = self.store.get().cloned();
         let traffic = self.traffic.clone();
+        let ha = self.ha.clone();
         Box::pin(async move {
             let applied = async {
                 let Some(store) = store else { return Applied::default() };
@@ -88,10 +126,16 @@ impl NodeView for View {
                 if reached.is_err() {
                     return Applied::default();
                 }
-                let errors = match traffic {
+                let mut errors = match traffic {
                     Some(traffic) => traffic.wait_applied(index).await,
                     None => Vec::new(),
                 };
+                if let Some(ha) = ha {
+                    let mut carried_out = ha.applied();
+                    // An error means that the plane has ended: then nobody waits for it any more.
+                    let _ended = carried_out.wait_for(|at| *at >= index).await.map(drop);
+                    errors.extend(ha.plane_status().error);
+                }
                 Applied { applied: true, errors }
             };
             tokio::time::timeout(timeout, applied).await.unwrap_or_default()
@@ -105,23 +149,31 @@ impl NodeView for View {
         if let Some(traffic) = &self.traffic {
             traffic.write_metrics(&mut metrics, &status);
         }
+        if let Some(ha) = &self.ha {
+            ha.write_metrics(&mut metrics);
+        }
         write_process(&mut metrics);
         metrics.finish()
     }
 
     fn events(&self) -> broadcast::Receiver<EventBody> {
-        match &self.traffic {
-            Some(traffic) => traffic.events(),
-            None => self.no_events.subscribe(),
-        }
+        self.events.subscribe()
     }
 
     fn ha_timeline(&self) -> Vec<HaTransition> {
-        Vec::new()
+        self.ha.as_ref().map(Ha::timeline).unwrap_or_default()
     }
 
     fn move_group(&self, group: String, to: String) -> BoxFuture<'static, MoveReport> {
-        let error = Some("this node has no high availability".to_owned());
-        Box::pin(std::future::ready(MoveReport { group, to, error, ..MoveReport::default() }))
+        let ha = self.ha.clone();
+        Box::pin(async move {
+            match ha {
+                Some(ha) => ha.move_group(&group, &to).await,
+                None => {
+                    let error = Some("a witness owns no traffic group".to_owned());
+                    MoveReport { group, to, error, ..MoveReport::default() }
+                }
+            }
+        })
     }
 }

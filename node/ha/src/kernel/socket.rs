@@ -89,11 +89,12 @@ impl VrrpSocket {
         };
         let length = received.bytes;
         if !self.is_v6 {
-            let packet = ipv4_packet(&buffer[..length]).map_err(io::Error::other)?;
+            let packet =
+                ipv4_packet(&buffer[..length]).map_err(|why| io::Error::other(why.as_str()))?;
             return Ok(Some(Datagram {
                 source: packet.source.into(),
                 destination: packet.destination.into(),
-                hop_limit: packet.hop_limit,
+                hop_limit: packet.ttl,
                 payload: packet.payload.to_vec(),
             }));
         }

@@ -1,0 +1,246 @@
+//! The control side: judges how fit the node is, keeps the timeline, tells of events.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, PoisonError};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use ballast_model::event::EventBody;
+use ballast_model::ha::{GroupState, HaStep, HaTransition};
+use ballast_vrrp::{Note, State, Transition};
+use tokio::sync::mpsc;
+use tokio::time::{MissedTickBehavior, interval};
+
+use crate::Inner;
+use crate::engine::{Command, Report};
+use crate::standing::{Judgement, Observed, judge};
+
+/// How often the node judges itself: the data plane's death must show within half a second.
+const JUDGE_INTERVAL: Duration = Duration::from_millis(100);
+/// Longest wait for the disk when the node stops.
+const LAST_WRITE_LIMIT: Duration = Duration::from_secs(1);
+/// Longest time that a node holds itself down after its start.
+const HOLD_DOWN_LIMIT: Duration = Duration::from_secs(30);
+
+/// How fit the node is for each group.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Judgements {
+    pub(crate) held_down: Option<String>,
+    pub(crate) groups: BTreeMap<String, Judgement>,
+    /// When the hold-down began; it does not come back once it has ended.
+    began: Option<Instant>,
+    has_ended: bool,
+}
+
+/// Runs until the node stops.
+pub(crate) async fn run(inner: Arc<Inner>, mut reports: mpsc::Receiver<Report>) {
+    let mut ticks = interval(JUDGE_INTERVAL);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        // Cancel-safe: all branches only wait.
+        tokio::select! {
+            () = inner.stop.cancelled() => break,
+            _ = ticks.tick() => {
+                judge_all(&inner);
+            }
+            report = reports.recv() => match report {
+                Some(report) => take(&inner, report),
+                None => break,
+            },
+        }
+    }
+    // What the thread does at the very end belongs into the timeline too.
+    let last = tokio::time::timeout(LAST_WRITE_LIMIT, async {
+        while let Some(report) = reports.recv().await {
+            take(&inner, report);
+        }
+    });
+    if last.await.is_err() {
+        tracing::debug!("the VRRP thread ends later than its reports are waited for");
+    }
+    inner.reports_taken.cancel();
+}
+
+/// Writes the timeline whenever it has changed, on a thread that may block: a disk that stalls must
+/// not keep the node from judging itself.
+pub(crate) async fn write_timeline(inner: Arc<Inner>) {
+    let mut images = inner.image.subscribe();
+    loop {
+        let is_last = tokio::select! {
+            changed = images.changed() => changed.is_err(),
+            () = inner.reports_taken.cancelled() => true,
+        };
+        let image = images.borrow_and_update().clone();
+        if let Some(image) = image {
+            let write = tokio::task::spawn_blocking(move || image.write());
+            let limit = if is_last { LAST_WRITE_LIMIT } else { Duration::MAX };
+            if let Ok(Ok(Err(error))) = tokio::time::timeout(limit, write).await {
+                tracing::warn!(%error, "the timeline of traffic groups can't be written");
+            }
+        }
+        if is_last {
+            return;
+        }
+    }
+}
+
+/// Judges the node for each group and tells the thread what has changed.
+pub(crate) fn judge_all(inner: &Inner) {
+    let snapshot = inner.snapshot.load();
+    let config = &snapshot.state.config;
+    let before = inner.judgements.load();
+    let mut next =
+        Judgements { began: before.began, has_ended: before.has_ended, ..Judgements::default() };
+    if !next.has_ended {
+        let began = *next.began.get_or_insert_with(Instant::now);
+        match inner.view.ready() {
+            Ok(()) => next.has_ended = snapshot.index > 0,
+            Err(_) if began.elapsed() > HOLD_DOWN_LIMIT => {
+                tracing::warn!("not held down any longer, though not everything is ready");
+                next.has_ended = true;
+            }
+            Err(why) => next.held_down = Some(why),
+        }
+    }
+    let published = inner.published.load();
+    let active = published.groups.iter().filter(|group| group.view.state == State::Active);
+    let observed = Observed {
+        held_down: next.held_down.clone(),
+        data_plane: inner.view.data_plane_alive().err(),
+        owned: active.map(|group| group.name.clone()).collect(),
+    };
+    for group in config.traffic_groups.iter() {
+        let up = |pool: &str| inner.view.pool_up_percent(pool);
+        let Some(judgement) = judge(config, &inner.node_name, &group.name, &observed, up) else {
+            continue;
+        };
+        if before.groups.get(&group.name).map(|j| j.standing) != Some(judgement.standing) {
+            let (group, standing) = (group.name.clone(), judgement.standing);
+            inner.command(Command::Standing { group, standing });
+        }
+        next.groups.insert(group.name.clone(), judgement);
+    }
+    inner.judgements.store(Arc::new(next));
+}
+
+fn take(inner: &Inner, report: Report) {
+    match report {
+        Report::Applied { index } => {
+            inner.applied.send_replace(index);
+        }
+        Report::Note { group, note } => {
+            let what = note_sentence(inner, &note);
+            tracing::warn!(group, "{what}");
+        }
+        Report::Transition { group, transition, steps, at } => {
+            let ago = crate::kernel::monotonic().since(at);
+            let told = told(inner, &group, &transition, ago, &steps);
+            tracing::info!(
+                group,
+                from = told.from.as_str(),
+                to = told.to.as_str(),
+                reason = told.reason,
+                "{}",
+                told.message
+            );
+            let image = {
+                let mut timeline = inner.timeline.lock().unwrap_or_else(PoisonError::into_inner);
+                timeline.push(told.clone());
+                timeline.image()
+            };
+            inner.image.send_replace(Some(Arc::new(image)));
+            // No reader is no error.
+            let _readers = inner.events.send(EventBody::Ha { transition: told });
+        }
+    }
+}
+
+fn told(
+    inner: &Inner,
+    group: &str,
+    transition: &Transition,
+    ago: Duration,
+    steps: &[crate::engine::Step],
+) -> HaTransition {
+    let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let at = since_epoch.saturating_sub(ago);
+    let facts = &transition.facts;
+    let heard = facts.heard.map(|heard| {
+        let node = heard.node_id.and_then(|id| inner.node_called(id));
+        node.unwrap_or_else(|| heard.source.to_string())
+    });
+    HaTransition {
+        at_ms: millis(at),
+        node: inner.node_name.clone(),
+        group: group.to_owned(),
+        from: group_state(transition.from),
+        to: group_state(transition.to),
+        reason: transition.reason.as_str().to_owned(),
+        message: transition.sentence(),
+        priority: facts.own_priority,
+        heard,
+        heard_priority: facts.heard.map(|heard| heard.priority),
+        silence_us: facts.heard.map(|heard| heard.ago_us),
+        heartbeat: facts
+            .reported_by
+            .and_then(|id| inner.node_called(id))
+            .map(|node| format!("the report of node {node} decided")),
+        late_us: facts.late_us,
+        steps: steps
+            .iter()
+            .map(|step| HaStep {
+                step: step.what.to_owned(),
+                after_us: u64::try_from(step.after.as_micros()).unwrap_or(u64::MAX),
+                error: step.error.clone(),
+            })
+            .collect(),
+    }
+}
+
+fn note_sentence(inner: &Inner, note: &Note) -> String {
+    let name = |id: &u64| inner.node_called(*id).unwrap_or_else(|| format!("number {id}"));
+    match note {
+        Note::VridInUse { by } => format!("its VRID is in use by {by}: this node does not join"),
+        Note::VridFree => "its VRID is free again: this node joins".to_owned(),
+        Note::VridClash { by } => format!("its VRID is used by {by} too, which is no node of ours"),
+        Note::AddressListDiffers { source } => {
+            format!("{source} advertises other virtual addresses for it")
+        }
+        Note::IntervalDiffers { source, interval_cs } => {
+            format!("{source} advertises every {} ms", u32::from(*interval_cs) * 10)
+        }
+        Note::ConflictWon { source } => format!("{source} owned it too and has let go"),
+        Note::TakeoverVetoed { node_id } => format!(
+            "node {} is not heard on the segment but reports that it serves: not taken over",
+            name(node_id)
+        ),
+        Note::ActiveTwice { node_id } => {
+            format!("node {} owns it too, and neither hears the other", name(node_id))
+        }
+        Note::Braked { reason } => {
+            format!("too many groups moved here within a minute: {} waits", reason.as_str())
+        }
+        Note::TakeOverRefused { .. } => "a move to this node was refused".to_owned(),
+        Note::ConfigRefused(error) => format!("its configuration is refused: {error}"),
+    }
+}
+
+impl Inner {
+    /// The name of the node with that number.
+    pub(crate) fn node_called(&self, id: u64) -> Option<String> {
+        let snapshot = self.snapshot.load();
+        let mut nodes = snapshot.state.config.nodes.iter();
+        nodes.find(|node| node.spec.node_id == id).map(|node| node.name.clone())
+    }
+}
+
+pub(crate) fn group_state(state: State) -> GroupState {
+    match state {
+        State::Active => GroupState::Active,
+        State::Backup => GroupState::Backup,
+        State::Initialize => GroupState::Initialize,
+    }
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}

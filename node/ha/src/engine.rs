@@ -1,0 +1,467 @@
+//! The thread that speaks VRRP: sockets and kernel on one side, a machine per group on the other.
+//!
+//! ```text
+//! commands (channel + eventfd) ─┐                     ┌─► netlink: addresses, leased
+//! raw sockets, drained first ───┼─► machines ─ effects┼─► raw sockets: advertisements
+//! netlink monitor ──────────────┤   (ballast-vrrp)    ├─► frames: gratuitous ARP, NA
+//! earliest deadline ────────────┘                     └─► reports (channel, never waits)
+//! ```
+//!
+//! Invariant: nothing here waits for a disk, a log, a lock or a full channel. Addresses are leased
+//! from the kernel, so that they go by themselves when this thread no longer runs.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, SyncSender};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use ballast_model::Snapshot;
+use ballast_vrrp::wire::{self, Signer, Verifier};
+use ballast_vrrp::{Family, Input, PeerReport, Standing, Time};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use tokio::sync::mpsc;
+
+use crate::kernel::{self, Device, FrameSocket, Netlink, VrrpSocket};
+use crate::wanted::{WantedGroup, wanted};
+
+mod brake;
+mod group;
+
+use group::Running;
+pub(crate) use group::{Published as GroupPublished, Report, Step};
+
+use brake::Brake;
+
+/// How long the kernel keeps an address that nobody renews.
+const LEASE: Duration = Duration::from_secs(4);
+/// How often addresses are renewed.
+const RENEW_INTERVAL: Duration = Duration::from_secs(1);
+/// How often devices and addresses are compared with what should be, without a cause.
+const COMPARE_INTERVAL: Duration = Duration::from_secs(5);
+/// How often the status is published, without a cause.
+const PUBLISH_INTERVAL: Duration = Duration::from_millis(250);
+/// Datagrams taken from one socket before the others have their turn.
+const BURST_MAX_COUNT: usize = 256;
+const DATAGRAM_MAX_BYTES: usize = 2_048;
+
+/// What the thread is told.
+pub(crate) enum Command {
+    Apply(Arc<Snapshot>),
+    Standing {
+        group: String,
+        standing: Standing,
+    },
+    /// A node's signatures of earlier epochs are worth nothing.
+    Epoch {
+        node_id: u64,
+        epoch: u32,
+    },
+    Heartbeat {
+        group: String,
+        report: PeerReport,
+    },
+    TakeOver {
+        group: String,
+    },
+    HandOver {
+        group: String,
+    },
+    /// Let go of everything; answered when it is done.
+    Release {
+        done: SyncSender<()>,
+    },
+    Stop,
+}
+
+/// What the thread says of itself, for readers that may not disturb it.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Published {
+    pub(crate) groups: Vec<group::Published>,
+    pub(crate) problems: Vec<String>,
+    pub(crate) late_max_us: u64,
+    /// Datagrams for a VRID that no group here has.
+    pub(crate) unknown_vrid_total: u64,
+}
+
+/// What the thread is started with.
+pub(crate) struct EngineOptions {
+    pub(crate) node_name: String,
+    pub(crate) commands: Receiver<Command>,
+    pub(crate) wake: OwnedFd,
+    pub(crate) reports: mpsc::Sender<Report>,
+    pub(crate) published: Arc<ArcSwap<Published>>,
+    pub(crate) signer: Signer,
+    pub(crate) verifier: Verifier,
+}
+
+/// Everything that groups use in common.
+pub(crate) struct Shell {
+    pub(crate) netlink: Netlink,
+    pub(crate) vrrp: BTreeMap<(u32, Family), VrrpSocket>,
+    pub(crate) frames: BTreeMap<u32, FrameSocket>,
+    pub(crate) signer: Signer,
+    pub(crate) reports: mpsc::Sender<Report>,
+    pub(crate) brake: Brake,
+}
+
+pub(crate) struct Engine {
+    node_name: String,
+    commands: Receiver<Command>,
+    wake: OwnedFd,
+    published: Arc<ArcSwap<Published>>,
+    verifier: Verifier,
+    shell: Shell,
+    devices: Vec<Device>,
+    snapshot: Option<Arc<Snapshot>>,
+    groups: BTreeMap<String, Running>,
+    /// Standings of groups, told before the group was.
+    standings: BTreeMap<String, Standing>,
+    problems: Vec<String>,
+    renew_at: Time,
+    compare_at: Time,
+    publish_at: Time,
+    late_max_us: u64,
+    unknown_vrid_total: u64,
+    brake_was_open: bool,
+    is_released: bool,
+}
+
+impl Engine {
+    pub(crate) fn new(options: EngineOptions) -> io::Result<Self> {
+        let now = kernel::monotonic();
+        Ok(Self {
+            node_name: options.node_name,
+            commands: options.commands,
+            wake: options.wake,
+            published: options.published,
+            verifier: options.verifier,
+            shell: Shell {
+                netlink: Netlink::open()?,
+                vrrp: BTreeMap::new(),
+                frames: BTreeMap::new(),
+                signer: options.signer,
+                reports: options.reports,
+                brake: Brake::default(),
+            },
+            devices: Vec::new(),
+            snapshot: None,
+            groups: BTreeMap::new(),
+            standings: BTreeMap::new(),
+            problems: Vec::new(),
+            renew_at: now,
+            compare_at: now,
+            publish_at: now,
+            late_max_us: 0,
+            unknown_vrid_total: 0,
+            brake_was_open: true,
+            is_released: false,
+        })
+    }
+
+    /// Runs until [`Command::Stop`], or until nobody is left to give commands.
+    pub(crate) fn run(&mut self) -> io::Result<()> {
+        loop {
+            let late = self.wait()?;
+            self.late_max_us =
+                self.late_max_us.max(u64::try_from(late.as_micros()).unwrap_or(u64::MAX));
+            // What waits in the sockets has been heard, before any timer is held to have run out.
+            self.drain_sockets();
+            if self.shell.netlink.drain_monitor()? {
+                self.compare();
+            }
+            loop {
+                match self.commands.try_recv() {
+                    Ok(Command::Stop) | Err(std::sync::mpsc::TryRecvError::Disconnected) => {
+                        self.release_all();
+                        return Ok(());
+                    }
+                    Ok(command) => self.obey(command),
+                    Err(std::sync::mpsc::TryRecvError::Empty) => break,
+                }
+            }
+            self.tick();
+        }
+    }
+
+    fn next_deadline(&self) -> Time {
+        let groups = self.groups.values().filter_map(Running::next_deadline);
+        groups.chain([self.renew_at, self.compare_at, self.publish_at]).min().unwrap_or_default()
+    }
+
+    /// Sleeps until something comes in or is due; how late it woke for what was due.
+    fn wait(&self) -> io::Result<Duration> {
+        let deadline = self.next_deadline();
+        let left = deadline.since(kernel::monotonic());
+        let timeout = Timespec {
+            tv_sec: i64::try_from(left.as_secs()).unwrap_or(1),
+            tv_nsec: i64::from(left.subsec_nanos()),
+        };
+        let mut fds: Vec<PollFd<'_>> =
+            self.fds().map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)).collect();
+        match poll(&mut fds, Some(&timeout)) {
+            Ok(_) | Err(rustix::io::Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+        let mut count = [0; 8];
+        // Nothing to read is no fault: the wake-up may have been something else's.
+        let _count = rustix::io::read(&self.wake, &mut count);
+        Ok(kernel::monotonic().since(deadline))
+    }
+
+    fn fds(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+        let sockets = self.shell.vrrp.values().map(AsFd::as_fd);
+        [self.wake.as_fd(), self.shell.netlink.as_fd()].into_iter().chain(sockets)
+    }
+
+    fn drain_sockets(&mut self) {
+        let mut buffer = [0; DATAGRAM_MAX_BYTES];
+        for ((device, _), socket) in &self.shell.vrrp {
+            for _ in 0..BURST_MAX_COUNT {
+                let datagram = match socket.receive(&mut buffer) {
+                    Ok(Some(datagram)) => datagram,
+                    Ok(None) => break,
+                    // Of one datagram, or of a device that is going: netlink tells of that.
+                    Err(_) => continue,
+                };
+                let vrid = wire::peek_vrid(&datagram.payload);
+                let group = self.groups.values_mut().find(|group| {
+                    group.plan().device == *device && Some(group.plan().machine.vrid) == vrid
+                });
+                match group {
+                    Some(group) => group.hear(&datagram, &mut self.verifier),
+                    None => self.unknown_vrid_total += 1,
+                }
+            }
+        }
+        for group in self.groups.values_mut() {
+            group.act_on_heard(&mut self.shell);
+        }
+    }
+
+    fn tick(&mut self) {
+        let now = kernel::monotonic();
+        let is_open = self.shell.brake.is_open(now);
+        if is_open != self.brake_was_open {
+            self.brake_was_open = is_open;
+            for group in self.groups.values_mut() {
+                group.give_standing(&mut self.shell);
+            }
+        }
+        for group in self.groups.values_mut() {
+            group.tick(&mut self.shell);
+        }
+        if now >= self.renew_at {
+            self.renew_at = now + RENEW_INTERVAL;
+            for group in self.groups.values_mut() {
+                group.renew(&mut self.shell, LEASE);
+            }
+        }
+        if now >= self.compare_at {
+            self.compare();
+        }
+        let changed =
+            self.groups.values_mut().fold(false, |any, group| group.take_changed() || any);
+        if changed || now >= self.publish_at {
+            self.publish(now);
+        }
+    }
+
+    fn obey(&mut self, command: Command) {
+        match command {
+            Command::Apply(snapshot) => {
+                let index = snapshot.index;
+                self.snapshot = Some(snapshot);
+                self.compare();
+                self.publish(kernel::monotonic());
+                let _lost = self.shell.reports.try_send(Report::Applied { index });
+            }
+            Command::Standing { group, standing } => {
+                self.standings.insert(group.clone(), standing);
+                if let Some(running) = self.groups.get_mut(&group) {
+                    running.set_standing(standing, &mut self.shell);
+                }
+            }
+            Command::Epoch { node_id, epoch } => self.verifier.require_epoch(node_id, epoch),
+            Command::Heartbeat { group, report } => self.give(&group, Input::Heartbeat(report)),
+            Command::TakeOver { group } => self.give(&group, Input::TakeOver),
+            Command::HandOver { group } => self.give(&group, Input::HandOver),
+            Command::Release { done } => {
+                self.release_all();
+                self.publish(kernel::monotonic());
+                // Nobody waiting any more is fine.
+                let _told = done.try_send(());
+            }
+            Command::Stop => {}
+        }
+    }
+
+    fn give(&mut self, group: &str, input: Input) {
+        if let Some(running) = self.groups.get_mut(group) {
+            running.handle(input, &mut self.shell);
+        }
+    }
+
+    fn release_all(&mut self) {
+        self.is_released = true;
+        for group in self.groups.values_mut() {
+            group.handle(Input::Shutdown, &mut self.shell);
+        }
+    }
+
+    /// Compares what there is with what should be, and sees to the difference.
+    fn compare(&mut self) {
+        self.compare_at = kernel::monotonic() + COMPARE_INTERVAL;
+        self.problems.clear();
+        match self.shell.netlink.devices() {
+            Ok(devices) => self.devices = devices,
+            Err(error) => {
+                self.problems.push(format!("devices can't be listed: {error}"));
+                return;
+            }
+        }
+        let Some(snapshot) = self.snapshot.clone() else { return };
+        if self.is_released {
+            return;
+        }
+        let wanted = wanted(&snapshot.state.config, &self.node_name, &self.devices);
+        self.remove_unwanted(&wanted);
+        for one in wanted {
+            self.see_to(one);
+        }
+        self.close_unused_sockets();
+        self.remove_strays();
+    }
+
+    fn remove_unwanted(&mut self, wanted: &[WantedGroup]) {
+        let gone: Vec<String> = self
+            .groups
+            .keys()
+            .filter(|name| !wanted.iter().any(|w| w.name == **name))
+            .cloned()
+            .collect();
+        for name in gone {
+            if let Some(mut running) = self.groups.remove(&name) {
+                running.handle(Input::Shutdown, &mut self.shell);
+            }
+            self.standings.remove(&name);
+        }
+    }
+
+    fn see_to(&mut self, wanted: WantedGroup) {
+        let WantedGroup { name, plan } = wanted;
+        let plan = match plan {
+            Ok(plan) => plan,
+            Err(why) => {
+                self.problems.push(format!("traffic group {name}: {why}"));
+                if let Some(running) = self.groups.get_mut(&name) {
+                    running.set_missing(Some(why), &mut self.shell);
+                }
+                return;
+            }
+        };
+        if let Err(error) = self.open_sockets(&plan) {
+            self.problems.push(format!("traffic group {name}: {error}"));
+            if let Some(running) = self.groups.get_mut(&name) {
+                running.set_missing(Some(error), &mut self.shell);
+            }
+            return;
+        }
+        if self.groups.get(&name).is_some_and(|running| running.plan().device != plan.device)
+            && let Some(mut running) = self.groups.remove(&name)
+        {
+            running.handle(Input::Shutdown, &mut self.shell);
+        }
+        if let Some(running) = self.groups.get_mut(&name) {
+            running.set_missing(None, &mut self.shell);
+            running.set_plan(plan, &mut self.shell);
+            return;
+        }
+        let standing = self.standings.get(&name).copied();
+        match Running::start(name.clone(), plan, standing, &mut self.shell) {
+            Ok(running) => {
+                self.groups.insert(name, running);
+            }
+            Err(error) => self.problems.push(format!("traffic group {name}: {error}")),
+        }
+    }
+
+    fn open_sockets(&mut self, plan: &crate::wanted::GroupPlan) -> Result<(), String> {
+        let Some(device) = self.devices.iter().find(|device| device.index == plan.device) else {
+            return Err(format!("device {} is gone", plan.device_name));
+        };
+        let refused = |what: &str, error: io::Error| {
+            format!(
+                "{what} on {}: {error}; the process needs CAP_NET_RAW and CAP_NET_ADMIN",
+                device.name
+            )
+        };
+        for instance in &plan.machine.instances {
+            let key = (device.index, instance.family);
+            if !self.shell.vrrp.contains_key(&key) {
+                let socket = VrrpSocket::open(instance.family == Family::V6, device)
+                    .map_err(|error| refused("no VRRP socket", error))?;
+                self.shell.vrrp.insert(key, socket);
+            }
+        }
+        if !self.shell.frames.contains_key(&device.index) {
+            let socket =
+                FrameSocket::open(device).map_err(|error| refused("no packet socket", error))?;
+            self.shell.frames.insert(device.index, socket);
+        }
+        Ok(())
+    }
+
+    fn close_unused_sockets(&mut self) {
+        let used = |device: u32, family: Option<Family>| {
+            self.groups.values().any(|group| {
+                let plan = group.plan();
+                plan.device == device
+                    && family.is_none_or(|family| plan.machine.instance(family).is_some())
+            })
+        };
+        self.shell.vrrp.retain(|(device, family), _| used(*device, Some(*family)));
+        self.shell.frames.retain(|device, _| used(*device, None));
+    }
+
+    /// Takes floating addresses off that are here and should not be: what a killed process left.
+    fn remove_strays(&mut self) {
+        for group in self.groups.values() {
+            let Some(device) = self.devices.iter().find(|d| d.index == group.plan().device) else {
+                continue;
+            };
+            for there in &device.addresses {
+                let is_ours = group.plan().prefixes.iter().any(|(ip, _)| *ip == there.address)
+                    || group.virtual_addresses().any(|ip| ip == there.address);
+                if is_ours && !group.holds(there.address) {
+                    let removed = self.shell.netlink.remove_address(
+                        device.index,
+                        there.address,
+                        there.prefix_length,
+                    );
+                    if let Err(error) = removed {
+                        self.problems.push(format!("{} can't be removed: {error}", there.address));
+                    }
+                }
+            }
+        }
+    }
+
+    fn publish(&mut self, now: Time) {
+        self.publish_at = now + PUBLISH_INTERVAL;
+        let names = self.snapshot.as_ref().map(|snapshot| &snapshot.state.config.nodes);
+        let name_of = |id: u64| {
+            let mut nodes = names.iter().flat_map(|nodes| nodes.iter());
+            nodes.find(|node| node.spec.node_id == id).map(|node| node.name.clone())
+        };
+        let groups = self.groups.values().map(|group| group.published(now, &name_of)).collect();
+        self.published.store(Arc::new(Published {
+            groups,
+            problems: self.problems.clone(),
+            late_max_us: self.late_max_us,
+            unknown_vrid_total: self.unknown_vrid_total,
+        }));
+    }
+}

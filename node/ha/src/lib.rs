@@ -1,0 +1,308 @@
+//! High availability on a node: VRRP on real sockets, floating addresses, timeline.
+//!
+//! ```text
+//! snapshot, readiness, health ──► control task ── commands ──► thread "vrrp" (engine) ──► kernel
+//!                                      ▲                            │
+//! status, events, timeline ◄───────────┴──── reports, published ◄───┘
+//! ```
+//!
+//! Invariant: who owns an address is decided by VRRP on a thread of its own, which never waits for
+//! Raft, the disk or the control runtime.
+
+#![deny(unsafe_code)]
+
+pub mod kernel;
+
+mod control;
+mod engine;
+mod epoch;
+mod handover;
+mod heartbeat;
+mod standing;
+mod status;
+mod timeline;
+mod wanted;
+
+use std::io;
+use std::net::IpAddr;
+use std::os::fd::OwnedFd;
+use std::path::PathBuf;
+use std::sync::mpsc::SyncSender;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use ballast_model::Snapshot;
+use ballast_model::event::EventBody;
+use ballast_model::ha::HaTransition;
+use ballast_model::status::PlaneStatus;
+use ballast_raft_store::Store;
+use ballast_vrrp::wire::{Signer, SigningKey, Verifier};
+use futures_util::future::BoxFuture;
+use tokio::sync::{broadcast, mpsc, watch};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use control::Judgements;
+use engine::{Command, Engine, EngineOptions, Published};
+use timeline::Timeline;
+
+/// Commands that wait for the thread; it takes them many times a second.
+const COMMAND_MAX_COUNT: usize = 1_024;
+/// Reports that wait for the control task.
+const REPORT_MAX_COUNT: usize = 1_024;
+/// Events that a slow reader may be behind.
+const EVENT_MAX_COUNT: usize = 256;
+/// Priority among real-time threads: above everything that is not, below what the system itself runs.
+const REALTIME_PRIORITY: i32 = 10;
+/// Number of the key that advertisements are signed with.
+const ADVERT_KEY_ID: u32 = 1;
+
+/// What high availability is started with.
+pub struct HaOptions {
+    /// This node's name.
+    pub node_name: String,
+    /// Its number.
+    pub node_id: u64,
+    /// Where the timeline and the count of starts are kept.
+    pub state_dir: PathBuf,
+    /// What advertisements are signed with: derived from the cluster's key.
+    pub advert_key: [u8; 32],
+}
+
+/// What high availability asks of the node that it runs on.
+pub trait TrafficView: Send + Sync + 'static {
+    /// Whether the configuration is carried out and the first health round is done.
+    ///
+    /// # Errors
+    /// What is being waited for, in a sentence.
+    fn ready(&self) -> Result<(), String>;
+
+    /// Whether the data plane forwards.
+    ///
+    /// # Errors
+    /// Why not, in a sentence.
+    fn data_plane_alive(&self) -> Result<(), String>;
+
+    /// Share of a pool's members that are up; none while that is unknown.
+    fn pool_up_percent(&self, pool: &str) -> Option<u8>;
+
+    /// Lets idle clients of these addresses go, for `limit` at most.
+    fn quiesce(&self, addresses: Vec<IpAddr>, limit: Duration) -> BoxFuture<'static, ()>;
+}
+
+/// Why high availability can't be started.
+#[derive(Debug, thiserror::Error)]
+pub enum HaError {
+    /// The count of starts can't be read or stored.
+    #[error("the count of starts in the state directory can't be kept")]
+    Epoch(#[source] io::Error),
+    /// The thread can't be started.
+    #[error("the VRRP thread can't be started")]
+    Thread(#[source] io::Error),
+}
+
+/// High availability of one node. Cloning is cheap.
+#[derive(Clone)]
+pub struct Ha(Arc<Inner>);
+
+pub(crate) struct Inner {
+    node_name: String,
+    node_id: u64,
+    /// In which this process signs.
+    epoch: u32,
+    heard: Mutex<heartbeat::Heard>,
+    view: Arc<dyn TrafficView>,
+    store: OnceLock<Store>,
+    commands: SyncSender<Command>,
+    wake: OwnedFd,
+    published: Arc<ArcSwap<Published>>,
+    snapshot: ArcSwap<Snapshot>,
+    judgements: ArcSwap<Judgements>,
+    timeline: Mutex<Timeline>,
+    events: broadcast::Sender<EventBody>,
+    applied: watch::Sender<u64>,
+    scheduling: ArcSwap<Scheduling>,
+    stop: CancellationToken,
+    /// Cancelled once the last report is in the timeline.
+    reports_taken: CancellationToken,
+    /// What the timeline's file should hold.
+    image: watch::Sender<Option<Arc<timeline::Image>>>,
+    tasks: TaskTracker,
+    thread: Mutex<Option<std::thread::JoinHandle<()>>>,
+}
+
+/// What the kernel granted to the thread.
+#[derive(Debug, Default)]
+struct Scheduling {
+    realtime: Option<Result<(), String>>,
+    memory_locked: bool,
+    failed: Option<String>,
+}
+
+impl Ha {
+    /// Starts the thread and the control task. Nothing is owned before [`Ha::apply`]. Needs a tokio
+    /// runtime.
+    ///
+    /// # Errors
+    /// See [`HaError`]. A kernel that refuses sockets is no error here: status says so.
+    pub fn start(options: HaOptions, view: Arc<dyn TrafficView>) -> Result<Self, HaError> {
+        let epoch = epoch::next(&options.state_dir).map_err(HaError::Epoch)?;
+        let wake = rustix::event::eventfd(
+            0,
+            rustix::event::EventfdFlags::NONBLOCK | rustix::event::EventfdFlags::CLOEXEC,
+        )
+        .map_err(|error| HaError::Thread(error.into()))?;
+        let (commands, receiver) = std::sync::mpsc::sync_channel(COMMAND_MAX_COUNT);
+        let (reports, report_receiver) = mpsc::channel(REPORT_MAX_COUNT);
+        let published = Arc::new(ArcSwap::from_pointee(Published::default()));
+        let key = || SigningKey::new(ADVERT_KEY_ID, &options.advert_key);
+        let mut verifier = Verifier::new(options.node_id);
+        verifier.accept_keys([key()]);
+        let engine = EngineOptions {
+            node_name: options.node_name.clone(),
+            commands: receiver,
+            wake: wake.try_clone().map_err(HaError::Thread)?,
+            reports,
+            published: Arc::clone(&published),
+            signer: Signer::new(key(), options.node_id, epoch),
+            verifier,
+        };
+        let inner = Arc::new(Inner {
+            node_name: options.node_name,
+            node_id: options.node_id,
+            epoch,
+            heard: Mutex::default(),
+            view,
+            store: OnceLock::new(),
+            commands,
+            wake,
+            published,
+            snapshot: ArcSwap::from_pointee(Snapshot::default()),
+            judgements: ArcSwap::from_pointee(Judgements::default()),
+            timeline: Mutex::new(Timeline::open(&options.state_dir)),
+            events: broadcast::channel(EVENT_MAX_COUNT).0,
+            applied: watch::channel(0).0,
+            scheduling: ArcSwap::from_pointee(Scheduling::default()),
+            stop: CancellationToken::new(),
+            reports_taken: CancellationToken::new(),
+            image: watch::channel(None).0,
+            tasks: TaskTracker::new(),
+            thread: Mutex::new(None),
+        });
+        let for_thread = Arc::clone(&inner);
+        let thread = std::thread::Builder::new()
+            .name("vrrp".to_owned())
+            .spawn(move || run_thread(&for_thread, engine))
+            .map_err(HaError::Thread)?;
+        *inner.thread.lock().unwrap_or_else(PoisonError::into_inner) = Some(thread);
+        inner.tasks.spawn(control::run(Arc::clone(&inner), report_receiver));
+        inner.tasks.spawn(control::write_timeline(Arc::clone(&inner)));
+        Ok(Self(inner))
+    }
+
+    /// Gives it the store, once it is open: from then on it talks with the other nodes.
+    pub fn attach(&self, store: Store) {
+        if self.0.store.set(store).is_err() {
+            tracing::error!("a node has one store");
+            return;
+        }
+        self.0.tasks.spawn(heartbeat::run(Arc::clone(&self.0)));
+    }
+
+    /// Has the configuration carried out.
+    pub fn apply(&self, snapshot: Arc<Snapshot>) {
+        self.0.snapshot.store(Arc::clone(&snapshot));
+        control::judge_all(&self.0);
+        self.0.command(Command::Apply(snapshot));
+    }
+
+    /// The index of the configuration that is carried out.
+    pub fn applied(&self) -> watch::Receiver<u64> {
+        self.0.applied.subscribe()
+    }
+
+    /// What this plane carries out, and what it can't.
+    pub fn plane_status(&self) -> PlaneStatus {
+        let published = self.0.published.load();
+        let scheduling = self.0.scheduling.load();
+        let problems = scheduling.failed.iter().chain(&published.problems).cloned();
+        let problems: Vec<_> = problems.collect();
+        PlaneStatus {
+            plane: "ha".to_owned(),
+            applied_index: *self.0.applied.borrow(),
+            error: (!problems.is_empty()).then(|| problems.join("; ")),
+        }
+    }
+
+    /// The last transitions, the newest last.
+    pub fn timeline(&self) -> Vec<HaTransition> {
+        self.0.timeline.lock().unwrap_or_else(PoisonError::into_inner).all()
+    }
+
+    /// Follows transitions.
+    pub fn events(&self) -> broadcast::Receiver<EventBody> {
+        self.0.events.subscribe()
+    }
+
+    /// Lets clients go for `limit`, then gives every group up with priority 0, addresses first.
+    pub async fn release_all(&self, limit: Duration) {
+        let addresses = self.0.held();
+        if !addresses.is_empty() {
+            self.0.view.quiesce(addresses, limit).await;
+        }
+        let (done, released) = std::sync::mpsc::sync_channel(1);
+        self.0.command(Command::Release { done });
+        let waited = tokio::task::spawn_blocking(move || released.recv_timeout(RELEASE_LIMIT));
+        if !matches!(waited.await, Ok(Ok(()))) {
+            tracing::warn!("the VRRP thread did not say in time that it let go");
+        }
+    }
+
+    /// Ends the thread and the tasks; what is held still is given up.
+    pub async fn shutdown(&self) {
+        self.0.stop.cancel();
+        self.0.command(Command::Stop);
+        self.0.tasks.close();
+        self.0.tasks.wait().await;
+        let thread = self.0.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(thread) = thread {
+            // A panic of the thread was told of when it happened.
+            let _joined = tokio::task::spawn_blocking(move || thread.join()).await;
+        }
+    }
+}
+
+/// Longest wait for the thread to let go.
+const RELEASE_LIMIT: Duration = Duration::from_secs(2);
+
+impl Inner {
+    /// Tells the thread; a full channel means that it does not run, which status shows.
+    fn command(&self, command: Command) {
+        if self.commands.try_send(command).is_err() {
+            tracing::error!("the VRRP thread takes no commands");
+            return;
+        }
+        // It can't overflow: the thread resets it each time it wakes.
+        let _written = rustix::io::write(&self.wake, &1_u64.to_ne_bytes());
+    }
+
+    /// Floating addresses that are here now.
+    fn held(&self) -> Vec<IpAddr> {
+        let published = self.published.load();
+        published.groups.iter().flat_map(|group| group.held.iter().copied()).collect()
+    }
+}
+
+fn run_thread(inner: &Inner, options: EngineOptions) {
+    let realtime = kernel::realtime(REALTIME_PRIORITY).map_err(|error| error.to_string());
+    let memory_locked = kernel::lock_memory().is_ok();
+    let granted = |failed| Scheduling { realtime: Some(realtime.clone()), memory_locked, failed };
+    inner.scheduling.store(Arc::new(granted(None)));
+    let ended = Engine::new(options).and_then(|mut engine| engine.run());
+    if let Err(error) = ended {
+        let why = format!("the VRRP thread has ended: {error}");
+        tracing::error!("{why}");
+        inner.scheduling.store(Arc::new(granted(Some(why))));
+    }
+}

@@ -1,0 +1,226 @@
+//! What a configuration asks of this node for each traffic group, on the devices that there are.
+//!
+//! Pure: the same configuration and devices give the same plan.
+
+use std::net::{IpAddr, Ipv6Addr};
+
+use ballast_model::{
+    AdvertChecksum, AdvertTransport, Config, NodeRole, NodeSpec, TrafficGroupSpec,
+};
+use ballast_vrrp::announce::virtual_link_local;
+use ballast_vrrp::wire::ChecksumForm;
+use ballast_vrrp::{AnnounceConfig, Family, GroupConfig, InstanceConfig, Preempt};
+
+use crate::kernel::{Device, DeviceAddress};
+
+/// Length of an IPv6 address's prefix where only the address itself is meant.
+const HOST_PREFIX_V6: u8 = 128;
+
+/// A group that this node has a part in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct WantedGroup {
+    pub(crate) name: String,
+    /// How to run it, or why it can't be run here, in a sentence.
+    pub(crate) plan: Result<GroupPlan, String>,
+}
+
+/// How to run a group on this node.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct GroupPlan {
+    pub(crate) device: u32,
+    pub(crate) device_name: String,
+    pub(crate) mac: [u8; 6],
+    pub(crate) link_up: bool,
+    pub(crate) machine: GroupConfig,
+    pub(crate) checksum: ChecksumForm,
+    /// Where advertisements go; empty: to the multicast group.
+    pub(crate) peers: Vec<IpAddr>,
+    /// Each virtual address with the length of its prefix.
+    pub(crate) prefixes: Vec<(IpAddr, u8)>,
+}
+
+impl GroupPlan {
+    pub(crate) fn prefix_length(&self, address: IpAddr) -> u8 {
+        let found = self.prefixes.iter().find(|(virtual_ip, _)| *virtual_ip == address);
+        found.map_or(if address.is_ipv4() { 32 } else { HOST_PREFIX_V6 }, |(_, length)| *length)
+    }
+
+    /// Where an advertisement of that family goes.
+    pub(crate) fn destinations(&self, family: Family) -> Vec<IpAddr> {
+        if self.peers.is_empty() {
+            return vec![family.multicast()];
+        }
+        self.peers.iter().copied().filter(|peer| Family::of(*peer) == family).collect()
+    }
+}
+
+/// The groups that `node` has a part in.
+pub(crate) fn wanted(config: &Config, node: &str, devices: &[Device]) -> Vec<WantedGroup> {
+    let Some(own) = config.nodes.get(node) else { return Vec::new() };
+    if own.spec.role == NodeRole::Witness {
+        return Vec::new();
+    }
+    let groups = config.traffic_groups.iter();
+    let ours = groups.filter(|group| group.spec.enabled && group.spec.may_run_on(node));
+    ours.map(|group| WantedGroup {
+        name: group.name.clone(),
+        plan: plan(config, node, &own.spec, &group.name, &group.spec, devices),
+    })
+    .collect()
+}
+
+fn plan(
+    config: &Config,
+    node: &str,
+    own: &NodeSpec,
+    name: &str,
+    spec: &TrafficGroupSpec,
+    devices: &[Device],
+) -> Result<GroupPlan, String> {
+    let device = device(own, spec, devices)?;
+    if spec.virtual_mac {
+        return Err("virtual_mac is not supported yet: turn it off, the device's own hardware \
+                    address is announced"
+            .to_owned());
+    }
+    let floating = |address: IpAddr| {
+        let mut groups = config.traffic_groups.iter();
+        groups.any(|group| group.spec.addresses.iter().any(|other| other.address == address))
+    };
+    let own_interface = spec.network.as_deref().and_then(|network| own.interface(network));
+    let mut instances = Vec::new();
+    let (v4, v6) = spec.families();
+    if v4 {
+        let configured = own_interface.and_then(|i| i.ipv4).map(IpAddr::from);
+        let source = configured.or_else(|| {
+            let mut addresses = device.addresses.iter().filter(|a| !a.leased);
+            addresses.find(|a| a.address.is_ipv4() && !floating(a.address)).map(|a| a.address)
+        });
+        let source =
+            source.ok_or_else(|| format!("{} has no IPv4 address of its own", device.name))?;
+        instances.push(instance(spec, Family::V4, source, Vec::new()));
+    }
+    if v6 {
+        let virtual_ip = virtual_link_local(spec.virtual_router_id);
+        let configured = own_interface.and_then(|i| i.ipv6).map(IpAddr::from);
+        let source = configured.or_else(|| {
+            let mut addresses = device.addresses.iter().filter(|a| !a.leased);
+            let usable = |a: &&DeviceAddress| {
+                matches!(a.address, IpAddr::V6(v6) if v6.is_unicast_link_local() && v6 != virtual_ip)
+            };
+            addresses.find(usable).map(|a| a.address)
+        });
+        let source =
+            source.ok_or_else(|| format!("{} has no link-local IPv6 address", device.name))?;
+        instances.push(instance(spec, Family::V6, source, vec![virtual_ip.into()]));
+    }
+    let machine = GroupConfig {
+        name: name.to_owned(),
+        vrid: spec.virtual_router_id,
+        interval_cs: u16::try_from(spec.advert_interval_ms / 10).unwrap_or(u16::MAX),
+        instances,
+        preempt: if spec.failback.enabled {
+            Preempt::After { delay_ms: spec.failback.delay_s.saturating_mul(1_000) }
+        } else {
+            Preempt::Never
+        },
+        signed: spec.is_signed(),
+        announce: AnnounceConfig::default(),
+    };
+    machine.validate().map_err(|error| error.to_string())?;
+    Ok(GroupPlan {
+        device: device.index,
+        device_name: device.name.clone(),
+        mac: device.mac,
+        link_up: device.up,
+        machine,
+        checksum: match spec.checksum {
+            AdvertChecksum::PseudoHeader => ChecksumForm::PseudoHeader,
+            AdvertChecksum::Rfc9568 => ChecksumForm::Rfc9568,
+        },
+        peers: peers(config, node, spec),
+        prefixes: spec.addresses.iter().map(|a| (a.address, a.prefix_length())).collect(),
+    })
+}
+
+fn instance(
+    spec: &TrafficGroupSpec,
+    family: Family,
+    source: IpAddr,
+    mut addresses: Vec<IpAddr>,
+) -> InstanceConfig {
+    let floating = spec.addresses.iter().map(|a| a.address);
+    addresses.extend(floating.filter(|address| Family::of(*address) == family));
+    InstanceConfig { family, source, addresses }
+}
+
+/// The device that the configuration names, or the one with an address in a subnet of the group's.
+fn device<'a>(
+    own: &NodeSpec,
+    spec: &TrafficGroupSpec,
+    devices: &'a [Device],
+) -> Result<&'a Device, String> {
+    if let Some(network) = &spec.network
+        && let Some(interface) = own.interface(network)
+    {
+        let found = devices.iter().find(|device| device.name == interface.device);
+        return found.ok_or_else(|| {
+            format!("there is no device {}, which is said to be on {network}", interface.device)
+        });
+    }
+    let floating: Vec<_> = spec.addresses.iter().map(|a| a.address).collect();
+    let has_subnet = |device: &&Device| {
+        let own = device.addresses.iter().filter(|a| !a.leased && !floating.contains(&a.address));
+        let mut subnets = own.filter(|a| a.prefix_length < host_prefix(a.address));
+        subnets.any(|subnet| floating.iter().any(|address| contains(subnet, *address)))
+    };
+    let candidates = devices.iter().filter(|device| !device.loopback);
+    candidates.clone().find(has_subnet).ok_or_else(|| {
+        let addresses: Vec<_> = floating.iter().map(ToString::to_string).collect();
+        format!(
+            "no device has an address in the subnet of {}; give the group a `network` and name \
+             its device in the node's `interfaces`",
+            addresses.join(", ")
+        )
+    })
+}
+
+fn host_prefix(address: IpAddr) -> u8 {
+    if address.is_ipv4() { 32 } else { HOST_PREFIX_V6 }
+}
+
+fn contains(subnet: &DeviceAddress, address: IpAddr) -> bool {
+    match (subnet.address, address) {
+        (IpAddr::V4(own), IpAddr::V4(other)) => {
+            let shift = 32 - u32::from(subnet.prefix_length.min(32));
+            let mask = u32::MAX.checked_shl(shift).unwrap_or(0);
+            own.to_bits() & mask == other.to_bits() & mask
+        }
+        (IpAddr::V6(own), IpAddr::V6(other)) if !own.is_unicast_link_local() => {
+            let shift = 128 - u32::from(subnet.prefix_length.min(128));
+            let mask = u128::MAX.checked_shl(shift).unwrap_or(0);
+            own.to_bits() & mask == other.to_bits() & mask
+        }
+        _ => false,
+    }
+}
+
+/// The other nodes' addresses, and those of routers outside the cluster, for unicast.
+fn peers(config: &Config, node: &str, spec: &TrafficGroupSpec) -> Vec<IpAddr> {
+    let (AdvertTransport::Unicast, Some(network)) = (spec.transport, &spec.network) else {
+        return Vec::new();
+    };
+    let others = config.nodes.iter().filter(|other| {
+        other.name != node && other.spec.role == NodeRole::Traffic && spec.may_run_on(&other.name)
+    });
+    let addresses =
+        others.filter_map(|other| other.spec.interface(network)).flat_map(|interface| {
+            let v4 = interface.ipv4.map(IpAddr::from);
+            let v6 = interface.ipv6.map(|address: Ipv6Addr| IpAddr::from(address));
+            [v4, v6].into_iter().flatten()
+        });
+    addresses.chain(spec.foreign_routers.iter().copied()).collect()
+}
+
+#[cfg(test)]
+mod tests;

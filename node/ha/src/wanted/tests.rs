@@ -1,0 +1,108 @@
+use std::sync::Arc;
+
+use ballast_model::{
+    AnyDraft, Command, CommandBody, Draft, Edit, NodeInterface, Origin, Outcome, Sealed, State,
+};
+
+use super::*;
+
+fn device(index: u32, name: &str, addresses: &[(&str, u8)]) -> Device {
+    Device {
+        index,
+        name: name.to_owned(),
+        mac: [2, 0, 0, 0, 0, 1],
+        up: true,
+        multicast: true,
+        loopback: name == "lo",
+        addresses: addresses
+            .iter()
+            .map(|(address, prefix_length)| DeviceAddress {
+                address: address.parse().unwrap(),
+                prefix_length: *prefix_length,
+                leased: false,
+            })
+            .collect(),
+    }
+}
+
+fn config(spec: &TrafficGroupSpec, interfaces: Vec<NodeInterface>) -> Config {
+    let mut node = NodeSpec::new(1, NodeRole::Traffic, "192.0.2.1:7400", Vec::new());
+    node.interfaces = interfaces;
+    let witness = NodeSpec::new(2, NodeRole::Witness, "192.0.2.2:7400", Vec::new());
+    let edits = vec![
+        Edit::put(AnyDraft::Node(Draft::new("node-1", node)), "a"),
+        Edit::put(AnyDraft::Node(Draft::new("witness", witness)), "b"),
+        Edit::put(AnyDraft::TrafficGroup(Draft::new("web", spec.clone())), "c"),
+    ];
+    let body = CommandBody::Bootstrap {
+        cluster_name: "c".to_owned(),
+        cluster_uid: "u".to_owned(),
+        ca_certificate_pem: String::new(),
+        ca_key_sealed: Sealed { key_id: 1, nonce: String::new(), ciphertext: String::new() },
+        setup_code_hash: None,
+        edits,
+    };
+    let mut state = State::default();
+    let command = Command { origin: Origin::default(), at_ms: 1, idempotency: None, body };
+    assert!(matches!(state.apply(1, &command), Outcome::Applied { .. }));
+    Arc::new(state).config.clone()
+}
+
+fn group() -> TrafficGroupSpec {
+    TrafficGroupSpec::new(7, ["192.0.2.10".parse().unwrap(), "2001:db8::10".parse().unwrap()])
+}
+
+fn devices() -> Vec<Device> {
+    vec![
+        device(1, "lo", &[("127.0.0.1", 8)]),
+        device(2, "eth0", &[("198.51.100.1", 24)]),
+        device(3, "eth1", &[("192.0.2.10", 32), ("192.0.2.1", 24), ("fe80::1", 64)]),
+    ]
+}
+
+fn plan_of(config: &Config, devices: &[Device]) -> Result<GroupPlan, String> {
+    wanted(config, "node-1", devices).pop().unwrap().plan
+}
+
+#[test]
+fn the_device_is_the_one_in_the_subnet_and_the_source_is_never_a_floating_address() {
+    let plan = plan_of(&config(&group(), Vec::new()), &devices()).unwrap();
+    assert_eq!(plan.device_name, "eth1");
+    let sources: Vec<_> = plan.machine.instances.iter().map(|i| i.source.to_string()).collect();
+    assert_eq!(sources, ["192.0.2.1", "fe80::1"]);
+    assert_eq!(plan.machine.instances[1].addresses.len(), 2, "a link-local one comes first");
+    assert!(plan.machine.signed);
+    assert_eq!(plan.machine.interval_cs, 20);
+}
+
+#[test]
+fn a_network_names_its_device() {
+    let mut spec = group();
+    spec.network = Some("front".to_owned());
+    let interface = |device: &str| NodeInterface {
+        network: "front".to_owned(),
+        device: device.to_owned(),
+        ipv4: Some([192, 0, 2, 1].into()),
+        ipv6: Some("fe80::1".parse().unwrap()),
+    };
+    let plan = plan_of(&config(&spec, vec![interface("eth0")]), &devices()).unwrap();
+    assert_eq!(plan.device_name, "eth0");
+    let why = plan_of(&config(&spec, vec![interface("eth9")]), &devices()).unwrap_err();
+    assert!(why.contains("eth9"), "{why}");
+}
+
+#[test]
+fn without_a_device_in_the_subnet_the_reason_says_what_to_do() {
+    let why = plan_of(&config(&group(), Vec::new()), &devices()[..2]).unwrap_err();
+    assert!(why.contains("interfaces"), "{why}");
+}
+
+#[test]
+fn witnesses_and_nodes_outside_the_order_have_no_part() {
+    let mut spec = group();
+    spec.nodes = vec!["node-1".to_owned()];
+    let config = config(&spec, Vec::new());
+    assert!(wanted(&config, "witness", &devices()).is_empty());
+    assert!(wanted(&config, "node-9", &devices()).is_empty());
+    assert_eq!(wanted(&config, "node-1", &devices()).len(), 1);
+}

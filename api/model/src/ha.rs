@@ -295,6 +295,16 @@ pub struct HaNode {
     pub heartbeats: Vec<HeartbeatStatus>,
 }
 
+/// What became of traffic groups on all nodes: `GET /ha/events`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct HaTimeline {
+    /// The changes, the newest first.
+    pub items: Vec<HaTransition>,
+    /// Nodes that did not answer: what they did is missing.
+    pub missing: Vec<String>,
+}
+
 /// Asks for a group to be moved: `POST /traffic-groups/{name}/failover`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]

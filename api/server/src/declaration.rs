@@ -16,6 +16,9 @@ use crate::failure::{self, Answer, Failure};
 use crate::prepare::prepare;
 use crate::write;
 
+/// What a declaration may hold, so that what is named stands before what names it.
+const DECLARED: [Kind; 5] =
+    [Kind::Monitor, Kind::Pool, Kind::Certificate, Kind::TrafficGroup, Kind::VirtualServer];
 /// How often an apply is planned anew because somebody else changed something meanwhile.
 const APPLY_ATTEMPT_COUNT: usize = 10;
 
@@ -123,8 +126,7 @@ impl Declared {
         };
         let mut declared = Self { drafts: Vec::new(), pointers: BTreeMap::new() };
         let mut faults = Vec::new();
-        // In this order, so that what is named stands before what names it.
-        for kind in [Kind::Monitor, Kind::Pool, Kind::Certificate, Kind::VirtualServer] {
+        for kind in DECLARED {
             match lists.remove(kind.field()) {
                 None => {}
                 Some(Value::Array(list)) => declared.read_list(kind, list, &mut faults),

@@ -23,7 +23,9 @@ use crate::auth::{self, Caller};
 use crate::call::Call;
 use crate::failure::{Answer, Failure};
 use crate::route::{Access, Operation, Route, routes};
-use crate::{cluster, console, declaration, events, members, openapi, resources, sessions, status};
+use crate::{
+    cluster, console, declaration, events, ha, members, openapi, resources, sessions, status,
+};
 
 /// Longest time for a body to arrive.
 const BODY_TIMEOUT: Duration = Duration::from_secs(30);
@@ -277,7 +279,11 @@ async fn run(call: Call) -> Answer {
         Op::DeleteMember => members::delete(&call).await,
         Op::Events => events::stream(&call),
         Op::Export => declaration::export(&call),
+        Op::Failover => ha::failover(&call).await,
         Op::Get(kind) => resources::get(&call, kind).await,
+        Op::Ha => ha::overview(&call).await,
+        Op::HaEvents => ha::events(&call).await,
+        Op::HaPreview => ha::preview(&call).await,
         Op::Healthz => Ok("ok\n".into_response()),
         Op::List(kind) => resources::list(&call, kind).await,
         Op::LocalStatus => status::local(&call),
@@ -291,9 +297,11 @@ async fn run(call: Call) -> Answer {
         Op::Put(kind) => resources::put(&call, kind).await,
         Op::PutMember => members::put(&call).await,
         Op::Readyz => status::ready(&call),
+        Op::SetAvailability(availability) => ha::set_availability(&call, availability).await,
         Op::SetMember(state) => members::set_state(&call, state).await,
         Op::SetUp => sessions::set_up(&call).await,
         Op::SetupState => sessions::setup_state(&call),
+        Op::Standby => ha::standby(&call).await,
         Op::Status => status::cluster(&call).await,
     }
 }

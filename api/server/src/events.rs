@@ -1,6 +1,7 @@
 //! Events: collected in a bounded ring, streamed as server-sent events, resumed by identifier.
 //!
-//! Changes of the configuration are everybody's; health and leader are as this node sees them.
+//! Changes of the configuration are everybody's; health and leader are as this node sees them, and
+//! of traffic groups it tells its own part.
 //! Identifiers grow by one from the time at which the process started, in µs, so that one that was
 //! given out by an earlier process, or by another node, is recognised: its reader is told to read
 //! everything anew.
@@ -35,7 +36,7 @@ const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(15);
 /// How often it is looked who the leader is.
 const LEADER_INTERVAL: Duration = Duration::from_millis(500);
 /// What can be asked for.
-const KINDS: &[&str] = &["config", "health", "leader"];
+const KINDS: &[&str] = &["config", "ha", "health", "leader"];
 
 /// The latest events of this node.
 pub(crate) struct Hub {

@@ -20,6 +20,7 @@ mod declaration;
 mod dispatch;
 mod events;
 mod failure;
+mod ha;
 mod list;
 mod members;
 pub mod openapi;

@@ -10,10 +10,12 @@ use ballast_model::api::{
     Page, SessionInfo, SetupRequest, SetupState,
 };
 use ballast_model::event::Event;
+use ballast_model::ha::{FailoverReport, FailoverRequest, HaOverview, HaTimeline, Preview};
 use ballast_model::status::{ClusterStatus, NodeStatus};
 use ballast_model::{
-    AdminState, CertificateSpec, Declaration, Draft, Kind, MemberSpec, MonitorSpec, NodeSpec, Plan,
-    PoolSpec, Problem, Resource, TokenSpec, TrafficGroupSpec, UserSpec, VirtualServerSpec,
+    AdminState, Availability, CertificateSpec, Declaration, Draft, Kind, MemberSpec, MonitorSpec,
+    NodeSpec, Plan, PoolSpec, Problem, Resource, TokenSpec, TrafficGroupSpec, UserSpec,
+    VirtualServerSpec,
 };
 use serde_json::{Map, Value, json};
 use utoipa::OpenApi;
@@ -39,6 +41,10 @@ use crate::route::{Access, Operation, Route, routes};
     Draft<VirtualServerSpec>,
     DrainRequest,
     Event,
+    FailoverReport,
+    FailoverRequest,
+    HaOverview,
+    HaTimeline,
     JoinTokenInfo,
     JoinTokenRequest,
     MemberSpec,
@@ -53,6 +59,7 @@ use crate::route::{Access, Operation, Route, routes};
     Page<Resource<UserSpec>>,
     Page<Resource<VirtualServerSpec>>,
     Plan,
+    Preview,
     Problem,
     Resource<CertificateSpec>,
     Resource<MonitorSpec>,
@@ -160,7 +167,11 @@ fn operation_id(route: &Route) -> String {
         Operation::DeleteMember => "delete_member".to_owned(),
         Operation::Events => "stream_events".to_owned(),
         Operation::Export => "export".to_owned(),
+        Operation::Failover => "fail_over_traffic_group".to_owned(),
         Operation::Get(kind) => of("read", kind),
+        Operation::Ha => "read_ha".to_owned(),
+        Operation::HaEvents => "list_ha_events".to_owned(),
+        Operation::HaPreview => "preview_ha".to_owned(),
         Operation::Healthz => "healthz".to_owned(),
         Operation::List(kind) => format!("list_{}", kind.field()),
         Operation::LocalStatus => "read_local_status".to_owned(),
@@ -174,6 +185,11 @@ fn operation_id(route: &Route) -> String {
         Operation::Put(kind) => of("put", kind),
         Operation::PutMember => "put_member".to_owned(),
         Operation::Readyz => "readyz".to_owned(),
+        Operation::SetAvailability(availability) => match availability {
+            Availability::Available => "make_node_available".to_owned(),
+            Availability::Maintenance => "put_node_in_maintenance".to_owned(),
+            Availability::Offline => "take_node_offline".to_owned(),
+        },
         Operation::SetMember(state) => match state {
             AdminState::Disabled => "disable_member".to_owned(),
             AdminState::Draining => "drain_member".to_owned(),
@@ -182,6 +198,7 @@ fn operation_id(route: &Route) -> String {
         },
         Operation::SetUp => "set_up".to_owned(),
         Operation::SetupState => "read_setup_state".to_owned(),
+        Operation::Standby => "put_node_on_standby".to_owned(),
         Operation::Status => "read_status".to_owned(),
     }
 }
@@ -205,6 +222,12 @@ fn tag(operation: Operation) -> &'static str {
         | Operation::SetUp
         | Operation::SetupState => "sessions",
         Operation::Cluster | Operation::CreateJoinToken => "cluster",
+        Operation::Failover
+        | Operation::Ha
+        | Operation::HaEvents
+        | Operation::HaPreview
+        | Operation::SetAvailability(_)
+        | Operation::Standby => "high-availability",
         Operation::Events
         | Operation::Healthz
         | Operation::LocalStatus
@@ -222,7 +245,13 @@ fn parameters(route: &Route) -> Vec<Value> {
         Some(json!({ "name": name, "in": "path", "required": true, "schema": schema }))
     });
     let in_query = route.parameters.iter().map(|name| {
-        let (schema, description) = query_parameter(name);
+        let (schema, description) = match (route.operation, *name) {
+            (Operation::HaEvents, "limit") => (
+                json!({ "type": "integer", "minimum": 1, "maximum": 1000, "default": 100 }),
+                "Most changes in the answer",
+            ),
+            (_, name) => query_parameter(name),
+        };
         json!({ "name": name, "in": "query", "schema": schema, "description": description })
     });
     let header = |name: &str, description: &str| {
@@ -253,8 +282,10 @@ fn query_parameter(name: &str) -> (Value, &'static str) {
     let string = || json!({ "type": "string" });
     match name {
         "cursor" => (string(), "The next_cursor of the page before"),
+        "down" => (string(), "Names of nodes to imagine dead, separated by commas"),
         "dry_run" => (boolean(), "Check everything, write nothing"),
-        "kinds" => (string(), "config, health, leader, separated by commas; absent: all"),
+        "group" => (string(), "Only changes of this traffic group"),
+        "kinds" => (string(), "config, ha, health, leader, separated by commas; absent: all"),
         "label" => (
             json!({ "type": "array", "items": { "type": "string" } }),
             "key=value; only resources that carry the label",
@@ -264,6 +295,7 @@ fn query_parameter(name: &str) -> (Value, &'static str) {
             json!({ "type": "integer", "minimum": 1, "maximum": 500, "default": 100 }),
             "Most resources on the page",
         ),
+        "node" => (string(), "Only changes on this node"),
         "prune" => {
             (boolean(), "Delete what is there but not declared (with label: only what carries it)")
         }
@@ -295,12 +327,13 @@ fn has_precondition(operation: Operation) -> bool {
             | Operation::PatchMember
             | Operation::Put(_)
             | Operation::PutMember
+            | Operation::SetAvailability(_)
             | Operation::SetMember(_)
     )
 }
 
 fn has_optional_body(operation: Operation) -> bool {
-    matches!(operation, Operation::CreateJoinToken | Operation::SetMember(_))
+    matches!(operation, Operation::CreateJoinToken | Operation::Failover | Operation::SetMember(_))
 }
 
 fn schema(name: &str) -> Value {
@@ -327,6 +360,7 @@ fn request_schema(operation: Operation) -> Option<Value> {
         Operation::Apply | Operation::Plan => schema("Declaration"),
         Operation::Create(kind) | Operation::Put(kind) => schema(&schema_of("Draft", kind)),
         Operation::CreateJoinToken => schema("JoinTokenRequest"),
+        Operation::Failover => schema("FailoverRequest"),
         Operation::LogIn => schema("Credentials"),
         Operation::Patch(_) | Operation::PatchMember => json!({ "type": "object" }),
         Operation::PutMember => schema("MemberSpec"),
@@ -389,6 +423,15 @@ fn successes(operation: Operation) -> Vec<Success> {
             )]
         }
         Operation::Export => vec![("200", "The declaration", json(schema("Declaration")))],
+        Operation::Failover | Operation::Standby => {
+            vec![("200", "What was moved, and what was not", json(schema("FailoverReport")))]
+        }
+        Operation::Ha => vec![("200", "The traffic groups", json(schema("HaOverview")))],
+        Operation::HaEvents => vec![("200", "The changes", json(schema("HaTimeline")))],
+        Operation::HaPreview => vec![("200", "What would happen", json(schema("Preview")))],
+        Operation::SetAvailability(_) => {
+            vec![("200", "The node", json(schema(&schema_of("Resource", Kind::Node))))]
+        }
         Operation::Get(kind) => vec![
             ("200", "The resource", json(schema(&schema_of("Resource", kind)))),
             ("304", "It still has the ETag in If-None-Match", None),

@@ -4,7 +4,7 @@
 //! document are all made from [`routes`].
 
 use axum::http::Method;
-use ballast_model::{AdminState, Kind, Role};
+use ballast_model::{AdminState, Availability, Kind, Role};
 
 /// Largest body of a request, in bytes.
 const BODY_MAX_BYTES: usize = 1024 * 1024;
@@ -25,7 +25,11 @@ pub(crate) enum Operation {
     DeleteMember,
     Events,
     Export,
+    Failover,
     Get(Kind),
+    Ha,
+    HaEvents,
+    HaPreview,
     Healthz,
     List(Kind),
     LocalStatus,
@@ -39,9 +43,11 @@ pub(crate) enum Operation {
     Put(Kind),
     PutMember,
     Readyz,
+    SetAvailability(Availability),
     SetMember(AdminState),
     SetUp,
     SetupState,
+    Standby,
     Status,
 }
 
@@ -82,6 +88,11 @@ const PLAN: &[&str] = &["label", "prune"];
 /// Query parameters of the event stream.
 const EVENTS: &[&str] = &["kinds", "last_event_id"];
 
+/// Query parameters of the timeline of traffic groups.
+const HA_EVENTS: &[&str] = &["group", "limit", "node"];
+/// Query parameters of "what if".
+const HA_PREVIEW: &[&str] = &["down"];
+
 const VIEWER: Access = Access::AtLeast(Role::Viewer);
 const OPERATOR: Access = Access::AtLeast(Role::Operator);
 const EDITOR: Access = Access::AtLeast(Role::Editor);
@@ -96,6 +107,7 @@ pub(crate) fn routes() -> Vec<Route> {
         resource_routes(&mut routes, *kind);
     }
     member_routes(&mut routes);
+    ha_routes(&mut routes);
     routes
 }
 
@@ -255,6 +267,56 @@ fn member_routes(routes: &mut Vec<Route>) {
     }
 }
 
+fn ha_routes(routes: &mut Vec<Route>) {
+    use Operation as Op;
+    let mut add = |method, path: &str, operation, access, summary: &str| {
+        routes.push(route(method, path, operation, access, summary));
+    };
+    add(
+        Method::GET,
+        "/api/v1/ha",
+        Op::Ha,
+        VIEWER,
+        "Every traffic group: who owns it, who is next, and what is wrong",
+    );
+    add(
+        Method::GET,
+        "/api/v1/ha/events",
+        Op::HaEvents,
+        VIEWER,
+        "What became of traffic groups on all nodes, the newest first",
+    );
+    add(
+        Method::GET,
+        "/api/v1/ha/preview",
+        Op::HaPreview,
+        VIEWER,
+        "Who would take what, and what each would then carry, if nodes died",
+    );
+    add(
+        Method::POST,
+        "/api/v1/traffic-groups/{name}/failover",
+        Op::Failover,
+        OPERATOR,
+        "Moves a traffic group to another node; needs no quorum",
+    );
+    add(
+        Method::POST,
+        "/api/v1/nodes/{name}/standby",
+        Op::Standby,
+        OPERATOR,
+        "Moves every traffic group that a node owns to others; needs no quorum",
+    );
+    for (availability, summary) in [
+        (Availability::Available, "Lets a node own traffic groups"),
+        (Availability::Maintenance, "Lets a node own traffic groups only where nobody else can"),
+        (Availability::Offline, "Lets a node own no traffic group"),
+    ] {
+        let path = format!("/api/v1/nodes/{{name}}/availability/{}", availability.as_str());
+        add(Method::POST, &path, Op::SetAvailability(availability), OPERATOR, summary);
+    }
+}
+
 fn route(method: Method, path: &str, operation: Operation, access: Access, summary: &str) -> Route {
     let (parameters, body_max_bytes) = match operation {
         Operation::Apply => (APPLY, DECLARATION_MAX_BYTES),
@@ -262,8 +324,13 @@ fn route(method: Method, path: &str, operation: Operation, access: Access, summa
         Operation::List(_) => (LIST, 0),
         Operation::Get(_) => (READ, 0),
         Operation::Events => (EVENTS, 0),
+        Operation::HaEvents => (HA_EVENTS, 0),
+        Operation::HaPreview => (HA_PREVIEW, 0),
+        Operation::Failover => (&[][..], BODY_MAX_BYTES),
         Operation::SetUp | Operation::LogIn => (&[][..], PUBLIC_BODY_MAX_BYTES),
-        Operation::Delete(_) | Operation::DeleteMember => (WRITE, 0),
+        Operation::Delete(_) | Operation::DeleteMember | Operation::SetAvailability(_) => {
+            (WRITE, 0)
+        }
         Operation::Create(_)
         | Operation::Put(_)
         | Operation::Patch(_)

@@ -15,7 +15,7 @@ use crate::app::App;
 use crate::call::Call;
 use crate::events::leader_name;
 use crate::failure::{self, Answer, Failure};
-use crate::peer;
+use crate::{ha, peer};
 
 /// How long another node may take to answer.
 const PEER_TIMEOUT: Duration = Duration::from_millis(1_500);
@@ -67,7 +67,20 @@ fn not_ready(why: &str) -> Failure {
 async fn gather(app: &App) -> ClusterStatus {
     let snapshot = app.snapshot();
     let raft = app.store.status();
-    let reports = snapshot.state.config.nodes.iter().map(|node| async {
+    let nodes = reports(app, &snapshot.state.config).await;
+    ClusterStatus {
+        cluster_name: snapshot.state.cluster.name.clone(),
+        index: snapshot.index,
+        leader: leader_name(app),
+        writable: raft.has_quorum && raft.leader_id.is_some(),
+        problems: problems(&snapshot.state.config, &raft, &nodes),
+        nodes,
+    }
+}
+
+/// What each node of the configuration says of itself.
+pub(crate) async fn reports(app: &App, config: &Config) -> Vec<NodeReport> {
+    let reports = config.nodes.iter().map(|node| async {
         let id = node.spec.node_id;
         let (status, error) = if id == app.store.node_id() {
             (Some(app.node.status()), None)
@@ -81,19 +94,11 @@ async fn gather(app: &App) -> ClusterStatus {
         };
         NodeReport { name: node.name.clone(), role: node.spec.role, status, error }
     });
-    let nodes = join_all(reports).await;
-    ClusterStatus {
-        cluster_name: snapshot.state.cluster.name.clone(),
-        index: snapshot.index,
-        leader: leader_name(app),
-        writable: raft.has_quorum && raft.leader_id.is_some(),
-        problems: problems(&snapshot.state.config, &raft, &nodes),
-        nodes,
-    }
+    join_all(reports).await
 }
 
 /// An error and what caused it, in one line.
-fn chain(error: &dyn std::error::Error) -> String {
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {
@@ -120,6 +125,7 @@ pub(crate) fn problems(config: &Config, raft: &RaftStatus, nodes: &[NodeReport])
             Some(status) => node_problems(raft, node, status, &mut problems),
         }
     }
+    problems.extend(ha::problems(config, nodes));
     member_problems(nodes, &mut problems);
     if problems.len() > PROBLEM_MAX_COUNT {
         let more = problems.len() - PROBLEM_MAX_COUNT;
@@ -224,7 +230,7 @@ fn member_problems(nodes: &[NodeReport], problems: &mut Vec<String>) {
     }
 }
 
-fn short(text: &str) -> String {
+pub(crate) fn short(text: &str) -> String {
     let text = text.trim_end_matches('.');
     match text.char_indices().nth(REASON_MAX_CHARS) {
         Some((end, _)) => format!("{}…", &text[..end]),

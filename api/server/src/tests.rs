@@ -3,6 +3,7 @@
 mod auth;
 mod declarations;
 mod events;
+mod ha;
 mod harness;
 mod members;
 mod resources;

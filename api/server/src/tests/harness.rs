@@ -8,7 +8,7 @@ use axum::Router;
 use axum::body::Body;
 use axum::http::{HeaderMap, Method, Request, StatusCode};
 use ballast_model::event::EventBody;
-use ballast_model::ha::{HaTransition, MoveReport};
+use ballast_model::ha::{HaStatus, HaTransition, MoveReport};
 use ballast_model::status::{NodeStatus, PlaneStatus};
 use ballast_model::{NodeRole, Snapshot};
 use ballast_raft_store::identity::{self, InitOptions};
@@ -41,6 +41,12 @@ pub(super) struct Node {
 pub(super) struct FakeView {
     store: std::sync::OnceLock<Store>,
     events: broadcast::Sender<EventBody>,
+    /// What it says of high availability.
+    pub(super) ha: std::sync::Mutex<Option<HaStatus>>,
+    /// What became of its traffic groups.
+    pub(super) timeline: std::sync::Mutex<Vec<HaTransition>>,
+    /// Moves that it was asked for, as group and target.
+    pub(super) moves: std::sync::Mutex<Vec<(String, String)>>,
     /// What a plane can't carry out.
     pub(super) errors: std::sync::Mutex<Vec<String>>,
 }
@@ -68,7 +74,7 @@ impl NodeView for FakeView {
             error: None,
         };
         NodeStatus {
-            ha: None,
+            ha: self.ha.lock().unwrap().clone(),
             name: store.node_name().to_owned(),
             node_id: store.node_id(),
             role: NodeRole::Traffic,
@@ -101,12 +107,15 @@ impl NodeView for FakeView {
     }
 
     fn ha_timeline(&self) -> Vec<HaTransition> {
-        Vec::new()
+        self.timeline.lock().unwrap().clone()
     }
 
     fn move_group(&self, group: String, to: String) -> BoxFuture<'static, MoveReport> {
-        let error = Some("this node has no high availability".to_owned());
-        Box::pin(std::future::ready(MoveReport { group, to, error, ..MoveReport::default() }))
+        self.moves.lock().unwrap().push((group.clone(), to.clone()));
+        let is_refused = group == "stuck";
+        let error = is_refused.then(|| "b did not take it".to_owned());
+        let report = MoveReport { group, to, error, moved_ms: 7, ..MoveReport::default() };
+        Box::pin(std::future::ready(report))
     }
 }
 
@@ -137,6 +146,9 @@ impl Node {
         let view = Arc::new(FakeView {
             store: Default::default(),
             events: broadcast::channel(16).0,
+            ha: Default::default(),
+            timeline: Default::default(),
+            moves: Default::default(),
             errors: Default::default(),
         });
         let config = StoreConfig {

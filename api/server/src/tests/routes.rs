@@ -22,7 +22,11 @@ fn needed(method: &Method, path: &str) -> Option<Role> {
         _ if is_read => Some(Role::Viewer),
         ("apply", _) => Some(Role::Editor),
         (path, "pools") if path.contains("/{member}/") => Some(Role::Operator),
-        (_, "certificates" | "monitors" | "pools" | "virtual-servers") => Some(Role::Editor),
+        ("traffic-groups/{name}/failover" | "nodes/{name}/standby", _) => Some(Role::Operator),
+        (path, "nodes") if path.contains("/availability/") => Some(Role::Operator),
+        (_, "certificates" | "monitors" | "pools" | "traffic-groups" | "virtual-servers") => {
+            Some(Role::Editor)
+        }
         _ => Some(Role::Admin),
     }
 }

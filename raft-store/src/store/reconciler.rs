@@ -64,6 +64,8 @@ impl Store {
         let mut metrics = self.0.raft.metrics();
         let mut snapshots = self.watch();
         let mut tick = interval(TICK);
+        // What was on the disk at the start is no change to be told of.
+        self.learn_nodes();
         loop {
             let now = metrics.borrow_and_update().clone();
             self.0.contact.set_quorum_as_leader(leads_with_quorum(&now));

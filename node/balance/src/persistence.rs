@@ -3,6 +3,11 @@
 //! A cookie names a member by a 128-bit MAC over pool and member, so that it shows neither address
 //! nor position, means the same on every node of the cluster, and stays good across any change that
 //! keeps pool and member. Whatever else a client sends is ignored.
+//!
+//! So a failover costs no persistence, and nodes need not tell each other of sessions. A persistence
+//! that remembers (by source address, say) would yield a [`MemberKey`] as well, from a table that
+//! the nodes feed each other with; what follows, [`Pool::index_of`](crate::Pool::index_of), is the
+//! same.
 
 use std::fmt;
 

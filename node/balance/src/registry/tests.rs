@@ -2,6 +2,7 @@ use ballast_model::config::{AnyDraft, Kind};
 use ballast_model::{AdminState, Draft, Edit};
 
 use super::*;
+use crate::persistence::CookieCodec;
 
 fn registry() -> PoolRegistry {
     PoolRegistry::new(2, PersistenceKey::new(&[1; 32]))
@@ -127,4 +128,26 @@ fn ten_thousand_pools_do_not_make_an_edit_compile_more_than_one() {
     assert_eq!(registry.reconcile(&config, 0).compiled.len(), 10_000);
     let config = put(&config, 2, "pool-77", spec([member(2)]));
     assert_eq!(registry.reconcile(&config, 0), compiled(&["pool-77"]));
+}
+
+#[test]
+fn a_cookie_of_one_node_names_the_same_member_at_every_node_with_its_key() {
+    let first = put(&Config::default(), 1, "a", spec((1..=5).map(member)));
+    // A node that was restarted with another order of members, and has other workers.
+    let second = put(&first, 2, "a", spec((1..=5).rev().map(member)));
+    let registry = |key: u8, worker_count, config: &Config| {
+        let mut registry = PoolRegistry::new(worker_count, PersistenceKey::new(&[key; 32]));
+        registry.reconcile(config, 0);
+        registry
+    };
+    let (one, other) = (registry(1, 2, &first), registry(1, 7, &second));
+    let stranger = registry(2, 2, &first);
+    let pool = |registry: &PoolRegistry| Arc::clone(registry.pool("a").unwrap());
+    for member in pool(&one).members() {
+        let cookie = format!("BALLAST={}", CookieCodec::encode(member.key).as_str());
+        let key = CookieCodec::find(cookie.as_bytes(), b"BALLAST").unwrap();
+        let index = pool(&other).index_of(key).unwrap();
+        assert_eq!(pool(&other).member(index).unwrap().address, member.address);
+        assert_eq!(pool(&stranger).index_of(key), None, "another cluster's key");
+    }
 }

@@ -7,6 +7,7 @@ mod delete;
 mod events;
 mod export;
 mod get;
+mod ha;
 mod login;
 mod logout;
 mod member;
@@ -59,6 +60,8 @@ enum Command {
     Events(events::Events),
     Export(export::Export),
     Get(get::Get),
+    #[command(subcommand)]
+    Ha(ha::Ha),
     Login(login::Login),
     Logout(logout::Logout),
     #[command(subcommand)]
@@ -96,6 +99,7 @@ impl Cli {
             Command::Events(command) => command.run(&context).await,
             Command::Export(command) => command.run(&context).await,
             Command::Get(command) => command.run(&context).await,
+            Command::Ha(command) => command.run(&context).await,
             Command::Login(command) => command.run(&context).await,
             Command::Logout(command) => command.run(&context).await,
             Command::Member(command) => command.run(&context).await,

@@ -170,6 +170,12 @@ fn tls(identity: &identity::Identity) -> Arc<rustls::ServerConfig> {
     Arc::new(config)
 }
 
+const GROUPS: &str = r#"{
+  "traffic_groups": [{ "name": "blue", "spec": {
+    "virtual_router_id": 10, "addresses": [{ "address": "198.51.100.10" }]
+  } }]
+}"#;
+
 const DECLARATION: &str = r#"{
   "pools": [{ "name": "web", "spec": { "members": [{ "address": "10.0.0.1", "port": 80 }] } }]
 }"#;
@@ -225,5 +231,37 @@ async fn automator_signs_in_applies_looks_and_leaves() {
     assert!(refused.contains("code: forbidden (403)"), "{refused}");
     cluster.succeeds(&["delete", "pool", "web"]).await;
     assert!(cluster.fails(1, &["get", "pool", "web"]).await.contains("code: not_found (404)"));
+    cluster.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn operator_looks_at_traffic_groups_and_puts_a_node_in_maintenance() {
+    let cluster = Cluster::start().await;
+    let password = cluster.file("password", &format!("{PASSWORD}\n"));
+    let login = ["login", cluster.url.as_str(), "--username", "admin", "--password-file"];
+    let pin = ["--ca-fingerprint", cluster.fingerprint.as_str()];
+    cluster.succeeds(&[&login[..], &[password.as_str()], &pin[..]].concat()).await;
+    let file = cluster.file("groups.json", GROUPS);
+    assert!(cluster.succeeds(&["apply", "-f", &file]).await.contains("traffic-groups/blue"));
+
+    let status = cluster.succeeds(&["ha", "status"]).await;
+    assert!(status.contains("! nobody owns traffic group blue"), "{status}");
+    let status = cluster.succeeds(&["ha", "status", "-o", "json"]).await;
+    let status: serde_json::Value = serde_json::from_str(&status).unwrap();
+    assert_eq!(status["groups"][0]["addresses"][0], "198.51.100.10");
+    assert!(cluster.succeeds(&["ha", "preview", "--down", "a"]).await.contains("nobody"));
+    assert!(cluster.fails(1, &["ha", "preview", "--down", "zoe"]).await.contains("zoe"));
+    assert!(cluster.succeeds(&["ha", "events", "--group", "blue"]).await.contains("nothing"));
+    assert!(cluster.fails(1, &["ha", "failover", "blue"]).await.contains("not_able"));
+    assert!(cluster.fails(1, &["ha", "failover", "red"]).await.contains("not_found"));
+    assert!(cluster.succeeds(&["ha", "standby", "a"]).await.contains("nothing to move"));
+    for (command, state) in
+        [("maintenance", "maintenance"), ("offline", "offline"), ("available", "available")]
+    {
+        let said = cluster.succeeds(&["ha", command, "a", "--wait"]).await;
+        assert!(said.starts_with(&format!("a: {state}")), "{said}");
+        let status = cluster.succeeds(&["ha", "status"]).await;
+        assert!(status.contains(state), "{status}");
+    }
     cluster.stop().await;
 }

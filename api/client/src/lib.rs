@@ -24,6 +24,7 @@ mod declaration;
 mod error;
 #[cfg(not(target_arch = "wasm32"))]
 mod events;
+mod ha;
 mod members;
 mod options;
 mod resources;
@@ -37,7 +38,7 @@ pub use error::ClientError;
 #[cfg(not(target_arch = "wasm32"))]
 pub use events::EventStream;
 pub use members::MemberAction;
-pub use options::{ListQuery, Match, WriteOptions, Written};
+pub use options::{HaEventsQuery, ListQuery, Match, WriteOptions, Written};
 pub use reqwest::Method;
 pub use transport::{Answer, Client, Request};
 #[cfg(not(target_arch = "wasm32"))]

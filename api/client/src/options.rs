@@ -27,6 +27,27 @@ impl ListQuery {
     }
 }
 
+/// Which changes of traffic groups.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct HaEventsQuery {
+    /// Most changes in the answer, 1 to 1000. Absent: 100.
+    pub limit: Option<u32>,
+    /// Only this group's.
+    pub group: Option<String>,
+    /// Only this node's.
+    pub node: Option<String>,
+}
+
+impl HaEventsQuery {
+    pub(crate) fn pairs(&self) -> Vec<(&'static str, String)> {
+        let mut pairs = Vec::new();
+        pairs.extend(self.group.clone().map(|group| ("group", group)));
+        pairs.extend(self.limit.map(|limit| ("limit", limit.to_string())));
+        pairs.extend(self.node.clone().map(|node| ("node", node)));
+        pairs
+    }
+}
+
 /// What must hold for a write to be done.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Match {

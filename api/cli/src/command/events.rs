@@ -30,6 +30,8 @@ pub(crate) struct Events {
 enum EventKind {
     /// Changes of the configuration
     Config,
+    /// A node's part in a traffic group changes
+    Ha,
     /// A member is found up or down
     Health,
     /// Another node leads
@@ -127,6 +129,7 @@ impl EventKind {
     fn as_str(self) -> &'static str {
         match self {
             Self::Config => "config",
+            Self::Ha => "ha",
             Self::Health => "health",
             Self::Leader => "leader",
         }

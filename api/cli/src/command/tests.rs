@@ -50,6 +50,17 @@ fn what_guides_and_scripts_say_is_understood() {
         "user set-password ada",
         "token create ci --role editor --expires-in-days 30",
         "events --kinds health,leader",
+        "events --kinds ha",
+        "ha status -o json",
+        "ha events --limit 20 --group blue --node lb1",
+        "ha preview --down lb1 --down lb2",
+        "ha preview --down lb1,lb2",
+        "ha failover blue",
+        "ha failover blue --to lb2",
+        "ha standby lb1",
+        "ha maintenance lb1 --wait",
+        "ha offline lb1",
+        "ha available lb1",
         "completion bash",
     ] {
         let parsed = parse(line);
@@ -75,6 +86,10 @@ fn contradictions_are_mistakes_of_usage() {
         "member enable web a --deadline-s 5",
         "token create ci --role editor --expires-in-days 0",
         "status -o yaml",
+        "ha",
+        "ha failover",
+        "ha events --limit 0",
+        "ha standby",
     ] {
         assert_eq!(
             parse(line).unwrap_err().exit_code(),

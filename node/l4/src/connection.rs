@@ -4,7 +4,6 @@
 //! reason why it failed; nothing of a member's attempt is left when another is tried.
 
 use std::future::poll_fn;
-use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -133,7 +132,7 @@ impl Session {
                 let _slower = stream.set_nodelay(true);
                 Ok(stream)
             }
-            Ok(Err(error)) => Err(connect_failure(&error)),
+            Ok(Err(error)) => Err(FailureReason::of_connect(&error)),
             Err(Interrupted::Expired) => Err(FailureReason::ConnectTimeout),
             Err(Interrupted::Cut | Interrupted::Ending) => Err(FailureReason::Shutdown),
         }
@@ -202,20 +201,5 @@ impl Session {
             connect_us: record.connect_us,
             first_byte_us: None,
         });
-    }
-}
-
-fn connect_failure(error: &io::Error) -> FailureReason {
-    // EMFILE, ENFILE and ENOBUFS have no `ErrorKind` of their own.
-    const OUT_OF_DESCRIPTORS_OR_BUFFERS: [i32; 3] = [24, 23, 105];
-    if error.raw_os_error().is_some_and(|code| OUT_OF_DESCRIPTORS_OR_BUFFERS.contains(&code)) {
-        return FailureReason::Overload;
-    }
-    match error.kind() {
-        // No local port is left.
-        io::ErrorKind::AddrNotAvailable => FailureReason::Overload,
-        io::ErrorKind::ConnectionRefused => FailureReason::ConnectRefused,
-        io::ErrorKind::TimedOut => FailureReason::ConnectTimeout,
-        _ => FailureReason::ConnectFailed,
     }
 }

@@ -26,7 +26,7 @@ use crate::forward::{self, ResponsePlan};
 use crate::peer::{Peer, Stream};
 use crate::pump::{Frames, Pump};
 use crate::record::Record;
-use crate::relay::{AttemptError, Conditions, Relay, connect_failure, upload_failure};
+use crate::relay::{AttemptError, Conditions, Relay, upload_failure};
 use crate::tunnel::Tunnel;
 use crate::upstream::{self, Chosen};
 
@@ -250,7 +250,7 @@ impl<'a, S: Stream> Exchange<'a, S> {
         self.record.connect_us = Some(now_us.saturating_sub(start_us));
         match connected {
             Ok(Ok(stream)) => Ok(stream),
-            Ok(Err(error)) => Err(connect_failure(&error).into()),
+            Ok(Err(error)) => Err(FailureReason::of_connect(&error).into()),
             Err(Interrupted::Expired) => Err(FailureReason::ConnectTimeout.into()),
             Err(Interrupted::Cut | Interrupted::Ending) => Err(FailureReason::Shutdown.into()),
         }

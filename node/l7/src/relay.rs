@@ -10,7 +10,6 @@
 //! Invariant: a request is said to be [`AttemptError::Repeatable`] only if the member can't have acted
 //! on it, or doing so twice does no harm (RFC 9110 §9.2.2), and it can be sent again unchanged.
 
-use std::io;
 use std::task::{Context, Poll};
 
 use ballast_telemetry::FailureReason;
@@ -250,21 +249,5 @@ fn download_failure(error: &PumpError) -> FailureReason {
         PumpError::Framing(_) | PumpError::TooLarge => FailureReason::UpstreamProtocol,
         PumpError::Read(_) | PumpError::Truncated => FailureReason::UpstreamClosedEarly,
         PumpError::Write(_) => FailureReason::ClientClosed,
-    }
-}
-
-/// Why a member can't be reached.
-pub(crate) fn connect_failure(error: &io::Error) -> FailureReason {
-    // EMFILE, ENFILE and ENOBUFS have no `ErrorKind` of their own.
-    const OUT_OF_DESCRIPTORS_OR_BUFFERS: [i32; 3] = [24, 23, 105];
-    if error.raw_os_error().is_some_and(|code| OUT_OF_DESCRIPTORS_OR_BUFFERS.contains(&code)) {
-        return FailureReason::Overload;
-    }
-    match error.kind() {
-        // No local port is left.
-        io::ErrorKind::AddrNotAvailable => FailureReason::Overload,
-        io::ErrorKind::ConnectionRefused => FailureReason::ConnectRefused,
-        io::ErrorKind::TimedOut => FailureReason::ConnectTimeout,
-        _ => FailureReason::ConnectFailed,
     }
 }

@@ -3,7 +3,7 @@
 //!
 //! Codes are part of the product's interface: one may be added, none may be renamed.
 
-use std::fmt;
+use std::{fmt, io};
 
 /// Who is at fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -113,6 +113,22 @@ impl FailureReason {
     /// Whether it counts as a failure of the member.
     pub fn is_members_fault(self) -> bool {
         self.side() == Side::Member
+    }
+
+    /// Why a member can't be reached, by the error of `connect`.
+    pub fn of_connect(error: &io::Error) -> Self {
+        // EMFILE, ENFILE and ENOBUFS have no `ErrorKind` of their own.
+        const OUT_OF_DESCRIPTORS_OR_BUFFERS: [i32; 3] = [24, 23, 105];
+        if error.raw_os_error().is_some_and(|code| OUT_OF_DESCRIPTORS_OR_BUFFERS.contains(&code)) {
+            return Self::Overload;
+        }
+        match error.kind() {
+            // No local port is left.
+            io::ErrorKind::AddrNotAvailable => Self::Overload,
+            io::ErrorKind::ConnectionRefused => Self::ConnectRefused,
+            io::ErrorKind::TimedOut => Self::ConnectTimeout,
+            _ => Self::ConnectFailed,
+        }
     }
 
     pub(crate) fn index(self) -> usize {

@@ -45,6 +45,7 @@ impl Fixture {
                 members.probed.lock().unwrap().entry(address.port()).or_default().push(now_ms);
                 let under_way = members.under_way.fetch_add(1, SeqCst) + 1;
                 members.most_under_way.fetch_max(under_way, SeqCst);
+                // tidy: on virtual time, which passes at once.
                 tokio::time::sleep(Duration::from_millis(PROBE_MS)).await;
                 members.under_way.fetch_sub(1, SeqCst);
                 if members.not_tried.load(SeqCst) {
@@ -97,6 +98,7 @@ impl Fixture {
 
     /// Virtual time passes.
     async fn pass(&self, ms: u64) {
+        // tidy: on virtual time, which passes at once.
         tokio::time::sleep(Duration::from_millis(ms)).await;
     }
 }

@@ -156,7 +156,8 @@ impl Prober {
     }
 
     /// Takes over what `node` found of members that are still [`Checking`] here, until our own first
-    /// probe of them has ended; their reason names the node. What is older than a few seconds is
+    /// probe of them has ended; their reason names the node. Only what the node
+    /// found by probes of its own counts. What is older than a few seconds is
     /// not worth adopting. Ignored where 64 reports wait already: probes
     /// will tell soon.
     ///

@@ -146,7 +146,10 @@ impl Scheduler {
     /// Takes over what `node` found of members that nothing is known of here yet.
     pub(crate) fn adopt(&mut self, node: &str, found: &[MemberStatus], now_ms: u64) {
         for status in found {
-            if !matches!(status.health, Health::Up | Health::Down) {
+            // Without a probe of its own, the node has it from somebody else: verdicts must not go in
+            // circles.
+            let is_its_own = status.last_probe_us.is_some();
+            if !is_its_own || !matches!(status.health, Health::Up | Health::Down) {
                 continue;
             }
             let Some(watched) = self.pools.get(&status.pool) else { continue };

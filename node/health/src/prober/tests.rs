@@ -267,6 +267,7 @@ fn found(fixture: &Fixture, health: Health) -> Vec<MemberStatus> {
     for status in &mut statuses {
         status.health = health;
         status.reason = "connection refused".to_owned();
+        status.last_probe_us = Some(700);
     }
     statuses
 }
@@ -312,6 +313,9 @@ async fn verdicts_of_another_node_hold_until_our_first_probe() {
     fixture.put_pool("pool", &["tcp"], 1..=2).await;
     let mut events = fixture.prober.events();
     fixture.prober.adopt("lb-2", &found(&fixture, Health::Checking));
+    let mut hearsay = found(&fixture, Health::Up);
+    hearsay.iter_mut().for_each(|status| status.last_probe_us = None);
+    fixture.prober.adopt("lb-3", &hearsay);
     fixture.prober.adopt("lb-2", &found(&fixture, Health::Down));
     fixture.prober.adopt("lb-3", &found(&fixture, Health::Up));
     let (_, health, reason) = next_health(&mut events).await;

@@ -5,7 +5,7 @@
 
 #![forbid(unsafe_code)]
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
@@ -94,8 +94,9 @@ impl World {
         let members = world.origins.iter().map(member).collect();
         let pool = PoolSpec { members, ..PoolSpec::default() };
         world.cluster.client().put(&Draft::new("web", pool), &wait).await?;
-        let server =
-            VirtualServerSpec::new(Protocol::Http, (Ipv4Addr::UNSPECIFIED, PORT).into(), "web");
+        let any = SocketAddr::from((Ipv4Addr::UNSPECIFIED, PORT));
+        let mut server = VirtualServerSpec::new(Protocol::Http, any, "web");
+        server.addresses.push(Ipv6Addr::UNSPECIFIED.into());
         world.cluster.client().put(&Draft::new("web", server), &wait).await?;
         let names: Vec<_> = world.origins.iter().map(Origin::name).collect();
         world.cluster.wait_for_health(&names, Health::Unmonitored, LIMIT).await?;

@@ -25,10 +25,12 @@ impl Interop {
     async fn start(checksum: AdvertChecksum, preempt: bool) -> Result<Self> {
         let world = World::of_one_node().await?;
         let peer = world.lab.host("peer", 41)?;
-        // keepalived wants the same list on both, and RFC 9568 §5.2.9 a link-local address first.
-        let addresses =
-            vec![world.address(100).into(), "fe80::5100".parse()?, world.address6(100)?];
-        let mut group = TrafficGroupSpec::new(VRID, addresses.clone());
+        let floating = [world.address(100).into(), world.address6(100)?];
+        let mut group = TrafficGroupSpec::new(VRID, floating);
+        // RFC 9568 §5.2.9 wants a link-local address first; Ballast adds the one of the virtual
+        // router's hardware address, and keepalived wants the same list on both.
+        let link_local = format!("fe80::200:5eff:fe00:2{VRID:02x}").parse()?;
+        let addresses = vec![floating[0], link_local, floating[1]];
         group.foreign_routers = vec![peer.ip().into()];
         group.checksum = checksum;
         group.failback = Failback { enabled: preempt, delay_s: 0 };

@@ -5,7 +5,7 @@
 
 use std::net::IpAddr;
 
-use ballast_model::ha::{GroupStatus, HaStatus};
+use ballast_model::ha::{GroupState, GroupStatus, HaStatus};
 use ballast_model::spec::traffic_group::TrafficGroupSpec;
 use ballast_model::status::NodeReport;
 use ballast_model::{Availability, Config, NodeRole};
@@ -31,7 +31,7 @@ pub(crate) fn problems(config: &Config, reports: &[NodeReport]) -> Vec<String> {
         }
         for report in reports {
             if let Some(part) = part(report, &group.name) {
-                part_problems(&report.name, part, &mut problems);
+                part_problems(config, &report.name, part, &mut problems);
             }
         }
     }
@@ -69,8 +69,11 @@ fn no_owner(
                 Some(format!("{name}: {}", short(&why)))
             });
             let reasons: Vec<_> = reasons.collect();
-            let reasons =
-                if reasons.is_empty() { "no reason known".to_owned() } else { reasons.join("; ") };
+            let reasons = if reasons.is_empty() {
+                "those that are able have not taken it yet".to_owned()
+            } else {
+                reasons.join("; ")
+            };
             problems.push(format!("nobody owns traffic group {group}: {reasons}"));
         }
     }
@@ -118,12 +121,16 @@ fn is_told(reports: &[NodeReport], node: &str, group: &str) -> bool {
     is_held_down || clash.is_some()
 }
 
-fn part_problems(node: &str, part: &GroupStatus, problems: &mut Vec<String>) {
+fn part_problems(config: &Config, node: &str, part: &GroupStatus, problems: &mut Vec<String>) {
     let group = &part.group;
     if let Some(clash) = &part.clash {
         problems.push(format!("traffic group {group}, node {node}: {}", short(clash)));
     }
-    if !part.degraded.is_empty() {
+    // A node that an operator holds back is as it should be, unless it has to own the group.
+    let wished = config.nodes.get(node).map(|node| node.spec.availability);
+    let is_held_back = wished.is_some_and(|wished| wished != Availability::Available)
+        && part.state != GroupState::Active;
+    if !part.degraded.is_empty() && !is_held_back {
         let why = part.degraded.join("; ");
         problems.push(format!("traffic group {group}: {node} is degraded: {}", short(&why)));
     }

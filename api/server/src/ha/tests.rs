@@ -12,8 +12,15 @@ use GroupState::{Active, Backup};
 
 /// Nodes a and b, the witness w, the group `blue` with the order b, a.
 fn config() -> Config {
+    config_with_b(Availability::Available)
+}
+
+fn config_with_b(availability: Availability) -> Config {
     let node = |(id, name, role)| {
-        let spec = NodeSpec::new(id, role, format!("10.0.0.{id}:7444"), Vec::new());
+        let mut spec = NodeSpec::new(id, role, format!("10.0.0.{id}:7444"), Vec::new());
+        if name == "b" {
+            spec.availability = availability;
+        }
         Edit::put(AnyDraft::Node(Draft::new(name, spec)), "uid")
     };
     let nodes =
@@ -132,6 +139,17 @@ fn overview_names_owner_next_and_the_part_of_each() {
 #[test]
 fn a_group_on_the_second_of_its_order_is_no_problem() {
     assert!(problems(&config(), &[report("a", Active), report("b", Backup)]).is_empty());
+}
+
+#[test]
+fn a_node_in_maintenance_is_a_problem_only_where_it_has_to_own_a_group() {
+    let config = config_with_b(Availability::Maintenance);
+    let mut b = report("b", Backup);
+    ha(&mut b).groups[0].degraded = vec!["the node is in maintenance".to_owned()];
+    assert_eq!(problems(&config, &[report("a", Active), b.clone()]), [""; 0]);
+    ha(&mut b).groups[0].state = Active;
+    let told = problems(&config, &[report("a", Backup), b]);
+    assert!(told.len() == 1 && told[0].contains("b is degraded"), "{told:?}");
 }
 
 #[test]

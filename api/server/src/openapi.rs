@@ -423,15 +423,12 @@ fn successes(operation: Operation) -> Vec<Success> {
             )]
         }
         Operation::Export => vec![("200", "The declaration", json(schema("Declaration")))],
-        Operation::Failover | Operation::Standby => {
-            vec![("200", "What was moved, and what was not", json(schema("FailoverReport")))]
-        }
-        Operation::Ha => vec![("200", "The traffic groups", json(schema("HaOverview")))],
-        Operation::HaEvents => vec![("200", "The changes", json(schema("HaTimeline")))],
-        Operation::HaPreview => vec![("200", "What would happen", json(schema("Preview")))],
-        Operation::SetAvailability(_) => {
-            vec![("200", "The node", json(schema(&schema_of("Resource", Kind::Node))))]
-        }
+        Operation::Failover
+        | Operation::Ha
+        | Operation::HaEvents
+        | Operation::HaPreview
+        | Operation::SetAvailability(_)
+        | Operation::Standby => ha_success(operation),
         Operation::Get(kind) => vec![
             ("200", "The resource", json(schema(&schema_of("Resource", kind)))),
             ("304", "It still has the ETag in If-None-Match", None),
@@ -463,4 +460,15 @@ fn successes(operation: Operation) -> Vec<Success> {
         Operation::SetupState => vec![("200", "Whether it waits", json(schema("SetupState")))],
         Operation::Status => vec![("200", "The cluster", json(schema("ClusterStatus")))],
     }
+}
+
+fn ha_success(operation: Operation) -> Vec<Success> {
+    let (description, name) = match operation {
+        Operation::Ha => ("The traffic groups", "HaOverview".to_owned()),
+        Operation::HaEvents => ("The changes", "HaTimeline".to_owned()),
+        Operation::HaPreview => ("What would happen", "Preview".to_owned()),
+        Operation::SetAvailability(_) => ("The node", schema_of("Resource", Kind::Node)),
+        _ => ("What was moved, and what was not", "FailoverReport".to_owned()),
+    };
+    vec![("200", description, Some(("application/json", schema(&name))))]
 }

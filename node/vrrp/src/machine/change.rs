@@ -224,7 +224,11 @@ impl GroupMachine {
         reason: Reason,
         effects: &mut Vec<Effect>,
     ) {
+        let own_priority = self.priority();
         self.become_backup(reason, None, effects);
+        // A last word, so that the winner learns that it had a rival, and announces its addresses
+        // again: it may not have heard this node until now, while clients did.
+        self.send(own_priority, effects);
         // RFC 9568 §6.4.3: the timers run on the other one's interval.
         for instance in &mut self.instances {
             instance.interval_cs = rival.interval_cs;

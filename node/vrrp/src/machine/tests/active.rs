@@ -24,8 +24,11 @@ fn a_higher_priority_is_yielded_to() {
     let effects = rig.pass(1_000).hear_priority(OWN + 1);
     assert!(matches!(
         &effects[..],
-        [Effect::RemoveAddresses(addresses), Effect::Notify(_)] if *addresses == vips_v4()
+        [Effect::RemoveAddresses(addresses), Effect::Notify(_), Effect::SendAdvertisement(_)]
+            if *addresses == vips_v4()
     ));
+    // A winner that did not hear its rival learns of it, and announces its addresses again.
+    assert_eq!(sent_priorities(&effects), [OWN]);
     let transition = transitions(&effects)[0];
     assert_eq!((transition.to, transition.reason), (State::Backup, Reason::HigherPriority));
     assert_eq!(transition.facts.heard.map(|heard| heard.priority), Some(OWN + 1));

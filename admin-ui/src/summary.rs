@@ -140,7 +140,7 @@ pub(crate) fn apply_event(status: &mut ClusterStatus, event: &Event) -> bool {
             status.leader.clone_from(leader);
             return changed;
         }
-        EventBody::Config { .. } | EventBody::Lagged => return false,
+        EventBody::Config { .. } | EventBody::Ha { .. } | EventBody::Lagged => return false,
     };
     let node = status.nodes.iter_mut().find(|report| report.name == event.node);
     let members = node.and_then(|report| report.status.as_mut()).map(|node| &mut node.members);

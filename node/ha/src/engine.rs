@@ -11,6 +11,7 @@
 //! from the kernel, so that they go by themselves when this thread no longer runs.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
@@ -169,7 +170,8 @@ impl Engine {
                 self.late_max_us.max(u64::try_from(late.as_micros()).unwrap_or(u64::MAX));
             // What waits in the sockets has been heard, before any timer is held to have run out.
             self.drain_sockets();
-            if self.shell.netlink.drain_monitor()? {
+            // Where the kernel can't say what has changed, it is looked up.
+            if self.shell.netlink.drain_monitor().unwrap_or(true) {
                 self.compare();
             }
             loop {
@@ -262,8 +264,10 @@ impl Engine {
         if now >= self.compare_at {
             self.compare();
         }
-        let changed =
-            self.groups.values_mut().fold(false, |any, group| group.take_changed() || any);
+        let mut changed = false;
+        for group in self.groups.values_mut() {
+            changed |= group.take_changed();
+        }
         if changed || now >= self.publish_at {
             self.publish(now);
         }
@@ -400,16 +404,16 @@ impl Engine {
         };
         for instance in &plan.machine.instances {
             let key = (device.index, instance.family);
-            if !self.shell.vrrp.contains_key(&key) {
+            if let Entry::Vacant(place) = self.shell.vrrp.entry(key) {
                 let socket = VrrpSocket::open(instance.family == Family::V6, device)
                     .map_err(|error| refused("no VRRP socket", error))?;
-                self.shell.vrrp.insert(key, socket);
+                place.insert(socket);
             }
         }
-        if !self.shell.frames.contains_key(&device.index) {
+        if let Entry::Vacant(place) = self.shell.frames.entry(device.index) {
             let socket =
                 FrameSocket::open(device).map_err(|error| refused("no packet socket", error))?;
-            self.shell.frames.insert(device.index, socket);
+            place.insert(socket);
         }
         Ok(())
     }

@@ -353,5 +353,11 @@ impl Running {
 
 /// Does all, also after one failed; the first failure.
 fn all(results: impl Iterator<Item = io::Result<()>>) -> io::Result<()> {
-    results.fold(Ok(()), |first, result| first.and(result))
+    let mut first = Ok(());
+    for result in results {
+        if first.is_ok() {
+            first = result;
+        }
+    }
+    first
 }

@@ -60,6 +60,27 @@ pub(crate) async fn run(inner: Arc<Inner>, mut reports: mpsc::Receiver<Report>) 
     inner.reports_taken.cancel();
 }
 
+/// Learns once after the start up to where the configuration of the cluster goes.
+pub(crate) async fn catch_up(inner: Arc<Inner>) {
+    let Some(store) = inner.store.get() else { return };
+    loop {
+        // Cancel-safe: asking again is harmless.
+        let asked = tokio::select! {
+            () = inner.stop.cancelled() => return,
+            asked = store.read_barrier() => asked,
+        };
+        if asked.is_ok() {
+            // Nobody else sets it.
+            let _set = inner.caught_up.set(store.snapshot().index);
+            return;
+        }
+        tokio::select! {
+            () = inner.stop.cancelled() => return,
+            () = tokio::time::sleep(JUDGE_INTERVAL) => {}
+        }
+    }
+}
+
 /// Writes the timeline whenever it has changed, on a thread that may block: a disk that stalls must
 /// not keep the node from judging itself.
 pub(crate) async fn write_timeline(inner: Arc<Inner>) {
@@ -105,6 +126,7 @@ pub(crate) fn judge_all(inner: &Inner) {
     let active = published.groups.iter().filter(|group| group.view.state == State::Active);
     let observed = Observed {
         held_down: next.held_down.clone(),
+        is_behind: inner.caught_up.get().is_none_or(|index| snapshot.index < *index),
         data_plane: inner.view.data_plane_alive().err(),
         owned: active.map(|group| group.name.clone()).collect(),
     };

@@ -112,6 +112,8 @@ pub(crate) struct Inner {
     /// In which this process signs.
     epoch: u32,
     heard: Mutex<heartbeat::Heard>,
+    /// The index that the cluster's configuration had once this node had caught up with it.
+    caught_up: OnceLock<u64>,
     view: Arc<dyn TrafficView>,
     store: OnceLock<Store>,
     commands: SyncSender<Command>,
@@ -173,6 +175,7 @@ impl Ha {
             node_id: options.node_id,
             epoch,
             heard: Mutex::default(),
+            caught_up: OnceLock::new(),
             view,
             store: OnceLock::new(),
             commands,
@@ -208,6 +211,7 @@ impl Ha {
             return;
         }
         self.0.tasks.spawn(heartbeat::run(Arc::clone(&self.0)));
+        self.0.tasks.spawn(control::catch_up(Arc::clone(&self.0)));
     }
 
     /// Has the configuration carried out.

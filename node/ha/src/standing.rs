@@ -14,6 +14,8 @@ pub(crate) struct Observed {
     pub(crate) held_down: Option<String>,
     /// Why the data plane does not forward.
     pub(crate) data_plane: Option<String>,
+    /// Whether its configuration may be older than the cluster's.
+    pub(crate) is_behind: bool,
     /// Groups that it owns now.
     pub(crate) owned: Vec<String>,
 }
@@ -51,6 +53,11 @@ pub(crate) fn judge(
                 tracked.pool, tracked.up_min_percent
             ));
         }
+    }
+    if observed.is_behind {
+        // It takes over where nobody serves, but from nobody who does.
+        failed_weights.push(1);
+        degraded.push("its configuration may be old: it has not heard from the cluster".to_owned());
     }
     if own.availability == Availability::Maintenance {
         degraded.push("the node is in maintenance".to_owned());

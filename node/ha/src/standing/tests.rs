@@ -30,7 +30,7 @@ fn config(change: impl FnOnce(&mut NodeSpec)) -> Config {
 }
 
 fn well() -> Observed {
-    Observed { held_down: None, data_plane: None, owned: Vec::new() }
+    Observed { held_down: None, data_plane: None, is_behind: false, owned: Vec::new() }
 }
 
 fn judged(config: &Config, observed: &Observed, up_percent: u8) -> Judgement {
@@ -70,4 +70,13 @@ fn maintenance_is_the_last_resort_and_offline_none() {
 #[test]
 fn a_group_that_is_not_there_is_not_judged() {
     assert_eq!(judge(&config(|_| ()), "node-1", "other", &well(), |_| None), None);
+}
+
+#[test]
+fn a_node_whose_configuration_may_be_old_takes_nothing_from_one_that_serves() {
+    let config = config(|_| ());
+    let behind = Observed { is_behind: true, ..well() };
+    let judgement = judged(&config, &behind, 100);
+    assert_eq!(judgement.standing.unable, None, "where nobody serves it does");
+    assert!(judgement.standing.priority < ballast_model::ha::PRIORITY_HEALTHY_MIN);
 }

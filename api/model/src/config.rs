@@ -6,23 +6,24 @@
 
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
 use crate::command::{Edit, EditAction, Precondition, Rejection};
-use crate::limits::LISTENER_MAX_COUNT;
 use crate::resource::{Draft, Labels, Resource, ResourceRef, Spec};
 use crate::spec::certificate::CertificateSpec;
 use crate::spec::monitor::MonitorSpec;
-use crate::spec::node::{NodeRole, NodeSpec};
+use crate::spec::node::NodeSpec;
 use crate::spec::pool::PoolSpec;
 use crate::spec::token::TokenSpec;
-use crate::spec::traffic_group::{AdvertTransport, TrafficGroupSpec};
+use crate::spec::traffic_group::TrafficGroupSpec;
 use crate::spec::user::UserSpec;
 use crate::spec::virtual_server::VirtualServerSpec;
 use crate::validate::FieldErrors;
+
+mod listeners;
+mod traffic_groups;
 
 /// Declares the kinds of resources: everything that goes over all of them is made from this list,
 /// so that a new kind is a module under `spec` and a line here.
@@ -543,7 +544,7 @@ impl Config {
                 match draft.as_ref() {
                     AnyDraft::VirtualServer(draft) => {
                         let owners = owners.get_or_insert_with(|| self.listener_owners());
-                        check_listeners(draft, owners, errors);
+                        listeners::check(draft, owners, errors);
                     }
                     AnyDraft::TrafficGroup(draft) => self.check_traffic_group(draft, errors),
                     _ => {}
@@ -570,101 +571,6 @@ impl Config {
             Some((resource, referrers)) => {
                 Err(Rejection::Referenced { resource, referrers: referrers.into_iter().collect() })
             }
-        }
-    }
-
-    fn check_listener_count(&self) -> Result<(), Rejection> {
-        let counts = self.virtual_servers.iter().map(|server| server.spec.listener_count());
-        if counts.sum::<usize>() > LISTENER_MAX_COUNT {
-            let what = "listening addresses and ports".to_owned();
-            return Err(Rejection::TooMany { what, max: LISTENER_MAX_COUNT });
-        }
-        Ok(())
-    }
-
-    fn listener_owners(&self) -> BTreeMap<SocketAddr, Vec<&str>> {
-        let mut owners = BTreeMap::<_, Vec<_>>::new();
-        for server in self.virtual_servers.iter() {
-            for listener in server.spec.listeners() {
-                owners.entry(listener).or_default().push(server.name.as_str());
-            }
-        }
-        owners
-    }
-}
-
-impl Config {
-    /// A VRID and an address belong to one group; nodes of a group carry traffic and can be told
-    /// apart where advertisements are not multicast.
-    fn check_traffic_group(&self, draft: &Draft<TrafficGroupSpec>, errors: &mut FieldErrors) {
-        let spec = &draft.spec;
-        for other in self.traffic_groups.iter().filter(|other| other.name != draft.name) {
-            if other.spec.virtual_router_id == spec.virtual_router_id {
-                errors.at("/spec/virtual_router_id", "vrid_conflict", || {
-                    format!("traffic group {} has VRID {}", other.name, spec.virtual_router_id)
-                });
-            }
-            for (i, address) in spec.addresses.iter().map(|a| a.address).enumerate() {
-                if other.spec.addresses.iter().any(|a| a.address == address) {
-                    errors.at(&format!("/spec/addresses/{i}"), "address_conflict", || {
-                        format!("traffic group {} has {address} already", other.name)
-                    });
-                }
-            }
-        }
-        for (i, name) in spec.nodes.iter().enumerate() {
-            if self.nodes.get(name).is_some_and(|node| node.spec.role == NodeRole::Witness) {
-                errors.at(&format!("/spec/nodes/{i}"), "not_allowed", || {
-                    format!("node {name} is a witness, which owns no address")
-                });
-            }
-        }
-        if spec.transport == AdvertTransport::Unicast {
-            self.check_unicast(spec, errors);
-        }
-    }
-
-    fn check_unicast(&self, spec: &TrafficGroupSpec, errors: &mut FieldErrors) {
-        let Some(network) = &spec.network else {
-            errors.at("/spec/network", "required", || {
-                "must be named for unicast advertisements: every node's `interfaces` then say \
-                 its address there"
-                    .to_owned()
-            });
-            return;
-        };
-        let (v4, v6) = spec.families();
-        let runs = |node: &&Arc<Resource<NodeSpec>>| {
-            node.spec.role == NodeRole::Traffic && spec.may_run_on(&node.name)
-        };
-        for node in self.nodes.iter().filter(runs) {
-            let interface = node.spec.interface(network);
-            let has_v4 = !v4 || interface.is_some_and(|interface| interface.ipv4.is_some());
-            let has_v6 = !v6 || interface.is_some_and(|interface| interface.ipv6.is_some());
-            if !(has_v4 && has_v6) {
-                errors.at("/spec/transport", "missing_interface", || {
-                    format!(
-                        "node {} names no address on network {network} in its `interfaces`; \
-                         unicast advertisements need one for each address family",
-                        node.name
-                    )
-                });
-            }
-        }
-    }
-}
-
-fn check_listeners(
-    draft: &Draft<VirtualServerSpec>,
-    owners: &BTreeMap<SocketAddr, Vec<&str>>,
-    errors: &mut FieldErrors,
-) {
-    for listener in draft.spec.listeners() {
-        let others = owners.get(&listener).into_iter().flatten();
-        if let Some(other) = others.copied().find(|other| *other != draft.name) {
-            errors.at("/spec/addresses", "listener_conflict", || {
-                format!("virtual server {other} listens on {listener} already")
-            });
         }
     }
 }

@@ -1,4 +1,7 @@
+use std::net::SocketAddr;
+
 use super::*;
+use crate::limits::LISTENER_MAX_COUNT;
 use crate::spec::pool::MemberSpec;
 use crate::spec::virtual_server::Protocol;
 

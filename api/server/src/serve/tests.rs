@@ -6,6 +6,7 @@ async fn connection_is_idle_once_nothing_was_under_way_for_long() {
     let started = tokio::time::Instant::now();
     let ended = tokio::spawn(idle(under_way.subscribe()));
     let stream = Counted::new(&under_way);
+    // tidy: on virtual time, which passes at once.
     tokio::time::sleep(10 * H2_IDLE_TIMEOUT).await;
     assert!(!ended.is_finished(), "a stream of events is under way");
     drop(stream);

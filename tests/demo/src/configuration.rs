@@ -1,6 +1,7 @@
 //! Configures the cluster as its users would: a certificate over the API, the rest with ballastctl.
 
 use std::fs;
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -22,6 +23,13 @@ const ECHO_MEMBERS: [&str; 3] = ["echo-1", "echo-2", "echo-3"];
 
 /// Addresses as `docs/examples/demo.json` has them.
 const EXAMPLE_SUBNET: &str = "10.77.0.";
+
+/// The traffic group of `docs/examples/demo-floating.json`, and where its addresses end.
+pub(crate) const GROUP: &str = "shop";
+const FLOATING_LAST: u8 = 100;
+const FLOATING_V6: &str = "fd77:77::100";
+const FLOATING: &str =
+    concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/examples/demo-floating.json");
 
 /// What clients need to know.
 pub(crate) struct Set {
@@ -46,20 +54,36 @@ pub(crate) async fn apply(topology: &Topology, declaration: &Path, stage: &Stage
     cluster.client().put(&Draft::new("shop", spec), &WriteOptions::new()).await?;
     stage.saw(&format!("certificate for {HOST_NAME} stored; its key is sealed"));
 
-    let text = fs::read_to_string(declaration)
-        .with_context(|| format!("reading {}", declaration.display()))?;
-    let subnet = format!("{}.", cluster.operator().lab().subnet());
-    let file = cluster.operator().dir()?.join("demo.json");
-    fs::write(&file, text.replace(EXAMPLE_SUBNET, &subnet))?;
-    let file = file.to_str().context("a path of the lab is UTF-8")?;
     cluster.use_node(0).await?;
-    let said = cluster.ctl().run(["apply", "-f", file, "--wait"]).await?;
-    stage.saw("`ballastctl apply -f docs/examples/demo.json --wait`: applied on every node");
-    for line in said.lines().take(12) {
-        note(line);
-    }
+    declare(topology, declaration, stage).await?;
     let all: Vec<&str> = MEMBERS.into_iter().chain(ECHO_MEMBERS).collect();
     cluster.wait_for_health(&all, Health::Up, Duration::from_secs(20)).await?;
     stage.saw("both traffic nodes find every member healthy");
     Ok(Set { ca: ca_file })
+}
+
+/// Applies the floating addresses, and says which they are: first IPv4, then IPv6.
+pub(crate) async fn float(topology: &Topology, stage: &Stage) -> Result<[IpAddr; 2]> {
+    declare(topology, Path::new(FLOATING), stage).await?;
+    let lab = topology.client.lab();
+    Ok([lab.address(FLOATING_LAST).into(), FLOATING_V6.parse()?])
+}
+
+/// Applies a file as an automator would, with the lab's addresses in it.
+async fn declare(topology: &Topology, declaration: &Path, stage: &Stage) -> Result<()> {
+    let cluster = &topology.cluster;
+    let text = fs::read_to_string(declaration)
+        .with_context(|| format!("reading {}", declaration.display()))?;
+    let subnet = format!("{}.", cluster.operator().lab().subnet());
+    let name = declaration.file_name().context("a declaration is a file")?;
+    let file = cluster.operator().dir()?.join(name);
+    fs::write(&file, text.replace(EXAMPLE_SUBNET, &subnet))?;
+    let file = file.to_str().context("a path of the lab is UTF-8")?;
+    let said = cluster.ctl().run(["apply", "-f", file, "--wait"]).await?;
+    let name = name.display();
+    stage.saw(&format!("`ballastctl apply -f {name} --wait`: applied on every node"));
+    for line in said.lines().take(12) {
+        note(line);
+    }
+    Ok(())
 }

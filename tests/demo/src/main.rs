@@ -11,6 +11,7 @@ use clap::Parser;
 use tokio::signal::unix::{SignalKind, signal};
 
 mod configuration;
+mod floating;
 mod script;
 mod stage;
 mod stay;
@@ -69,7 +70,7 @@ async fn perform(arguments: &Arguments) -> Result<()> {
     if arguments.check {
         script::run(topology, &set, &stage).await
     } else {
-        stay::run(&topology, &set, &stage).await
+        stay::run(topology, &set, &stage).await
     }
 }
 

@@ -10,16 +10,17 @@ use ballast_test_support::cluster::READY_LIMIT;
 use ballast_test_support::{Load, LoadOptions, LoadReport, Topology, wait_for};
 
 use crate::configuration::{HOST_NAME, MEMBERS, POOL, Set};
+use crate::floating;
 use crate::stage::{Stage, note};
 
 /// Connections of each load.
-const CONNECTIONS: u16 = 16;
+pub(crate) const CONNECTIONS: u16 = 16;
 
 /// Requests after which a load has seen enough of a situation.
-const ENOUGH: u64 = 1_000;
+pub(crate) const ENOUGH: u64 = 1_000;
 
 /// Longest time for a change of health to be noticed (two probes, half a second apart, and slack).
-const NOTICE_LIMIT: Duration = Duration::from_secs(20);
+pub(crate) const NOTICE_LIMIT: Duration = Duration::from_secs(20);
 
 /// Plays it; fails when anything was lost that should not be.
 pub(crate) async fn run(mut topology: Topology, set: &Set, stage: &Stage) -> Result<()> {
@@ -27,6 +28,7 @@ pub(crate) async fn run(mut topology: Topology, set: &Set, stage: &Stage) -> Res
     drain(&topology, stage).await?;
     kill_origin(&mut topology, stage).await?;
     kill_leader(&mut topology, stage).await?;
+    floating::run(&mut topology, stage).await?;
     let (good, bad) = stage.counts();
     println!();
     if bad > 0 {

@@ -1,60 +1,163 @@
-//! The demonstration for people: everything stays up, with some traffic, until Ctrl-C.
+//! The demonstration for people: everything stays up, with some traffic, until Ctrl-C. What they kill is
+//! started again after a while, and what that cost clients is printed.
+
+use std::net::{IpAddr, SocketAddr};
+use std::time::{Duration, Instant};
 
 use anyhow::Result;
-use ballast_test_support::{Kind, Load, LoadOptions, Topology};
+use ballast_test_support::{Kind, Load, LoadOptions, Probe, Topology, probe, programs};
+use tokio::time::interval;
 
-use crate::configuration::{HOST_NAME, Set};
-use crate::stage::Stage;
+use crate::configuration::{self, GROUP, HOST_NAME, Set};
+use crate::floating::{self, PORT};
+use crate::stage::{Stage, note};
 
 /// Requests per second and node: enough that the console has something to show.
 const BACKGROUND_RATE: f64 = 40.0;
 
-/// Prints how to get in, keeps traffic going, and waits for ever.
-pub(crate) async fn run(topology: &Topology, set: &Set, stage: &Stage) -> Result<()> {
-    let nodes = &topology.cluster.nodes;
-    let mut loads = Vec::new();
-    for node in &nodes[..2] {
-        let ip = node.host().ip();
-        for (url, rate) in [
-            (format!("http://{ip}:8080/"), BACKGROUND_RATE),
-            (format!("https://{ip}:8443/"), BACKGROUND_RATE / 2.0),
-            (format!("ws://{ip}:8080/"), 4.0),
-            (format!("tcp://{ip}:9000"), 4.0),
-        ] {
-            let options = LoadOptions {
-                connections: 4,
-                rate: Some(rate),
-                requests_per_connection: Some(200),
-                ca: Some(set.ca.clone()),
-                host_name: url.starts_with("https").then(|| HOST_NAME.to_owned()),
-                ..LoadOptions::new(url)
-            };
-            loads.push(Load::start(&topology.client, &options).await?);
-        }
-    }
+/// How often nodes and clients are looked at.
+const LOOK_INTERVAL: Duration = Duration::from_millis(500);
+
+/// How long a node that somebody killed stays dead.
+const DEAD_FOR: Duration = Duration::from_secs(20);
+
+/// A shorter time without an answer is not worth a line, in ms.
+const TOLD_GAP_MIN_MS: f64 = 50.0;
+
+/// Prints how to get in, keeps traffic going, and looks after it for ever.
+pub(crate) async fn run(mut topology: Topology, set: &Set, stage: &Stage) -> Result<()> {
+    let addresses = if topology.client.lab().kind() == Kind::Namespaces {
+        let addresses = configuration::float(&topology, stage).await?;
+        floating::one_owner(&topology, addresses).await?;
+        floating::wait_for_next(&topology).await?;
+        Some(addresses)
+    } else {
+        None
+    };
+    let loads = start_loads(&topology, set, addresses).await?;
     stage.chapter("everything is up; Ctrl-C removes it all");
-    println!("\n  console    https://{}/", nodes[0].console());
+    tell(&topology, addresses)?;
+    // Ends with the signal that `main` waits for.
+    look_after(&mut topology, addresses).await?;
+    drop(loads);
+    Ok(())
+}
+
+async fn start_loads(
+    topology: &Topology,
+    set: &Set,
+    addresses: Option<[IpAddr; 2]>,
+) -> Result<Vec<Load>> {
+    let mut urls = Vec::new();
+    for node in &topology.cluster.nodes[..2] {
+        let ip = node.host().ip();
+        urls.push((format!("http://{ip}:8080/"), BACKGROUND_RATE));
+        urls.push((format!("https://{ip}:8443/"), BACKGROUND_RATE / 2.0));
+        urls.push((format!("ws://{ip}:8080/"), 4.0));
+        urls.push((format!("tcp://{ip}:9000"), 4.0));
+    }
+    if let Some([v4, v6]) = addresses {
+        urls.push((format!("http://{v4}/"), BACKGROUND_RATE));
+        urls.push((format!("https://{v4}/"), BACKGROUND_RATE / 2.0));
+        urls.push((format!("http://[{v6}]/"), BACKGROUND_RATE / 2.0));
+    }
+    let mut loads = Vec::new();
+    for (url, rate) in urls {
+        let options = LoadOptions {
+            connections: 4,
+            rate: Some(rate),
+            requests_per_connection: Some(200),
+            ca: Some(set.ca.clone()),
+            host_name: url.starts_with("https").then(|| HOST_NAME.to_owned()),
+            ..LoadOptions::new(url)
+        };
+        loads.push(Load::start(&topology.client, &options).await?);
+    }
+    Ok(loads)
+}
+
+/// How to get in, and what to try.
+fn tell(topology: &Topology, addresses: Option<[IpAddr; 2]>) -> Result<()> {
+    let nodes = &topology.cluster.nodes;
+    let (console, ca) = (nodes[0].console(), &topology.cluster.identity.ca_fingerprint_sha256);
+    println!("\n  console    https://{console}/");
     println!("             (its certificate is of the cluster's own authority, SHA-256");
-    println!("             {})", topology.cluster.identity.ca_fingerprint_sha256);
+    println!("             {ca})");
     println!("  sign in    admin, with the code {}", topology.cluster.password());
     println!("  also at    https://{}/ (node-2)", nodes[1].console());
     for node in nodes {
-        let wrapper = node.host().namespace().map(|name| format!("ip netns exec {name} "));
         println!("  {:<10} {}, pid {}", node.name(), node.host().ip(), node.pid().unwrap_or(0));
-        if node.name() == "node-1" {
-            let inside = match (wrapper, topology.client.namespace()) {
-                (Some(_), Some(client)) => format!("ip netns exec {client} "),
-                _ => String::new(),
-            };
-            println!("             {inside}curl http://{}:8080/", node.host().ip());
-        }
     }
-    if topology.client.lab().kind() == Kind::Loopback {
+    let inside = topology.client.namespace().map(|name| format!("ip netns exec {name} "));
+    println!(
+        "  a client   {}curl http://{}:8080/",
+        inside.as_deref().unwrap_or(""),
+        nodes[0].host().ip()
+    );
+    let Some([v4, v6]) = addresses else {
         println!("  (on loopback addresses: see the first lines for what that leaves out)");
-    }
-    println!("\n  Try: drain a member in the console; kill -9 a node's pid; watch the overview.");
-    // Ends with the signal that `main` waits for.
-    std::future::pending::<()>().await;
-    drop(loads);
+        println!(
+            "\n  Try: drain a member in the console; kill -9 a node's pid; watch the overview."
+        );
+        return Ok(());
+    };
+    println!("  floating   {v4} and {v6}, group {GROUP}, served on ports 80 and 443");
+    let ctl = programs::find("ballastctl")?;
+    let ctl = ctl.display();
+    println!("\n  Try, from another terminal (it asks for that code):");
+    println!(
+        "    {ctl} login https://{} --username admin --ca-fingerprint {ca}",
+        nodes[1].console()
+    );
+    println!("    {ctl} ha status                # who owns the floating addresses, who is next");
+    println!("    {ctl} ha preview --down node-1 # who would take what");
+    println!("    {ctl} ha failover {GROUP}         # move them by hand");
+    println!(
+        "    kill -9 PID                    # of their owner; it is started again after {} s",
+        DEAD_FOR.as_secs()
+    );
+    println!("    {ctl} ha events                # what happened, and why");
+    println!("  What it costs clients is printed here. Or drain a member in the console.");
     Ok(())
+}
+
+/// Tells gaps that clients saw, and starts again what somebody killed.
+async fn look_after(topology: &mut Topology, addresses: Option<[IpAddr; 2]>) -> Result<()> {
+    let mut watched = Vec::new();
+    for ip in addresses.into_iter().flatten() {
+        watched.push((ip, Probe::start(&topology.client, SocketAddr::new(ip, PORT))?));
+    }
+    let mut seen_us = probe::now_us();
+    let mut died: Vec<Option<Instant>> = vec![None; topology.cluster.nodes.len()];
+    let mut ticks = interval(LOOK_INTERVAL);
+    loop {
+        ticks.tick().await;
+        for (node, died) in topology.cluster.nodes.iter_mut().zip(&mut died) {
+            if node.is_running() {
+                *died = None;
+            } else if died.get_or_insert_with(Instant::now).elapsed() > DEAD_FOR {
+                node.start()?;
+                let pid = node.pid().unwrap_or(0);
+                note(&format!("{} is started again, pid {pid}", node.name()));
+            }
+        }
+        // A gap is told once it is over: the last answer is then a fresh one.
+        let now_us = probe::now_us();
+        let is_calm = |probe: &Probe| probe.answered_since(now_us.saturating_sub(200_000)) > 10;
+        if !watched.iter().all(|(_, probe)| is_calm(probe)) {
+            continue;
+        }
+        for (ip, probe) in &watched {
+            let gap = probe.longest_gap(seen_us);
+            if gap.ms() >= TOLD_GAP_MIN_MS {
+                let by = probe.last_answer().unwrap_or_default();
+                let mut nodes = topology.cluster.nodes.iter();
+                let by = nodes.find(|node| node.host().ip().to_string() == by);
+                let by = by.map_or("nobody", |node| node.name());
+                note(&format!("{ip}: {:.0} ms without an answer; now {by} answers", gap.ms()));
+            }
+            probe.forget();
+        }
+        seen_us = now_us;
+    }
 }

@@ -53,6 +53,22 @@ pub struct Attempt {
     pub outcome: Result<String, String>,
 }
 
+/// A time without an answer, in µs on the clock of attempts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Gap {
+    /// When the last answer before it came.
+    pub begin_us: u64,
+    /// When the first one after it came.
+    pub end_us: u64,
+}
+
+impl Gap {
+    /// How long it was, in ms.
+    pub fn ms(self) -> f64 {
+        self.end_us.saturating_sub(self.begin_us) as f64 / 1_000.0
+    }
+}
+
 /// A running prober; it ends when dropped.
 #[derive(Debug)]
 pub struct Probe {
@@ -135,7 +151,20 @@ impl Probe {
     /// The longest time without an answer, in ms, that touches or follows `since_us`: from the last
     /// answer before it (or itself) at the earliest, to now at the latest.
     pub fn longest_gap_ms(&self, since_us: u64) -> f64 {
-        longest_gap_us(&lock(&self.attempts), since_us, now_us()) as f64 / 1_000.0
+        self.longest_gap(since_us).ms()
+    }
+
+    /// As [`Probe::longest_gap_ms`], with its place in time.
+    pub fn longest_gap(&self, since_us: u64) -> Gap {
+        longest_gap(&lock(&self.attempts), since_us, now_us())
+    }
+
+    /// Attempts since then that failed and were not under way in `gap`: one alone means that clients
+    /// suffered from something else.
+    pub fn failed_outside(&self, since_us: u64, gap: Gap) -> Vec<Attempt> {
+        let is_outside = |a: &Attempt| a.ended_us < gap.begin_us || a.begun_us > gap.end_us;
+        let failed = self.attempts_since(since_us).into_iter().filter(|a| a.outcome.is_err());
+        failed.filter(is_outside).collect()
     }
 }
 
@@ -148,20 +177,23 @@ impl Drop for Probe {
     }
 }
 
-fn longest_gap_us(attempts: &[Attempt], since_us: u64, until_us: u64) -> u64 {
+fn longest_gap(attempts: &[Attempt], since_us: u64, until_us: u64) -> Gap {
     let mut answers: Vec<u64> =
         attempts.iter().filter(|a| a.outcome.is_ok()).map(|a| a.ended_us).collect();
     answers.sort_unstable();
     let first = answers.partition_point(|at| *at < since_us);
     let begin_us = first.checked_sub(1).map_or(since_us, |before| answers[before]);
     let rest = answers[first..].iter().copied().filter(|at| *at <= until_us);
-    let mut longest_us = 0;
+    let mut longest = Gap { begin_us, end_us: begin_us };
     let mut last_us = begin_us;
     for at in rest.chain([until_us]) {
-        longest_us = longest_us.max(at.saturating_sub(last_us));
+        let gap = Gap { begin_us: last_us, end_us: at };
+        if gap.ms() > longest.ms() {
+            longest = gap;
+        }
         last_us = at;
     }
-    longest_us
+    longest
 }
 
 fn parse(line: &str) -> Option<Attempt> {
@@ -244,12 +276,16 @@ mod tests {
     #[test]
     fn a_gap_is_from_the_last_answer_before_to_the_first_after() {
         let attempts = [at(10, true), at(15, true), at(20, false), at(600, true), at(605, true)];
-        assert_eq!(longest_gap_us(&attempts, 17_000, 606_000), 585_000);
+        let gap = |attempts: &[Attempt], since_us, until_us| {
+            let gap = longest_gap(attempts, since_us, until_us);
+            (gap.begin_us, gap.end_us)
+        };
+        assert_eq!(gap(&attempts, 17_000, 606_000), (15_000, 600_000));
         // Nothing answered yet: the gap is still open.
-        assert_eq!(longest_gap_us(&attempts[..3], 17_000, 900_000), 885_000);
-        assert_eq!(longest_gap_us(&attempts, 601_000, 606_000), 5_000);
+        assert_eq!(gap(&attempts[..3], 17_000, 900_000), (15_000, 900_000));
+        assert_eq!(gap(&attempts, 601_000, 606_000), (600_000, 605_000));
         // No answer before: the gap begins where it was asked from.
-        assert_eq!(longest_gap_us(&attempts, 4_000, 16_000), 6_000);
+        assert_eq!(gap(&attempts, 4_000, 16_000), (4_000, 10_000));
     }
 
     #[test]

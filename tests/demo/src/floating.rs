@@ -1,6 +1,7 @@
 //! Floating addresses under load: moved by hand, then their owner is killed. What that costs is what a
 //! client measures that opens a new connection every 5 ms.
 
+use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
@@ -13,7 +14,7 @@ use ballast_test_support::wait::wait_for_some;
 use ballast_test_support::{Kind, Load, LoadOptions, Probe, Topology, wait_for};
 
 use crate::configuration::{self, GROUP};
-use crate::script::{CONNECTIONS, ENOUGH};
+use crate::script::CONNECTIONS;
 use crate::stage::{Stage, note};
 
 /// Where the virtual server of the floating addresses listens.
@@ -24,6 +25,12 @@ const DEATH_GAP_MAX_MS: f64 = 1_000.0;
 
 /// Longest gap that a planned move may cost, in ms.
 const MOVE_GAP_MAX_MS: f64 = 200.0;
+
+/// Requests per second over keep-alive connections, beside the new ones: as people ask, with pauses.
+const RATE: f64 = 400.0;
+
+/// Requests after which that load has seen enough of a situation.
+const SOME_REQUESTS: u64 = 300;
 
 /// Answers in a row after which all is as it was.
 const CALM_COUNT: usize = 200;
@@ -46,9 +53,10 @@ impl Audience {
             probe.wait_for_answers(CALM_COUNT, SETTLE_LIMIT).await?;
         }
         let url = format!("http://{}:{PORT}/", addresses[0]);
-        let options = LoadOptions { connections: CONNECTIONS, ..LoadOptions::new(url) };
+        let options =
+            LoadOptions { connections: CONNECTIONS, rate: Some(RATE), ..LoadOptions::new(url) };
         let mut load = Load::start(&topology.client, &options).await?;
-        load.wait_for_requests(ENOUGH).await?;
+        load.wait_for_requests(SOME_REQUESTS).await?;
         Ok(Self { addresses, probes, load })
     }
 
@@ -104,15 +112,15 @@ async fn move_by_hand(
     let now = one_owner(topology, audience.addresses).await?;
     stage.expect(now == 1 - owner, &format!("{} owns both addresses", name(topology, now)));
     audience.expect_gap(since_us, MOVE_GAP_MAX_MS, stage).await?;
-    let after = audience.load.wait_for_requests(ENOUGH).await?;
+    let after = audience.load.wait_for_requests(SOME_REQUESTS).await?;
     let failed = after.failed_count() - before.failed_count();
+    // A request that the old owner works on as the address leaves has no way back.
     let text = format!(
-        "keep-alive connections: of {} requests, {failed} failed; {} connections were told to \
-         come again",
+        "{CONNECTIONS} keep-alive connections: of {} requests, {failed} were under way as the \
+         addresses moved, and died (at most one a connection can)",
         after.sent - before.sent,
-        after.closed_between_requests - before.closed_between_requests,
     );
-    stage.expect(failed == 0, &text);
+    stage.expect(failed <= u64::from(CONNECTIONS), &text);
     for failure in after.first_failures.iter().take(3) {
         note(failure);
     }
@@ -137,7 +145,7 @@ async fn kill_owner(
     stage.saw(&format!("{} says why: {}", change.node, change.message));
     note(&describe(&change));
     let before = audience.load.snapshot().await?;
-    let after = audience.load.wait_for_requests(ENOUGH).await?;
+    let after = audience.load.wait_for_requests(SOME_REQUESTS).await?;
     let failed = after.failed_count() - before.failed_count();
     let text = format!("then of {} requests, {failed} failed", after.sent - before.sent);
     stage.expect(failed == 0, &text);
@@ -171,8 +179,16 @@ fn expect_nothing_else(probe: &Probe, since_us: u64, gap: Gap, stage: &Stage) {
 /// How many of how many connections had no answer.
 fn lost(probe: &Probe, since_us: u64) -> String {
     let attempts = probe.attempts_since(since_us);
-    let failed = attempts.iter().filter(|attempt| attempt.outcome.is_err()).count();
-    format!("{failed} of {} new connections failed", attempts.len())
+    let mut reasons = BTreeMap::new();
+    for reason in attempts.iter().filter_map(|attempt| attempt.outcome.as_ref().err()) {
+        *reasons.entry(reason).or_insert(0) += 1;
+    }
+    let failed: u32 = reasons.values().sum();
+    let mut text = format!("{failed} of {} new connections failed", attempts.len());
+    for (reason, count) in reasons {
+        text += &format!("; {count} × {reason}");
+    }
+    text
 }
 
 /// The one node whose kernel holds all addresses; a dead node's addresses go within seconds.

@@ -17,10 +17,10 @@ use crate::stage::{Stage, note};
 pub(crate) const CONNECTIONS: u16 = 16;
 
 /// Requests after which a load has seen enough of a situation.
-pub(crate) const ENOUGH: u64 = 1_000;
+const ENOUGH: u64 = 1_000;
 
 /// Longest time for a change of health to be noticed (two probes, half a second apart, and slack).
-pub(crate) const NOTICE_LIMIT: Duration = Duration::from_secs(20);
+const NOTICE_LIMIT: Duration = Duration::from_secs(20);
 
 /// Plays it; fails when anything was lost that should not be.
 pub(crate) async fn run(mut topology: Topology, set: &Set, stage: &Stage) -> Result<()> {

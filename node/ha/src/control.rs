@@ -1,6 +1,7 @@
 //! The control side: judges how fit the node is, keeps the timeline, tells of events.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -122,6 +123,11 @@ pub(crate) fn judge_all(inner: &Inner) {
             Err(why) => next.held_down = Some(why),
         }
     }
+    // Taken before the commands are given: one that is refused asks for the next round.
+    let is_out_of_step = inner.is_out_of_step.swap(false, Ordering::AcqRel);
+    if is_out_of_step && snapshot.index > 0 {
+        inner.command(Command::Apply(Arc::clone(&snapshot)));
+    }
     let published = inner.published.load();
     let active = published.groups.iter().filter(|group| group.view.state == State::Active);
     let observed = Observed {
@@ -135,7 +141,8 @@ pub(crate) fn judge_all(inner: &Inner) {
         let Some(judgement) = judge(config, &inner.node_name, &group.name, &observed, up) else {
             continue;
         };
-        if before.groups.get(&group.name).map(|j| j.standing) != Some(judgement.standing) {
+        let told = before.groups.get(&group.name).map(|j| j.standing);
+        if is_out_of_step || told != Some(judgement.standing) {
             let (group, standing) = (group.name.clone(), judgement.standing);
             inner.command(Command::Standing { group, standing });
         }

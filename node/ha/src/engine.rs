@@ -75,6 +75,12 @@ pub(crate) enum Command {
         done: SyncSender<()>,
     },
     Stop,
+    /// Fails as a defect would.
+    #[cfg(test)]
+    Panic,
+    /// Hangs until the other end is dropped.
+    #[cfg(test)]
+    Hang(Receiver<()>),
 }
 
 /// What the thread says of itself, for readers that may not disturb it.
@@ -85,6 +91,8 @@ pub(crate) struct Published {
     pub(crate) late_max_us: u64,
     /// Datagrams for a VRID that no group here has.
     pub(crate) unknown_vrid_total: u64,
+    /// How often devices were looked up.
+    pub(crate) lookups_total: u64,
 }
 
 /// What the thread is started with.
@@ -96,6 +104,8 @@ pub(crate) struct EngineOptions {
     pub(crate) published: Arc<ArcSwap<Published>>,
     pub(crate) signer: Signer,
     pub(crate) verifier: Verifier,
+    /// Nothing is taken any more: the node stops.
+    pub(crate) is_released: bool,
 }
 
 /// Everything that groups use in common.
@@ -131,16 +141,16 @@ pub(crate) struct Engine {
 }
 
 impl Engine {
-    pub(crate) fn new(options: EngineOptions) -> io::Result<Self> {
+    pub(crate) fn new(options: EngineOptions, netlink: Netlink) -> Self {
         let now = kernel::monotonic();
-        Ok(Self {
+        Self {
             node_name: options.node_name,
             commands: options.commands,
             wake: options.wake,
             published: options.published,
             verifier: options.verifier,
             shell: Shell {
-                netlink: Netlink::open()?,
+                netlink,
                 vrrp: BTreeMap::new(),
                 frames: BTreeMap::new(),
                 signer: options.signer,
@@ -158,8 +168,22 @@ impl Engine {
             late_max_us: 0,
             unknown_vrid_total: 0,
             brake_was_open: true,
-            is_released: false,
-        })
+            is_released: options.is_released,
+        }
+    }
+
+    /// What the next engine is started with.
+    pub(crate) fn into_options(self) -> EngineOptions {
+        EngineOptions {
+            node_name: self.node_name,
+            commands: self.commands,
+            wake: self.wake,
+            reports: self.shell.reports,
+            published: self.published,
+            signer: self.shell.signer,
+            verifier: self.verifier,
+            is_released: self.is_released,
+        }
     }
 
     /// Runs until [`Command::Stop`], or until nobody is left to give commands.
@@ -299,6 +323,10 @@ impl Engine {
                 let _told = done.try_send(());
             }
             Command::Stop => {}
+            #[cfg(test)]
+            Command::Panic => panic!("as asked for"),
+            #[cfg(test)]
+            Command::Hang(until) => drop(until.recv()),
         }
     }
 
@@ -466,6 +494,7 @@ impl Engine {
             problems: self.problems.clone(),
             late_max_us: self.late_max_us,
             unknown_vrid_total: self.unknown_vrid_total,
+            lookups_total: self.shell.netlink.lists_total(),
         }));
     }
 }

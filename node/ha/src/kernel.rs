@@ -33,6 +33,19 @@ pub struct Device {
     pub loopback: bool,
     /// Its addresses.
     pub addresses: Vec<DeviceAddress>,
+    /// What it is on top of, where it is a macvlan.
+    pub macvlan: Option<Macvlan>,
+}
+
+/// A device with a hardware address of its own on top of another one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Macvlan {
+    /// Number of the device below.
+    pub parent: u32,
+    /// A text for people, by which its maker knows it again.
+    pub alias: String,
+    /// Whether it is set up, whatever the device below is.
+    pub set_up: bool,
 }
 
 /// An address of a device.

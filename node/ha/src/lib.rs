@@ -20,6 +20,7 @@ mod handover;
 mod heartbeat;
 mod standing;
 mod status;
+mod thread;
 mod timeline;
 mod wanted;
 
@@ -27,6 +28,7 @@ use std::io;
 use std::net::IpAddr;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::SyncSender;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
@@ -44,7 +46,8 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use control::Judgements;
-use engine::{Command, Engine, EngineOptions, Published};
+use engine::{Command, EngineOptions, Published};
+use thread::Scheduling;
 use timeline::Timeline;
 
 /// Commands that wait for the thread; it takes them many times a second.
@@ -53,8 +56,6 @@ const COMMAND_MAX_COUNT: usize = 1_024;
 const REPORT_MAX_COUNT: usize = 1_024;
 /// Events that a slow reader may be behind.
 const EVENT_MAX_COUNT: usize = 256;
-/// Priority among real-time threads: above everything that is not, below what the system itself runs.
-const REALTIME_PRIORITY: i32 = 10;
 /// Number of the key that advertisements are signed with.
 const ADVERT_KEY_ID: u32 = 1;
 
@@ -117,6 +118,10 @@ pub(crate) struct Inner {
     view: Arc<dyn TrafficView>,
     store: OnceLock<Store>,
     commands: SyncSender<Command>,
+    /// Commands that the thread did not take since it last took one.
+    refused_count: AtomicU64,
+    /// The thread misses something that it was told: it is told everything again.
+    is_out_of_step: AtomicBool,
     wake: OwnedFd,
     published: Arc<ArcSwap<Published>>,
     snapshot: ArcSwap<Snapshot>,
@@ -132,14 +137,6 @@ pub(crate) struct Inner {
     image: watch::Sender<Option<Arc<timeline::Image>>>,
     tasks: TaskTracker,
     thread: Mutex<Option<std::thread::JoinHandle<()>>>,
-}
-
-/// What the kernel granted to the thread.
-#[derive(Debug, Default)]
-struct Scheduling {
-    realtime: Option<Result<(), String>>,
-    memory_locked: bool,
-    failed: Option<String>,
 }
 
 impl Ha {
@@ -169,6 +166,7 @@ impl Ha {
             published: Arc::clone(&published),
             signer: Signer::new(key(), options.node_id, epoch),
             verifier,
+            is_released: false,
         };
         let inner = Arc::new(Inner {
             node_name: options.node_name,
@@ -179,6 +177,8 @@ impl Ha {
             view,
             store: OnceLock::new(),
             commands,
+            refused_count: AtomicU64::new(0),
+            is_out_of_step: AtomicBool::new(false),
             wake,
             published,
             snapshot: ArcSwap::from_pointee(Snapshot::default()),
@@ -196,7 +196,7 @@ impl Ha {
         let for_thread = Arc::clone(&inner);
         let thread = std::thread::Builder::new()
             .name("vrrp".to_owned())
-            .spawn(move || run_thread(&for_thread, engine))
+            .spawn(move || thread::run(&for_thread, engine))
             .map_err(HaError::Thread)?;
         *inner.thread.lock().unwrap_or_else(PoisonError::into_inner) = Some(thread);
         inner.tasks.spawn(control::run(Arc::clone(&inner), report_receiver));
@@ -230,7 +230,7 @@ impl Ha {
     pub fn plane_status(&self) -> PlaneStatus {
         let published = self.0.published.load();
         let scheduling = self.0.scheduling.load();
-        let problems = scheduling.failed.iter().chain(&published.problems).cloned();
+        let problems = scheduling.problem().into_iter().chain(published.problems.iter().cloned());
         let problems: Vec<_> = problems.collect();
         PlaneStatus {
             plane: "ha".to_owned(),
@@ -281,11 +281,20 @@ impl Ha {
 const RELEASE_LIMIT: Duration = Duration::from_secs(2);
 
 impl Inner {
-    /// Tells the thread; a full channel means that it does not run, which status shows.
+    /// Tells the thread. A full channel means that it does not run, which status shows; it is told
+    /// everything again once it does.
     fn command(&self, command: Command) {
         if self.commands.try_send(command).is_err() {
-            tracing::error!("the VRRP thread takes no commands");
+            self.is_out_of_step.store(true, Ordering::Release);
+            let is_first = self.refused_count.fetch_add(1, Ordering::Relaxed) == 0;
+            if is_first && !self.stop.is_cancelled() {
+                tracing::error!("the VRRP thread takes no commands");
+            }
             return;
+        }
+        let refused_count = self.refused_count.swap(0, Ordering::Relaxed);
+        if refused_count > 0 {
+            tracing::warn!(refused_count, "the VRRP thread takes commands again");
         }
         // It can't overflow: the thread resets it each time it wakes.
         let _written = rustix::io::write(&self.wake, &1_u64.to_ne_bytes());
@@ -295,18 +304,5 @@ impl Inner {
     fn held(&self) -> Vec<IpAddr> {
         let published = self.published.load();
         published.groups.iter().flat_map(|group| group.held.iter().copied()).collect()
-    }
-}
-
-fn run_thread(inner: &Inner, options: EngineOptions) {
-    let realtime = kernel::realtime(REALTIME_PRIORITY).map_err(|error| error.to_string());
-    let memory_locked = kernel::lock_memory().is_ok();
-    let granted = |failed| Scheduling { realtime: Some(realtime.clone()), memory_locked, failed };
-    inner.scheduling.store(Arc::new(granted(None)));
-    let ended = Engine::new(options).and_then(|mut engine| engine.run());
-    if let Err(error) = ended {
-        let why = format!("the VRRP thread has ended: {error}");
-        tracing::error!("{why}");
-        inner.scheduling.store(Arc::new(granted(Some(why))));
     }
 }

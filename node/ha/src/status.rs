@@ -21,7 +21,7 @@ impl Ha {
         let snapshot = self.0.snapshot.load();
         let own = snapshot.state.config.nodes.get(&self.0.node_name);
         let mut problems: Vec<_> =
-            scheduling.failed.iter().chain(&published.problems).cloned().collect();
+            scheduling.problem().into_iter().chain(published.problems.iter().cloned()).collect();
         if let Some(Err(why)) = &scheduling.realtime {
             problems.push(format!(
                 "the VRRP thread has no real-time priority ({why}): give the process CAP_SYS_NICE, \
@@ -75,6 +75,18 @@ impl Ha {
             MetricKind::Counter,
             "VRRP messages of routers that no traffic group here belongs to.",
             published.unknown_vrid_total,
+        );
+        metrics.single(
+            "ballast_ha_thread_failures_total",
+            MetricKind::Counter,
+            "How often the VRRP thread failed and was started again.",
+            self.0.scheduling.load().failures_total,
+        );
+        metrics.single(
+            "ballast_ha_device_lookups_total",
+            MetricKind::Counter,
+            "How often the VRRP thread listed the machine's devices and addresses.",
+            published.lookups_total,
         );
     }
 }

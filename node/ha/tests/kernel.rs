@@ -156,6 +156,33 @@ fn an_address_has_the_flags_of_a_virtual_one_and_is_taken_off_again() {
 }
 
 #[test]
+fn a_renewed_lease_is_no_news() {
+    let pair = Pair::new();
+    pair.left.enter();
+    let mut netlink = Netlink::open().unwrap();
+    let left = device(&mut netlink, "left").index;
+    let addresses = [(VIRTUAL_V4, 32), (VIRTUAL_V6, 128)];
+    let renew = |netlink: &mut Netlink| {
+        for (address, prefix_length) in addresses {
+            netlink.add_address(left, address, prefix_length, LONG_LEASE).unwrap();
+        }
+    };
+    renew(&mut netlink);
+    assert!(netlink.drain_monitor().unwrap(), "new ones are");
+    device(&mut netlink, "left");
+    for _ in 0..3 {
+        renew(&mut netlink);
+        let what = "the kernel tells of it all the same";
+        wait_readable(&netlink, Instant::now() + PATIENCE, what);
+        assert!(!netlink.drain_monitor().unwrap());
+    }
+    let before = netlink.lists_total();
+    ip("address add 192.0.2.101/32 dev left");
+    assert!(netlink.drain_monitor().unwrap(), "somebody else's is");
+    assert_eq!(netlink.lists_total(), before, "the monitor lists nothing by itself");
+}
+
+#[test]
 fn an_address_goes_by_itself_when_its_lease_is_not_renewed() {
     let pair = Pair::new();
     pair.left.enter();
@@ -179,6 +206,7 @@ fn the_monitor_tells_of_an_address_that_others_took_off() {
     let mut netlink = Netlink::open().unwrap();
     let left = device(&mut netlink, "left").index;
     netlink.add_address(left, VIRTUAL_V4, 32, LONG_LEASE).unwrap();
+    assert!(device(&mut netlink, "left").addresses.iter().any(|it| it.address == VIRTUAL_V4));
     while netlink.drain_monitor().unwrap() {}
     ip(&format!("address del {VIRTUAL_V4}/32 dev left"));
     wait_readable(&netlink, Instant::now() + PATIENCE, "an address is gone");
@@ -230,6 +258,29 @@ fn adverts_pass_with_hop_limit_255_and_are_not_heard_by_their_sender() {
         hearer.send(to, from, b"answer").unwrap();
         assert_eq!(received(&sender, "an answer").payload, b"answer");
         assert!(sender.send(to, group, b"not ours").is_err(), "a source of another node");
+    }
+}
+
+#[test]
+fn what_is_longer_than_any_advertisement_is_refused() {
+    let pair = Pair::new();
+    pair.left.enter();
+    let left = device(&mut Netlink::open().unwrap(), "left");
+    let (v4, v6) = (VrrpSocket::open(false, &left), VrrpSocket::open(true, &left));
+    pair.right.enter();
+    let right = device(&mut Netlink::open().unwrap(), "right");
+    for (is_v6, to, from, hearer) in [
+        (false, "192.0.2.1", "192.0.2.2", v4.unwrap()),
+        (true, "2001:db8::1", "2001:db8::2", v6.unwrap()),
+    ] {
+        pair.right.enter();
+        let sender = VrrpSocket::open(is_v6, &right).unwrap();
+        sender.send(from.parse().unwrap(), to.parse().unwrap(), &[7; 1_200]).unwrap();
+        sender.send(from.parse().unwrap(), to.parse().unwrap(), &[7; 20]).unwrap();
+        let mut buffer = [0; 600];
+        wait_readable(&hearer, Instant::now() + PATIENCE, "a long one");
+        assert!(hearer.receive(&mut buffer).is_err());
+        assert_eq!(received(&hearer, "a short one").payload, [7; 20]);
     }
 }
 

@@ -88,6 +88,9 @@ impl VrrpSocket {
             Err(error) => return Err(error.into()),
         };
         let length = received.bytes;
+        if received.flags.intersects(MsgFlags::MSG_TRUNC | MsgFlags::MSG_CTRUNC) {
+            return Err(io::Error::other("the datagram is longer than any advertisement"));
+        }
         if !self.is_v6 {
             let packet =
                 ipv4_packet(&buffer[..length]).map_err(|why| io::Error::other(why.as_str()))?;

@@ -22,6 +22,7 @@ fn device(index: u32, name: &str, addresses: &[(&str, u8)]) -> Device {
                 leased: false,
             })
             .collect(),
+        macvlan: None,
     }
 }
 

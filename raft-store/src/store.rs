@@ -31,6 +31,7 @@ use crate::raft::Raft;
 use crate::storage::StorageError;
 use crate::storage::machine::Published;
 pub use crate::transport::client::{PeerError, Peers};
+pub use crate::transport::following::Following;
 
 mod admission;
 pub(crate) mod contact;

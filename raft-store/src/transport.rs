@@ -14,6 +14,7 @@
 //! listens to no node that was removed.
 
 pub(crate) mod client;
+pub(crate) mod following;
 pub(crate) mod network;
 pub(crate) mod server;
 pub(crate) mod tls;

@@ -64,6 +64,10 @@ pub(crate) enum Command {
         group: String,
         report: PeerReport,
     },
+    /// The process of a node has ended, as its kernel says.
+    HeartbeatClosed {
+        node_id: u64,
+    },
     TakeOver {
         group: String,
     },
@@ -314,6 +318,11 @@ impl Engine {
             }
             Command::Epoch { node_id, epoch } => self.verifier.require_epoch(node_id, epoch),
             Command::Heartbeat { group, report } => self.give(&group, Input::Heartbeat(report)),
+            Command::HeartbeatClosed { node_id } => {
+                for group in self.groups.values_mut() {
+                    group.handle(Input::HeartbeatClosed { node_id }, &mut self.shell);
+                }
+            }
             Command::TakeOver { group } => self.give(&group, Input::TakeOver),
             Command::HandOver { group } => self.give(&group, Input::HandOver),
             Command::Release { done } => {

@@ -48,7 +48,7 @@ impl Ha {
     pub fn peer_router(&self) -> Router {
         Router::new()
             .route(&format!("/{TAKE_OVER}"), post(take_over))
-            .route(&format!("/{HEARTBEAT}"), post(heartbeat::receive))
+            .route(&format!("/{HEARTBEAT}"), post(heartbeat::report))
             .with_state(Arc::clone(&self.0))
     }
 

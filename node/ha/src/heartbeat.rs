@@ -1,18 +1,20 @@
 //! The second path between nodes: what each says of its groups over the cluster's own connections.
 //!
 //! A report may keep a node from taking over what another still serves, and tells which epoch of
-//! signatures is the present one. Silence here means nothing: VRRP decides. ADR 8 says what else it
-//! may and may not do.
+//! signatures is the present one. A connection that the other kernel closes shortens the wait for a
+//! dead process. Silence here means nothing: VRRP decides. ADR 9 says what it may and may not do.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
-use axum::Json;
+use axum::body::Body;
 use axum::extract::State as Extract;
 use ballast_model::NodeRole;
 use ballast_model::ha::HeartbeatStatus;
+use ballast_raft_store::{Following, PeerError};
 use ballast_vrrp::{Gateways, PeerReport, State};
+use futures_util::stream;
 use serde::{Deserialize, Serialize};
 use tokio::time::{MissedTickBehavior, interval};
 
@@ -23,19 +25,24 @@ use crate::engine::Command;
 pub(crate) const HEARTBEAT: &str = "ha/heartbeat";
 /// Shortest time between two reports to a node.
 const INTERVAL_MIN_MS: u32 = 100;
-/// How often it is looked whether there is anything to report, while there is no group.
-const IDLE_INTERVAL: Duration = Duration::from_secs(1);
+/// Time between two reports while there is no group.
+const IDLE_INTERVAL_MS: u32 = 1_000;
+/// How often it is looked which nodes there are.
+const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 /// Reports that a node may miss before it counts as silent.
 const MISSED_MAX_COUNT: u32 = 3;
-/// Longest wait for a node to take a report.
-const SEND_LIMIT: Duration = Duration::from_secs(1);
+/// How long one answer goes on: then it is asked for again, and refused where the node was removed.
+const ANSWER_LIFE: Duration = Duration::from_secs(60);
+/// Longest wait for an answer to begin, and for a report after another. Longer than any interval.
+const SILENCE_LIMIT: Duration = Duration::from_secs(3);
+/// Pause before a node is asked again that did not answer, or whose answer broke off.
+const RETRY_PAUSE: Duration = Duration::from_millis(250);
 /// Most groups in a report: as many as there are VRIDs.
 const GROUP_MAX_COUNT: usize = 255;
 
 /// What a node says of its groups.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Heartbeat {
-    node_id: u64,
     /// The epoch in which it signs advertisements.
     epoch: u32,
     /// When the next one is due, in ms.
@@ -55,11 +62,11 @@ struct GroupReport {
 #[derive(Debug, Default)]
 pub(crate) struct Heard(BTreeMap<u64, (Instant, u32)>);
 
-/// Reports to every other traffic node until the node stops; each on its own, so that a dead one does
-/// not hold up the others.
+/// Follows every other traffic node until this one stops; each on its own, so that a dead one does not
+/// hold up the others.
 pub(crate) async fn run(inner: Arc<Inner>) {
-    let mut senders: BTreeMap<u64, tokio::task::JoinHandle<()>> = BTreeMap::new();
-    let mut looks = interval(IDLE_INTERVAL);
+    let mut followers: BTreeMap<u64, tokio::task::JoinHandle<()>> = BTreeMap::new();
+    let mut looks = interval(LOOK_INTERVAL);
     looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         // Cancel-safe: both branches only wait.
@@ -68,73 +75,77 @@ pub(crate) async fn run(inner: Arc<Inner>) {
             _ = looks.tick() => {}
         }
         let peers = inner.peer_ids();
-        senders.retain(|id, sender| {
-            let is_kept = peers.contains(id) && !sender.is_finished();
+        followers.retain(|id, follower| {
+            let is_kept = peers.contains(id) && !follower.is_finished();
             if !is_kept {
-                sender.abort();
+                follower.abort();
             }
             is_kept
         });
         for id in peers {
             let inner = &inner;
-            senders
-                .entry(id)
-                .or_insert_with(|| inner.tasks.spawn(report_to(Arc::clone(inner), id)));
+            followers.entry(id).or_insert_with(|| {
+                let inner = Arc::clone(inner);
+                inner.tasks.clone().spawn(async move {
+                    inner.stop.clone().run_until_cancelled(follow(&inner, id)).await;
+                })
+            });
         }
     }
 }
 
-async fn report_to(inner: Arc<Inner>, id: u64) {
+async fn follow(inner: &Inner, id: u64) {
     let Some(store) = inner.store.get() else { return };
     loop {
-        let interval_ms = inner.heartbeat_interval_ms();
-        let pause = interval_ms.map_or(IDLE_INTERVAL, |ms| Duration::from_millis(ms.into()));
-        let started = tokio::time::Instant::now();
-        if let Some(interval_ms) = interval_ms {
-            let heartbeat = inner.heartbeat(interval_ms);
-            let call = store.peers().call::<_, ()>(id, HEARTBEAT, &heartbeat, SEND_LIMIT);
-            // Cancel-safe: a report that is given up is followed by others, or by none.
-            tokio::select! {
-                () = inner.stop.cancelled() => return,
-                sent = call => if let Err(error) = sent {
-                    tracing::debug!(id, %error, "a report about traffic groups did not arrive");
-                }
-            }
-        }
-        tokio::select! {
-            () = inner.stop.cancelled() => return,
-            () = tokio::time::sleep_until(started + pause) => {}
+        let ended = match store.peers().follow(id, HEARTBEAT, &(), SILENCE_LIMIT).await {
+            Ok(reports) => take_reports(inner, id, reports).await,
+            Err(error) => Err(error),
+        };
+        if let Err(error) = ended {
+            tracing::debug!(id, %error, "a node does not report of its traffic groups");
+            tokio::time::sleep(RETRY_PAUSE).await;
         }
     }
 }
 
-/// A report of another node. The connection proves which nodes may speak, not which one this is; all
-/// of them hold the key of the cluster.
-pub(crate) async fn receive(
-    Extract(inner): Extract<Arc<Inner>>,
-    Json(heartbeat): Json<Heartbeat>,
-) -> Json<()> {
-    let node_id = heartbeat.node_id;
-    if !inner.peer_ids().contains(&node_id) {
-        return Json(());
+async fn take_reports(inner: &Inner, id: u64, mut reports: Following) -> Result<(), PeerError> {
+    loop {
+        match reports.next::<Heartbeat>(SILENCE_LIMIT).await {
+            Ok(Some(heartbeat)) => inner.take_heartbeat(id, heartbeat),
+            Ok(None) => return Ok(()),
+            Err(error) => {
+                if matches!(error, PeerError::Gone { .. }) {
+                    inner.command(Command::HeartbeatClosed { node_id: id });
+                }
+                return Err(error);
+            }
+        }
     }
-    {
-        let mut heard = inner.heard.lock().unwrap_or_else(PoisonError::into_inner);
-        heard.0.insert(node_id, (Instant::now(), heartbeat.interval_ms));
-    }
-    inner.command(Command::Epoch { node_id, epoch: heartbeat.epoch });
-    for group in heartbeat.groups.into_iter().take(GROUP_MAX_COUNT) {
-        let report = PeerReport {
-            node_id,
-            state: group.state,
-            priority: group.priority,
-            link_up: group.link_up,
-            gateways: Gateways::Unknown,
-            interval_ms: heartbeat.interval_ms,
+}
+
+/// Answers another node with a report per interval, for as long as an answer goes on.
+pub(crate) async fn report(Extract(inner): Extract<Arc<Inner>>) -> Body {
+    let first = tokio::time::Instant::now();
+    let until = first + ANSWER_LIFE;
+    let lines = stream::unfold((inner, first), move |(inner, due)| async move {
+        tokio::select! {
+            () = inner.stop.cancelled() => return None,
+            () = tokio::time::sleep_until(due) => {}
+        }
+        if due > until {
+            return None;
+        }
+        let heartbeat = inner.heartbeat();
+        let next =
+            tokio::time::Instant::now() + Duration::from_millis(u64::from(heartbeat.interval_ms));
+        let mut line = match serde_json::to_vec(&heartbeat) {
+            Ok(line) => line,
+            Err(error) => return Some((Err(error), (inner, next))),
         };
-        inner.command(Command::Heartbeat { group: group.group, report });
-    }
-    Json(())
+        line.push(b'\n');
+        Some((Ok(line), (inner, next)))
+    });
+    Body::from_stream(lines)
 }
 
 impl Inner {
@@ -147,14 +158,35 @@ impl Inner {
         others.map(|node| node.spec.node_id).collect()
     }
 
-    /// Time between two reports; none while there is nothing to report.
-    fn heartbeat_interval_ms(&self) -> Option<u32> {
+    /// Time between two reports.
+    fn heartbeat_interval_ms(&self) -> u32 {
         let snapshot = self.snapshot.load();
         let groups = snapshot.state.config.traffic_groups.iter().filter(|g| g.spec.enabled);
-        groups.map(|group| group.spec.advert_interval_ms.max(INTERVAL_MIN_MS)).min()
+        let shortest = groups.map(|group| group.spec.advert_interval_ms.max(INTERVAL_MIN_MS)).min();
+        shortest.unwrap_or(IDLE_INTERVAL_MS).min(IDLE_INTERVAL_MS)
     }
 
-    fn heartbeat(&self, interval_ms: u32) -> Heartbeat {
+    /// What node `id` said; its certificate says that it was that one.
+    fn take_heartbeat(&self, id: u64, heartbeat: Heartbeat) {
+        {
+            let mut heard = self.heard.lock().unwrap_or_else(PoisonError::into_inner);
+            heard.0.insert(id, (Instant::now(), heartbeat.interval_ms));
+        }
+        self.command(Command::Epoch { node_id: id, epoch: heartbeat.epoch });
+        for group in heartbeat.groups.into_iter().take(GROUP_MAX_COUNT) {
+            let report = PeerReport {
+                node_id: id,
+                state: group.state,
+                priority: group.priority,
+                link_up: group.link_up,
+                gateways: Gateways::Unknown,
+                interval_ms: heartbeat.interval_ms,
+            };
+            self.command(Command::Heartbeat { group: group.group, report });
+        }
+    }
+
+    fn heartbeat(&self) -> Heartbeat {
         let published = self.published.load();
         let groups = published.groups.iter().take(GROUP_MAX_COUNT).map(|group| GroupReport {
             group: group.name.clone(),
@@ -163,9 +195,8 @@ impl Inner {
             link_up: group.link_up,
         });
         Heartbeat {
-            node_id: self.node_id,
             epoch: self.epoch,
-            interval_ms,
+            interval_ms: self.heartbeat_interval_ms(),
             groups: groups.collect(),
         }
     }

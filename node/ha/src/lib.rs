@@ -109,7 +109,6 @@ pub struct Ha(Arc<Inner>);
 
 pub(crate) struct Inner {
     node_name: String,
-    node_id: u64,
     /// In which this process signs.
     epoch: u32,
     heard: Mutex<heartbeat::Heard>,
@@ -170,7 +169,6 @@ impl Ha {
         };
         let inner = Arc::new(Inner {
             node_name: options.node_name,
-            node_id: options.node_id,
             epoch,
             heard: Mutex::default(),
             caught_up: OnceLock::new(),

@@ -8,8 +8,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use http::{HeaderValue, Request, StatusCode, header};
+use http::{HeaderValue, Request, Response, StatusCode, header};
 use http_body_util::{BodyExt, Full, Limited};
+use hyper::body::Incoming;
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
 use rustls::ClientConfig;
@@ -66,6 +67,12 @@ pub enum PeerError {
         /// Why.
         why: String,
     },
+    /// Its kernel closed the connection in the middle of an answer: the process has ended.
+    #[error("the process of node {node_id} has ended")]
+    Gone {
+        /// The node.
+        node_id: u64,
+    },
     /// It answered with another status than 200.
     #[error("node {node_id} refuses with status {status}: {why}")]
     Refused {
@@ -96,6 +103,12 @@ impl PeerError {
 /// The other nodes, over mTLS. Cloning is cheap.
 #[derive(Clone)]
 pub struct Peers(Arc<Inner>);
+
+impl std::fmt::Debug for Peers {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Peers").finish_non_exhaustive()
+    }
+}
 
 struct Inner {
     cluster_uid: String,
@@ -181,7 +194,7 @@ impl Peers {
             .unwrap_or(Err(PeerError::Timeout { node_id, timeout }));
         // A node may be heard of otherwise, so a failure says nothing: only silence counts.
         if answer.is_ok() {
-            self.0.contact.heard(node_id);
+            self.heard(node_id);
         }
         answer
     }
@@ -229,7 +242,7 @@ impl Peers {
         }
     }
 
-    async fn connect(&self, node_id: u64) -> Result<Sender, PeerError> {
+    pub(super) async fn connect(&self, node_id: u64) -> Result<Sender, PeerError> {
         let address = self
             .nodes()
             .get(&node_id)
@@ -274,21 +287,41 @@ impl Peers {
                 None => return Err(broken(error.error().to_string())),
             },
         };
-        let (head, body) = response.into_parts();
-        let body = Limited::new(body, MESSAGE_MAX_BYTES).collect().await;
+        if response.status() != StatusCode::OK {
+            let refusal = self.refusal(node_id, response).await;
+            self.put_idle(node_id, sender);
+            return Err(refusal);
+        }
+        let body = Limited::new(response.into_body(), MESSAGE_MAX_BYTES).collect().await;
         let body = body.map_err(|e| broken(e.to_string()))?.to_bytes();
         self.put_idle(node_id, sender);
-        if head.status == StatusCode::OK {
-            return Ok(body);
-        }
+        Ok(body)
+    }
+
+    /// What a node said that refuses, read to its end.
+    pub(super) async fn refusal(&self, node_id: u64, response: Response<Incoming>) -> PeerError {
+        let (head, body) = response.into_parts();
+        let body = match Limited::new(body, MESSAGE_MAX_BYTES).collect().await {
+            Ok(body) => body.to_bytes(),
+            Err(error) => return PeerError::Broken { node_id, why: error.to_string() },
+        };
         if head.headers.get(REFUSAL_HEADER).is_some_and(|why| why == REFUSAL_REMOVED) {
             self.0.contact.note_removed();
         }
         let why = String::from_utf8_lossy(&body).chars().take(REFUSAL_MAX_CHARS).collect();
-        Err(PeerError::Refused { node_id, status: head.status.as_u16(), why })
+        PeerError::Refused { node_id, status: head.status.as_u16(), why }
     }
 
-    fn request(&self, path: &str, body: Bytes) -> Result<Request<Full<Bytes>>, http::Error> {
+    /// Notes that a node said something.
+    pub(super) fn heard(&self, node_id: u64) {
+        self.0.contact.heard(node_id);
+    }
+
+    pub(super) fn request(
+        &self,
+        path: &str,
+        body: Bytes,
+    ) -> Result<Request<Full<Bytes>>, http::Error> {
         let quorum = if self.0.contact.has_quorum_as_leader() { "1" } else { "0" };
         Request::post(path)
             .header(header::HOST, HeaderValue::from_static("ballast.internal"))

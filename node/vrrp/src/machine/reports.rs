@@ -15,8 +15,13 @@ use crate::time::Time;
 
 /// Peers whose reports are kept at most; a cluster has fewer nodes.
 const MAX_PEERS_COUNT: usize = 64;
-/// A report that is older than so many of its intervals says nothing any more.
-const FRESH_INTERVALS_COUNT: u32 = 3;
+/// A report that is older than so many of its intervals says nothing any more. An Active that lost
+/// all its links reported for the last time less than an interval after its last advertisement, so
+/// its last report is older than this when three intervals and the skew are over, and costs no time.
+const FRESH_INTERVALS_COUNT: u32 = 2;
+/// The same for a peer whose report does keep a takeover up: with the segment known to be silent,
+/// one report that is lost on its way must not make a second Active.
+const FRESH_VETO_INTERVALS_COUNT: u32 = 3;
 
 /// The last report of every peer, and when it came.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -98,7 +103,7 @@ impl GroupMachine {
     fn serving_peers(&self, worst_priority: u8) -> impl Iterator<Item = (NodeId, Time)> {
         let (now, interval) = (self.now, self.interval());
         self.reports.0.values().filter_map(move |(report, at)| {
-            let until = *at + freshness(report, interval);
+            let until = *at + self.freshness_count(report) * freshness_unit(report, interval);
             let is_serving = report.state == State::Active
                 && report.link_up
                 && report.gateways != Gateways::Failed
@@ -106,6 +111,14 @@ impl GroupMachine {
                 && now <= until;
             is_serving.then_some((report.node_id, until))
         })
+    }
+
+    fn freshness_count(&self, report: &PeerReport) -> u32 {
+        if self.vetoed_by == Some(report.node_id) {
+            FRESH_VETO_INTERVALS_COUNT
+        } else {
+            FRESH_INTERVALS_COUNT
+        }
     }
 
     /// When the veto of a peer is gone, the takeover that it kept up is decided at the next tick.
@@ -119,9 +132,8 @@ impl GroupMachine {
     }
 }
 
-/// Never longer than three advertisements' time: a dead peer's last report must not keep the
+/// Never longer than the advertisements' own interval: a dead peer's last report must not keep the
 /// group from moving for longer than its last advertisement would have.
-fn freshness(report: &PeerReport, interval: Duration) -> Duration {
-    let report_interval = Duration::from_millis(u64::from(report.interval_ms));
-    FRESH_INTERVALS_COUNT * report_interval.min(interval)
+fn freshness_unit(report: &PeerReport, interval: Duration) -> Duration {
+    Duration::from_millis(u64::from(report.interval_ms)).min(interval)
 }

@@ -33,8 +33,29 @@ fn a_fresh_report_of_a_serving_active_vetoes_the_takeover() {
 fn a_report_that_is_not_fresh_vetoes_nothing() {
     let mut rig = backup_of_peer();
     rig.give(Input::Heartbeat(report(PEER, 180)));
-    // 643.75 ms later; the report was good for 600.
+    // 643.75 ms later; the report was good for 400.
     assert_eq!(reasons(&rig.tick_when_due()), [Reason::Silence]);
+}
+
+#[test]
+fn the_last_report_of_one_that_lost_all_links_costs_no_time() {
+    let mut rig = backup_of_peer();
+    // As late after the last advertisement as it can be.
+    rig.pass(INTERVAL_US).give(Input::Heartbeat(report(PEER, 180)));
+    assert_eq!(rig.due_in(), ACTIVE_DOWN_US - INTERVAL_US);
+    assert_eq!(reasons(&rig.tick_when_due()), [Reason::Silence]);
+}
+
+#[test]
+fn a_report_that_is_lost_does_not_end_a_veto() {
+    let mut rig = backup_of_peer();
+    rig.pass(500_000).give(Input::Heartbeat(report(PEER, 180)));
+    rig.tick_when_due();
+    for _ in 0..10 {
+        rig.give(Input::Heartbeat(report(PEER, 180)));
+        assert_eq!(rig.run(2 * INTERVAL_US + INTERVAL_US / 2), []);
+    }
+    assert_eq!(rig.state(), State::Backup);
 }
 
 #[test]

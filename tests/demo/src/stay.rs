@@ -105,18 +105,19 @@ fn tell(topology: &Topology, addresses: Option<[IpAddr; 2]>) -> Result<()> {
     let ctl = programs::find("ballastctl")?;
     let ctl = ctl.display();
     println!("\n  Try, from another terminal (it asks for that code):");
-    println!(
-        "    {ctl} login https://{} --username admin --ca-fingerprint {ca}",
-        nodes[1].console()
-    );
-    println!("    {ctl} ha status                # who owns the floating addresses, who is next");
-    println!("    {ctl} ha preview --down node-1 # who would take what");
-    println!("    {ctl} ha failover {GROUP}         # move them by hand");
-    println!(
-        "    kill -9 PID                    # of their owner; it is started again after {} s",
-        DEAD_FOR.as_secs()
-    );
-    println!("    {ctl} ha events                # what happened, and why");
+    println!("    CTL={}", programs::find("ballastctl")?.display());
+    let url = format!("https://{}", nodes[1].console());
+    println!("    $CTL login {url} --username admin --ca-fingerprint {ca}");
+    let dead_s = DEAD_FOR.as_secs();
+    for (command, meaning) in [
+        ("$CTL ha status".to_owned(), "who owns the floating addresses, who is next".to_owned()),
+        ("$CTL ha preview --down node-1".to_owned(), "who would take what".to_owned()),
+        (format!("$CTL ha failover {GROUP}"), "move them by hand".to_owned()),
+        ("kill -9 PID".to_owned(), format!("of their owner; started again after {dead_s} s")),
+        ("$CTL ha events".to_owned(), "what happened, and why".to_owned()),
+    ] {
+        println!("    {command:<30} # {meaning}");
+    }
     println!("  What it costs clients is printed here. Or drain a member in the console.");
     Ok(())
 }

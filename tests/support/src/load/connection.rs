@@ -76,7 +76,8 @@ impl Target {
             Some("tcp") => (Kind::Tcp, false, 0),
             other => bail!("scheme {other:?}; known are http, https, ws, wss and tcp"),
         };
-        let ip = uri.host().context("the URL has no host")?;
+        // IPv6 addresses stand in brackets (RFC 3986 §3.2.2).
+        let ip = uri.host().context("the URL has no host")?.trim_matches(['[', ']']);
         let address =
             SocketAddr::new(ip.parse().context("the URL's host")?, uri.port_u16().unwrap_or(port));
         let host = options.host_name.clone().unwrap_or_else(|| address.to_string());

@@ -102,8 +102,6 @@ fn tell(topology: &Topology, addresses: Option<[IpAddr; 2]>) -> Result<()> {
         return Ok(());
     };
     println!("  floating   {v4} and {v6}, group {GROUP}, served on ports 80 and 443");
-    let ctl = programs::find("ballastctl")?;
-    let ctl = ctl.display();
     println!("\n  Try, from another terminal (it asks for that code):");
     println!("    CTL={}", programs::find("ballastctl")?.display());
     let url = format!("https://{}", nodes[1].console());

@@ -108,6 +108,12 @@ pub struct LoadReport {
     pub by_origin: BTreeMap<String, u64>,
     /// Connections opened.
     pub connections: u64,
+    /// Of those with TLS: how many began with a full handshake.
+    #[serde(default)]
+    pub tls_full: u64,
+    /// And how many resumed a session.
+    #[serde(default)]
+    pub tls_resumed: u64,
     /// Connections that the other side closed between two requests, where HTTP allows it.
     pub closed_between_requests: u64,
     /// Latency of good answers, in µs, by percentile: `p50`, `p90`, `p99`, `p99.9`, `max`.

@@ -11,6 +11,7 @@ use hyper::client::conn::http1::{SendRequest, handshake};
 use hyper::header::HOST;
 use hyper::{Method, Request, Response, Uri};
 use hyper_util::rt::TokioIo;
+use rustls::HandshakeKind;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName};
 use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufStream};
@@ -54,7 +55,7 @@ enum Kind {
     Tcp,
 }
 
-/// Where to send, and how.
+/// Where to send, and how. TLS sessions that were begun with one are resumed with it.
 pub(super) struct Target {
     kind: Kind,
     address: SocketAddr,
@@ -89,18 +90,24 @@ impl Target {
         Ok(Self { kind, address, host, path, post, tls })
     }
 
-    /// Opens a connection.
-    pub(super) async fn connect(&self) -> Outcome<Connection> {
+    /// Opens a connection; says how TLS began.
+    pub(super) async fn connect(&self) -> Outcome<(Connection, Option<HandshakeKind>)> {
         let stream =
             TcpStream::connect(self.address).await.map_err(|e| Fault::new("connect", e))?;
         stream.set_nodelay(true).map_err(|e| Fault::new("connect", e))?;
-        let stream: Box<dyn Stream> = match &self.tls {
-            None => Box::new(stream),
+        let (stream, kind): (Box<dyn Stream>, _) = match &self.tls {
+            None => (Box::new(stream), None),
             Some((connector, name)) => {
                 let handshake = connector.connect(name.clone(), stream);
-                Box::new(handshake.await.map_err(|e| Fault::new("TLS handshake", e))?)
+                let stream = handshake.await.map_err(|e| Fault::new("TLS handshake", e))?;
+                let kind = stream.get_ref().1.handshake_kind();
+                (Box::new(stream), kind)
             }
         };
+        Ok((self.open(stream).await?, kind))
+    }
+
+    async fn open(&self, stream: Box<dyn Stream>) -> Outcome<Connection> {
         match self.kind {
             Kind::Http => {
                 let (sender, connection) =

@@ -23,14 +23,14 @@ const RETRY_INTERVAL: Duration = Duration::from_millis(20);
 /// # Errors
 /// When the options make no sense.
 pub async fn run(options: LoadOptions, controlled: bool) -> Result<LoadReport> {
-    let target = Arc::new(Target::new(&options)?);
     let tally = Arc::new(Mutex::new(Tally::new()));
     let (stop, stopped) = watch::channel(false);
     let options = Arc::new(options);
     let mut senders = JoinSet::new();
     for _ in 0..options.connections {
         let sender = Sender {
-            target: Arc::clone(&target),
+            // Each is a client of its own, with TLS sessions of its own.
+            target: Target::new(&options)?,
             tally: Arc::clone(&tally),
             options: Arc::clone(&options),
             stopped: stopped.clone(),
@@ -78,7 +78,7 @@ async fn answer_lines(tally: &Mutex<Tally>) -> Result<()> {
 
 /// One connection after the other.
 struct Sender {
-    target: Arc<Target>,
+    target: Target,
     tally: Arc<Mutex<Tally>>,
     options: Arc<LoadOptions>,
     stopped: watch::Receiver<bool>,
@@ -91,8 +91,8 @@ impl Sender {
         retry.set_missed_tick_behavior(MissedTickBehavior::Delay);
         while !*self.stopped.borrow() {
             match self.limited(self.target.connect()).await {
-                Ok(connection) => {
-                    self.tally().connected();
+                Ok((connection, handshake)) => {
+                    self.tally().connected(handshake);
                     self.ask_over(connection, &mut pace).await;
                 }
                 Err(fault) => {

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
+use rustls::HandshakeKind;
 
 use super::LoadReport;
 
@@ -32,8 +33,13 @@ impl Tally {
         self.report.sent += 1;
     }
 
-    pub(super) fn connected(&mut self) {
+    pub(super) fn connected(&mut self, handshake: Option<HandshakeKind>) {
         self.report.connections += 1;
+        match handshake {
+            None => {}
+            Some(HandshakeKind::Resumed) => self.report.tls_resumed += 1,
+            Some(_) => self.report.tls_full += 1,
+        }
     }
 
     /// The request that was begun goes over a new connection instead; it is not sent twice.

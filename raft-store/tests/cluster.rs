@@ -15,10 +15,13 @@ use ballast_raft_store::{
     IdentityError, Listen, OpenError, PeerError, ProposeError, SnapshotPolicy, Store, StoreConfig,
 };
 use tempfile::TempDir;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, interval, timeout};
 
 /// Long enough for a loaded machine; nothing waits for it where all is well.
 const PATIENCE: Duration = Duration::from_secs(60);
+
+/// How often a condition is looked at.
+const LOOK_INTERVAL: Duration = Duration::from_millis(10);
 
 struct Node {
     directory: TempDir,
@@ -53,7 +56,9 @@ fn peer_routes() -> Router {
 async fn open(state_dir: &Path, address: SocketAddr) -> Result<Store, OpenError> {
     // Just closed, the port may be taken for a moment yet.
     let deadline = Instant::now() + PATIENCE;
+    let mut looks = interval(LOOK_INTERVAL);
     loop {
+        looks.tick().await;
         let config = StoreConfig {
             identity: identity::load(state_dir)?,
             state_dir: state_dir.to_owned(),
@@ -61,9 +66,7 @@ async fn open(state_dir: &Path, address: SocketAddr) -> Result<Store, OpenError>
             snapshots: SnapshotPolicy { every_count: 40, keep_count: 10 },
         };
         match Store::open(config, peer_routes()).await {
-            Err(OpenError::Listen { .. }) if Instant::now() < deadline => {
-                sleep(Duration::from_millis(20)).await;
-            }
+            Err(OpenError::Listen { .. }) if Instant::now() < deadline => {}
             other => return other,
         }
     }
@@ -146,9 +149,10 @@ async fn applied(store: &Store, name: &str) -> u64 {
 
 async fn wait_for(what: &str, mut holds: impl FnMut() -> bool) {
     let deadline = Instant::now() + PATIENCE;
+    let mut looks = interval(LOOK_INTERVAL);
     while !holds() {
         assert!(Instant::now() < deadline, "never: {what}");
-        sleep(Duration::from_millis(10)).await;
+        looks.tick().await;
     }
 }
 
@@ -414,6 +418,30 @@ async fn node_of_another_cluster_at_the_same_address_is_not_talked_to() {
     assert!(matches!(called, Err(PeerError::Unreachable { .. })), "{called:?}");
     b.stop().await;
     stranger.stop().await;
+}
+
+/// Once it knew them from the next change of the configuration only, and said "no node 1" until then.
+#[tokio::test(flavor = "multi_thread")]
+async fn restarted_node_reaches_the_others_before_anything_changes() {
+    let mut nodes = cluster().await;
+    applied(nodes[0].store(), "m").await;
+    let leader = wait_for_leader(&nodes).await;
+    let follower = (leader + 1) % 3;
+    nodes[follower].stop().await;
+    nodes[follower].start().await;
+    let index = nodes[leader].store().snapshot().index;
+    for other in (0..3).filter(|other| *other != follower) {
+        let (peers, id) = (nodes[follower].store().peers(), nodes[other].store().node_id());
+        let mut looks = interval(LOOK_INTERVAL);
+        let reached = timeout(PATIENCE, async {
+            while peers.call::<_, String>(id, "echo", &"hello", PATIENCE).await.is_err() {
+                looks.tick().await;
+            }
+        });
+        reached.await.expect("a node that was there before is reached");
+    }
+    assert_eq!(nodes[leader].store().snapshot().index, index, "nothing was changed meanwhile");
+    stop_all(nodes).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

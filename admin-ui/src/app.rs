@@ -12,7 +12,7 @@ use crate::components::{
 use crate::format;
 use crate::i18n::{self, Language, texts};
 use crate::live::{Link, Live};
-use crate::pages::{Nodes, Overview, Pool, Pools, SetUp, SignIn, VirtualServers};
+use crate::pages::{HighAvailability, Nodes, Overview, Pool, Pools, SetUp, SignIn, VirtualServers};
 use crate::session::{Session, Stage};
 
 /// Where the browser keeps the language that was chosen.
@@ -157,6 +157,7 @@ fn Shell() -> impl IntoView {
                     text=t.virtual_servers
                 />
                 <NavLink href="/pools" symbol=Symbol::Pools text=t.pools />
+                <NavLink href="/ha" symbol=Symbol::HighAvailability text=t.ha.title />
                 <NavLink href="/nodes" symbol=Symbol::Nodes text=t.nodes />
             </nav>
             <main id="main" tabindex="-1">
@@ -166,6 +167,7 @@ fn Shell() -> impl IntoView {
                     <Route path=path!("/virtual-servers") view=VirtualServers />
                     <Route path=path!("/pools") view=Pools />
                     <Route path=path!("/pools/:name") view=Pool />
+                    <Route path=path!("/ha") view=HighAvailability />
                     <Route path=path!("/nodes") view=Nodes />
                 </Routes>
             </main>

@@ -1,7 +1,9 @@
-//! What stands in the inputs of the pool form, and how it becomes a declaration.
+//! What stands in the inputs of forms, first of the pool form, and how it becomes a declaration.
 //!
 //! Inputs hold text; every fault is a [`FieldError`] with the pointer that the server would use, so
 //! that faults found here and there are shown in the same place.
+
+mod traffic_group;
 
 use std::net::IpAddr;
 
@@ -10,6 +12,8 @@ use ballast_model::{
 };
 
 use crate::i18n::texts;
+
+pub(crate) use traffic_group::{AddressForm, TrackedForm, TrafficGroupForm};
 
 /// The pool form's inputs.
 #[derive(Clone, Debug, Default, PartialEq)]

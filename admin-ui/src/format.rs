@@ -38,8 +38,8 @@ pub(crate) fn bit_rate(bytes_per_second: f64) -> String {
     }
 }
 
-/// The time that a probe took.
-pub(crate) fn probe_time(micros: u64) -> String {
+/// A short time, in ms with the digits that matter.
+pub(crate) fn duration(micros: u64) -> String {
     match micros {
         us if us < 1_000 => format!("{:.2} ms", f64_of(us) / 1e3),
         us if us < 100_000 => format!("{:.1} ms", f64_of(us) / 1e3),

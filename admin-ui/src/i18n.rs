@@ -4,11 +4,14 @@
 //! cluster itself says (problems, reasons, messages of errors) is English and marked so.
 
 mod en;
+mod ha;
 mod zh;
 
 use std::sync::atomic::{AtomicU8, Ordering};
 
 use ballast_model::FieldError;
+
+pub(crate) use ha::HaTexts;
 
 /// A language of the console.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -249,6 +252,9 @@ pub(crate) struct Texts {
     pub(crate) unit_hour: &'static str,
     pub(crate) unit_minute: &'static str,
     pub(crate) unit_second: &'static str,
+
+    /// High availability.
+    pub(crate) ha: &'static HaTexts,
 
     // Sentences with something in them.
     pub(crate) behind: fn(u64) -> String,

@@ -7,17 +7,21 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 
-use ballast_client::{Client, ClientError};
+use ballast_client::{Client, ClientError, HaEventsQuery};
 use ballast_model::event::{Event, EventBody};
 use ballast_model::status::ClusterStatus;
-use ballast_model::{MonitorSpec, NodeSpec, PoolSpec, Problem, Resource, VirtualServerSpec};
+use ballast_model::{
+    MonitorSpec, NodeSpec, PoolSpec, Problem, Resource, TrafficGroupSpec, VirtualServerSpec,
+};
 use gloo_timers::callback::{Interval, Timeout};
 use leptos::prelude::*;
 use leptos::task::spawn_local;
 use wasm_bindgen::JsCast;
 use wasm_bindgen::closure::Closure;
+use web_sys::js_sys::Date;
 use web_sys::{EventSource, MessageEvent};
 
+use crate::ha::Timeline;
 use crate::rates::Meter;
 use crate::session::{Session, explain, unreachable};
 use crate::summary;
@@ -30,8 +34,10 @@ const READ_MAX_MS: u64 = 6_000;
 const RECONNECT_MIN_MS: u32 = 500;
 /// Longest such wait, in ms.
 const RECONNECT_MAX_MS: u32 = 10_000;
+/// How many transitions of traffic groups are read.
+const TIMELINE_COUNT: u32 = 100;
 /// Kinds of events, as the stream names them.
-const KINDS: [&str; 4] = ["config", "health", "lagged", "leader"];
+const KINDS: [&str; 5] = ["config", "ha", "health", "lagged", "leader"];
 
 /// How the console hears of news.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,6 +60,7 @@ pub(crate) struct Declared {
     pub(crate) virtual_servers: Vec<Resource<VirtualServerSpec>>,
     pub(crate) monitors: Vec<Resource<MonitorSpec>>,
     pub(crate) nodes: Vec<Resource<NodeSpec>>,
+    pub(crate) traffic_groups: Vec<Resource<TrafficGroupSpec>>,
 }
 
 /// Everything that pages show.
@@ -63,6 +70,10 @@ pub(crate) struct Live {
     pub(crate) status: RwSignal<Option<ClusterStatus>>,
     pub(crate) declared: RwSignal<Option<Declared>>,
     pub(crate) meter: RwSignal<Meter>,
+    /// Transitions of traffic groups: those heard of, and once a page has asked for it, all.
+    pub(crate) timeline: RwSignal<Timeline>,
+    /// Why that could not be read.
+    pub(crate) timeline_problem: RwSignal<Option<Problem>>,
     pub(crate) problem: RwSignal<Option<Problem>>,
     /// When the server answered last, in ms since the Unix epoch; 0 before it ever did.
     pub(crate) heard_ms: RwSignal<u64>,
@@ -96,6 +107,8 @@ impl Live {
             status: RwSignal::new(None),
             declared: RwSignal::new(None),
             meter: RwSignal::new(Meter::default()),
+            timeline: RwSignal::new(Timeline::default()),
+            timeline_problem: RwSignal::new(None),
             problem: RwSignal::new(None),
             heard_ms: RwSignal::new(0),
             now_ms: RwSignal::new(now_ms()),
@@ -167,6 +180,30 @@ impl Live {
         });
     }
 
+    /// Reads what all nodes remember of their traffic groups.
+    pub(crate) fn read_timeline(self) {
+        let client = self.session.client();
+        spawn_local(async move {
+            let query = HaEventsQuery { limit: Some(TIMELINE_COUNT), ..HaEventsQuery::default() };
+            match client.ha_events(&query).await {
+                Ok(read) => {
+                    self.timeline_problem.try_set(None);
+                    self.timeline.try_update(|timeline| timeline.read(read));
+                }
+                Err(error) => {
+                    self.timeline_problem.try_set(Some(explain(&error)));
+                }
+            }
+        });
+    }
+
+    /// Reads it once more, where a page has asked for it: events may have been missed.
+    fn read_timeline_again(self) {
+        if self.timeline.try_with_untracked(|timeline| timeline.is_read) == Some(true) {
+            self.read_timeline();
+        }
+    }
+
     /// A connection that was cut without a word never answers: its read must not be waited for.
     fn give_up_reading(self) {
         let reading = self.reading.try_get_value().flatten();
@@ -194,6 +231,7 @@ impl Live {
                 virtual_servers: client.list_all().await?,
                 monitors: client.list_all().await?,
                 nodes: client.list_all().await?,
+                traffic_groups: client.list_all().await?,
             })
         };
         let now = now_ms();
@@ -227,7 +265,11 @@ impl Live {
                 summary::apply_event(status, event);
             }
         });
+        if let EventBody::Ha { transition } = &event.body {
+            self.timeline.try_update(|timeline| timeline.insert(transition.clone()));
+        }
         if matches!(event.body, EventBody::Lagged) {
+            self.read_timeline_again();
             self.declared.try_update_untracked(|declared| {
                 if let Some(declared) = declared {
                     declared.index = 0;
@@ -245,7 +287,23 @@ impl Live {
     reason = "a time after 1970, in whole ms"
 )]
 pub(crate) fn now_ms() -> u64 {
-    web_sys::js_sys::Date::now() as u64
+    Date::now() as u64
+}
+
+/// A moment as a clock here shows it, to the ms; with the date where that is not today's.
+pub(crate) fn clock(at_ms: u64) -> String {
+    let at = Date::new(&crate::format::f64_of(at_ms).into());
+    let today = Date::new_0();
+    let (hours, minutes) = (at.get_hours(), at.get_minutes());
+    let (seconds, ms) = (at.get_seconds(), at.get_milliseconds());
+    let time = format!("{hours:02}:{minutes:02}:{seconds:02}.{ms:03}");
+    let day = |date: &Date| (date.get_full_year(), date.get_month() + 1, date.get_date());
+    let (year, month, date) = day(&at);
+    if day(&today) == (year, month, date) {
+        time
+    } else {
+        format!("{year}-{month:02}-{date:02} {time}")
+    }
 }
 
 /// The stream of events. `EventSource` reconnects by itself where the connection breaks, but gives
@@ -301,6 +359,7 @@ impl Stream {
                 state.borrow_mut().wait_ms = RECONNECT_MIN_MS;
             }
             live.stream_open.try_set(true);
+            live.read_timeline_again();
             live.refresh();
         });
         source.set_onopen(Some(on_open.as_ref().unchecked_ref()));

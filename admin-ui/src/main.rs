@@ -1,6 +1,6 @@
 //! Ballast's web console: a client of the REST API that runs in the browser.
 //!
-//! What is shown is computed by pure modules (`format`, `form`, `i18n`, `rates`, `summary`), which
+//! What is shown is computed by pure modules (`format`, `form`, `ha`, `i18n`, `rates`, `summary`), which
 //! know neither the browser nor the network; everything else is drawing and fetching.
 
 #![forbid(unsafe_code)]
@@ -15,6 +15,7 @@
 
 mod form;
 mod format;
+mod ha;
 mod i18n;
 mod rates;
 mod summary;

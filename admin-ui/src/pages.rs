@@ -1,11 +1,13 @@
 //! The pages, one module each.
 
+mod ha;
 mod member;
 mod nodes;
 mod overview;
 mod pool;
 mod pool_form;
 mod pools;
+mod saving;
 mod sign_in;
 mod virtual_servers;
 
@@ -13,6 +15,7 @@ use leptos::prelude::*;
 
 use crate::i18n::texts;
 
+pub(crate) use ha::{GroupLines, HighAvailability, grave_concern};
 pub(crate) use nodes::Nodes;
 pub(crate) use overview::Overview;
 pub(crate) use pool::Pool;

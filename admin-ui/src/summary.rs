@@ -9,6 +9,8 @@ use ballast_model::event::{Event, EventBody};
 use ballast_model::status::{ClusterStatus, Health, MemberStatus, NodeReport};
 use ballast_model::{AdminState, MemberSpec, PoolSpec};
 
+use crate::ha;
+
 /// Width of the picture of a pool, in units of its own.
 pub(crate) const BAR_WIDTH: usize = 240;
 /// Gap between two parts of it, and the least width of a part.
@@ -130,7 +132,7 @@ pub(crate) fn bar(counts: &Counts) -> Vec<(Condition, usize, usize)> {
     parts
 }
 
-/// Carries a health event into the status that is shown, so that it is seen at once and not with
+/// Carries an event into the status that is shown, so that it is seen at once and not with
 /// the next poll. Returns whether anything changed.
 pub(crate) fn apply_event(status: &mut ClusterStatus, event: &Event) -> bool {
     let (pool, member, health, reason) = match &event.body {
@@ -140,7 +142,8 @@ pub(crate) fn apply_event(status: &mut ClusterStatus, event: &Event) -> bool {
             status.leader.clone_from(leader);
             return changed;
         }
-        EventBody::Config { .. } | EventBody::Ha { .. } | EventBody::Lagged => return false,
+        EventBody::Ha { .. } => return ha::apply_event(status, event),
+        EventBody::Config { .. } | EventBody::Lagged => return false,
     };
     let node = status.nodes.iter_mut().find(|report| report.name == event.node);
     let members = node.and_then(|report| report.status.as_mut()).map(|node| &mut node.members);

@@ -94,15 +94,19 @@ pub(crate) fn TextField(
 
 /// One of a few choices.
 #[component]
-pub(crate) fn SelectField<T>(
+pub(crate) fn SelectField<T, L>(
     #[prop(into)] label: String,
     value: RwSignal<T>,
-    choices: Vec<(T, &'static str)>,
+    choices: Vec<(T, L)>,
+    /// The label is for screen readers only.
+    #[prop(optional)]
+    bare: bool,
     #[prop(optional, into)] hint: Option<String>,
     #[prop(optional, into)] error: Signal<Option<String>>,
 ) -> impl IntoView
 where
     T: Clone + PartialEq + Send + Sync + 'static,
+    L: Clone + Into<String> + Send + Sync + 'static,
 {
     let id = fresh_id();
     let choices = StoredValue::new(choices);
@@ -115,7 +119,7 @@ where
                 let selected = move || value.with(|value| *value == choice);
                 view! {
                     <option value=i.to_string() selected=selected>
-                        {*text}
+                        {text.clone().into()}
                     </option>
                 }
             })
@@ -129,7 +133,7 @@ where
         }
     };
     view! {
-        <Field label id=id.clone() hint error>
+        <Field label id=id.clone() bare hint error>
             <select id=id on:change=on_change>
                 {options}
             </select>

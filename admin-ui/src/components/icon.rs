@@ -6,6 +6,8 @@ use leptos::prelude::*;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Symbol {
     Add,
+    ArrowDown,
+    ArrowUp,
     Back,
     Checking,
     Close,
@@ -13,8 +15,10 @@ pub(crate) enum Symbol {
     Down,
     Draining,
     Edit,
+    HighAvailability,
     Language,
     Leader,
+    Move,
     Nodes,
     Offline,
     Overview,
@@ -24,6 +28,7 @@ pub(crate) enum Symbol {
     SignOut,
     Up,
     VirtualServers,
+    Waiting,
     Warning,
 }
 
@@ -32,6 +37,8 @@ impl Symbol {
     fn path(self) -> &'static str {
         match self {
             Self::Add => "M8 3v10M3 8h10",
+            Self::ArrowDown => "M8 3v10M4 9.25 8 13l4-3.75",
+            Self::ArrowUp => "M8 13V3M4 6.75 8 3l4 3.75",
             Self::Back => "M10 3 5 8l5 5",
             Self::Checking => {
                 "M5 2.5h6M5 13.5h6M5.5 2.5c0 3 2.5 4 2.5 5.5s-2.5 2.5-2.5 5.5M10.5 2.5c0 3-2.5 4-2.5 5.5s2.5 2.5 2.5 5.5"
@@ -43,12 +50,14 @@ impl Symbol {
             Self::Down => "M8 1.5 14.5 8 8 14.5 1.5 8ZM6 6l4 4M10 6l-4 4",
             Self::Draining => "M2 3h12M4.5 6.5h7M8 6.5v7M5.25 11 8 13.75 10.75 11",
             Self::Edit => "m3 13 .75-3.25L10.5 3 13 5.5l-6.75 6.75ZM9 4.5 11.5 7",
+            Self::HighAvailability => "M2 5.5h10.5M9.5 2.5l3 3-3 3M14 10.5H3.5M6.5 7.5l-3 3 3 3",
             Self::Language => {
                 "M8 1.75a6.25 6.25 0 1 0 0 12.5 6.25 6.25 0 0 0 0-12.5M1.75 8h12.5M8 1.75c4 4 4 8.5 0 12.5-4-4-4-8.5 0-12.5"
             }
             Self::Leader => {
                 "m8 2 1.75 3.75 4.25.5-3 3 .75 4.25L8 11.5l-3.75 2L5 9.25l-3-3 4.25-.5Z"
             }
+            Self::Move => "M2.5 8h10.5M9.25 4.25 13 8l-3.75 3.75",
             Self::Nodes => "M2.5 2.5h11v4h-11ZM2.5 9.5h11v4h-11ZM5 4.5h.01M5 11.5h.01",
             Self::Offline => {
                 "M8 1.75a6.25 6.25 0 1 0 0 12.5 6.25 6.25 0 0 0 0-12.5M3.75 3.75l8.5 8.5"
@@ -65,6 +74,9 @@ impl Symbol {
             }
             Self::VirtualServers => {
                 "M1.5 8h3M4.5 8l4-4.5h6M4.5 8h10M4.5 8l4 4.5h6M12.5 1.75 14.5 3.5l-2 1.75M12.5 6.25 14.5 8l-2 1.75M12.5 10.75l2 1.75-2 1.75"
+            }
+            Self::Waiting => {
+                "M8 1.75a6.25 6.25 0 1 0 0 12.5 6.25 6.25 0 0 0 0-12.5M8 4.75V8l2.25 1.75"
             }
             Self::Warning => "M8 2 14.75 13.5H1.25ZM8 6.5v3.25M8 11.75h.01",
         }

@@ -28,10 +28,10 @@ fn traffic_is_shown_in_bits() {
 }
 
 #[test]
-fn probe_times_lose_their_fraction_as_they_grow() {
-    assert_eq!(probe_time(412), "0.41 ms");
-    assert_eq!(probe_time(12_340), "12.3 ms");
-    assert_eq!(probe_time(2_000_100), "2,000 ms");
+fn durations_lose_their_fraction_as_they_grow() {
+    assert_eq!(duration(412), "0.41 ms");
+    assert_eq!(duration(12_340), "12.3 ms");
+    assert_eq!(duration(2_000_100), "2,000 ms");
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! English.
 
+mod ha;
+
 use super::Texts;
 use crate::format::count;
 
@@ -162,6 +164,7 @@ pub(super) static TEXTS: Texts = Texts {
     unit_hour: "\u{a0}h",
     unit_minute: "\u{a0}min",
     unit_second: "\u{a0}s",
+    ha: &ha::TEXTS,
     behind: |n| {
         if n == 1 { "1 entry behind".to_owned() } else { format!("{} entries behind", count(n)) }
     },

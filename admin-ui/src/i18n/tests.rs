@@ -42,3 +42,34 @@ fn unknown_faults_are_said_in_the_clusters_words() {
         assert_eq!((language.texts().fault)(&error), "is odd");
     }
 }
+
+#[test]
+fn every_concern_names_its_group() {
+    use crate::ha::Concern;
+    let (group, node) = (|| "blue".to_owned(), || "node-b".to_owned());
+    let concerns = [
+        Concern::Nobody { group: group() },
+        Concern::Several { group: group(), owners: vec![node(), "node-c".to_owned()] },
+        Concern::Elsewhere { group: group(), heard: node() },
+        Concern::NoStandby { group: group(), owner: node() },
+        Concern::Degraded { group: group(), node: node() },
+        Concern::Out { group: group(), node: node() },
+    ];
+    for language in Language::ALL {
+        for concern in &concerns {
+            let text = (language.texts().ha.concern)(concern);
+            assert!(text.contains("blue"), "{text}");
+            assert!(text.contains("node-b") || matches!(concern, Concern::Nobody { .. }), "{text}");
+        }
+    }
+}
+
+#[test]
+fn both_languages_know_the_same_reasons() {
+    let codes = ["silence", "taken_over", "failback", "maintenance", "interface_missing", "new"];
+    for code in codes {
+        let known: Vec<_> =
+            Language::ALL.map(|language| (language.texts().ha.reason)(code).is_some()).into();
+        assert_eq!(known, [code != "new"; 2], "{code}");
+    }
+}

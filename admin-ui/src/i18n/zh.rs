@@ -1,5 +1,7 @@
 //! Simplified Chinese.
 
+mod ha;
+
 use ballast_model::FieldError;
 
 use super::Texts;
@@ -164,6 +166,7 @@ pub(super) static TEXTS: Texts = Texts {
     unit_hour: "\u{a0}小时",
     unit_minute: "\u{a0}分钟",
     unit_second: "\u{a0}秒",
+    ha: &ha::TEXTS,
     behind: |n| format!("落后 {} 条", count(n)),
     delete_title: |pool| format!("删除服务器池 {pool}？"),
     drain_left: |left| format!("{left}后切断会话"),
@@ -193,6 +196,17 @@ fn fault(error: &FieldError) -> String {
         "invalid_name" => "须为 1 至 128 个字母、数字、“.”、“_”或“-”，且以字母或数字开头",
         "required" => "必填",
         "weak_password" => "密码过短：至少 10 个字符",
+        "address_conflict" | "vrid_conflict" => "已被其他流量组使用",
+        "not_a_multiple" => "须为 10 的倍数",
+        "unknown_reference" => "不存在",
+        "out_of_range" if error.pointer.starts_with("/spec/tracking/") => "须为 1 至 100 的整数",
+        "out_of_range" if error.pointer.ends_with("/advert_interval_ms") => {
+            "须为 20 至 40950 的整数"
+        }
+        "out_of_range" if error.pointer.ends_with("/delay_s") => "须为 0 至 300 的整数",
+        "out_of_range" if error.pointer.ends_with("/load_factor") => "须为 1 至 1000 的整数",
+        "out_of_range" if error.pointer.ends_with("/prefix_length") => "不是有效的前缀长度",
+        "out_of_range" if error.pointer.ends_with("/virtual_router_id") => "须为 1 至 255 的整数",
         "out_of_range" if error.pointer.ends_with("/port") => "须为 1 至 65535 的整数",
         "out_of_range" if error.pointer.ends_with("/weight") => "须为 0 至 256 的整数",
         _ => return error.message.clone(),

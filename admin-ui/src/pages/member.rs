@@ -199,7 +199,7 @@ fn seen_by(seen: &Seen, now_ms: u64) -> AnyView {
     let t = texts();
     let status = &seen.status;
     let since = (t.since)(&format::span(t, now_ms.saturating_sub(status.since_ms)));
-    let probe = status.last_probe_us.map(|us| (t.last_probe)(&format::probe_time(us)));
+    let probe = status.last_probe_us.map(|us| (t.last_probe)(&format::duration(us)));
     let facts: Vec<_> = std::iter::once(since).chain(probe).collect();
     let reason = (!status.reason.is_empty()).then(|| {
         let class = if status.health == Health::Down { "reason" } else { "quiet small" };

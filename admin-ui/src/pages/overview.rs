@@ -6,7 +6,7 @@ use ballast_model::status::{ClusterStatus, NodeReport};
 use leptos::prelude::*;
 use leptos_router::components::A;
 
-use super::{name_page, role_text};
+use super::{GroupLines, grave_concern, name_page, role_text};
 use crate::components::{
     Badge, Empty, Failure, Foreign, HealthBar, Icon, Loading, Sparkline, Symbol, Tone,
 };
@@ -45,6 +45,7 @@ fn Loaded() -> impl IntoView {
     view! {
         <Verdict />
         <Tiles />
+        <GroupLines />
         <div class="columns">
             <section class="card" aria-labelledby="nodes-head">
                 <div class="card-head">
@@ -76,13 +77,17 @@ fn Loaded() -> impl IntoView {
 fn Verdict() -> impl IntoView {
     let t = texts();
     let live = Live::here();
+    // A group without an owner, or with two, cuts clients off: that is no mere warning.
+    let grave = grave_concern(live);
     let draw = move |status: &ClusterStatus| {
         let problems = status.problems.iter().map(String::as_str).map(format::sentence);
         let (class, symbol, title) = match (status.problems.len(), status.writable) {
             (0, true) => ("verdict good", Symbol::Up, t.all_well.to_owned()),
             (0, false) => ("verdict bad", Symbol::Warning, t.read_only.to_owned()),
-            (count, true) => ("verdict warning", Symbol::Warning, (t.problem_count)(count)),
-            (count, false) => ("verdict bad", Symbol::Warning, (t.problem_count)(count)),
+            (count, true) if !grave.get() => {
+                ("verdict warning", Symbol::Warning, (t.problem_count)(count))
+            }
+            (count, _) => ("verdict bad", Symbol::Warning, (t.problem_count)(count)),
         };
         let list = problems.map(|text| view! { <li><Foreign text /></li> });
         let writable = if status.writable { t.writable } else { t.read_only };

@@ -3,20 +3,16 @@
 //! It is saved under the revision that it was filled from, so that nobody's change is lost; faults,
 //! found here or by the server, stand beside their inputs.
 
-use ballast_client::WriteOptions;
-use ballast_model::{Algorithm, FieldError, PoolSpec, Problem};
+use ballast_model::{Algorithm, PoolSpec, Resource};
 use leptos::ev::SubmitEvent;
 use leptos::prelude::*;
-use leptos::task::spawn_local;
 
 use super::algorithm_text;
-use crate::components::{
-    Button, Dialog, Failure, Look, SelectField, Symbol, TextField, Toasts, focus_first_fault,
-};
-use crate::form::{MemberForm, PoolForm, messages_at};
+use super::saving::{Refusal, Saving, unplaced};
+use crate::components::{Button, Dialog, Look, SelectField, Symbol, TextField, Toasts};
+use crate::form::{MemberForm, PoolForm};
 use crate::i18n::texts;
 use crate::live::Live;
-use crate::session::{Session, explain};
 
 /// The dialog with the form; there while `form` holds one.
 #[component]
@@ -49,7 +45,7 @@ struct Inputs {
     monitors: RwSignal<Vec<String>>,
     fail_open: RwSignal<bool>,
     members: RwSignal<Vec<MemberInputs>>,
-    errors: RwSignal<Vec<FieldError>>,
+    saving: Saving,
 }
 
 #[derive(Clone, Copy)]
@@ -70,7 +66,7 @@ impl Inputs {
             monitors: RwSignal::new(filled.monitors.clone()),
             fail_open: RwSignal::new(filled.fail_open),
             members: RwSignal::new(filled.members.iter().cloned().map(MemberInputs::new).collect()),
-            errors: RwSignal::new(Vec::new()),
+            saving: Saving::new(),
             filled: StoredValue::new(filled),
         }
     }
@@ -86,13 +82,6 @@ impl Inputs {
         form
     }
 
-    fn error_at(
-        self,
-        pointer: impl Fn() -> String + Send + Sync + 'static,
-    ) -> Signal<Option<String>> {
-        Signal::derive(move || self.errors.with(|errors| messages_at(errors, &pointer())))
-    }
-
     fn add_member(self) {
         let key = self.members.with_untracked(|members| {
             members.iter().map(|member| member.key() + 1).max().unwrap_or(0)
@@ -102,7 +91,7 @@ impl Inputs {
 
     fn remove_member(self, key: usize) {
         // Faults name rows by position, which changes now.
-        self.errors.set(Vec::new());
+        self.saving.errors.set(Vec::new());
         self.members.update(|members| members.retain(|member| member.key() != key));
     }
 }
@@ -135,52 +124,25 @@ impl MemberInputs {
 #[component]
 fn Form(filled: PoolForm, form: RwSignal<Option<PoolForm>>) -> impl IntoView {
     let t = texts();
-    let (session, live, toasts) = (Session::here(), Live::here(), Toasts::here());
+    let toasts = Toasts::here();
     let exists = filled.revision().is_some();
     let inputs = Inputs::new(filled);
-    let busy = RwSignal::new(false);
-    let problem = RwSignal::new(None::<Problem>);
+    let saving = inputs.saving;
     let save = move |event: SubmitEvent| {
         event.prevent_default();
-        if busy.get_untracked() {
-            return;
-        }
-        problem.set(None);
         let read = inputs.read();
-        let draft = match read.declare() {
-            Ok(draft) => draft,
-            Err(errors) => {
-                inputs.errors.set(errors);
-                return focus_first_fault();
-            }
-        };
-        inputs.errors.set(Vec::new());
-        busy.set(true);
-        spawn_local(async move {
-            let options = WriteOptions::new().wait_applied();
-            let options = match read.revision() {
-                Some(revision) => options.if_revision(revision),
-                None => options.if_absent(),
-            };
-            let written = session.client().put(&draft, &options).await;
-            busy.try_set(false);
-            match written {
-                Ok(written) => {
-                    toasts.good((t.pool_saved)(&written.value.name));
-                    form.try_set(None);
-                    live.refresh();
-                }
-                Err(error) => {
-                    let explained = explain(&error);
-                    if explained.errors.is_empty() {
-                        problem.try_set(Some(explained));
-                    } else {
-                        inputs.errors.try_set(explained.errors);
-                        focus_first_fault();
-                    }
-                }
-            }
+        saving.put(read.declare(), read.revision(), move |saved: Resource<PoolSpec>| {
+            toasts.good((t.pool_saved)(&saved.name));
+            form.try_set(None);
         });
+    };
+    let refill = Callback::new(move |newest| {
+        form.try_set(Some(PoolForm::edit(&newest)));
+    });
+    let refusal = move || {
+        let problem = saving.problem.get()?;
+        let name = inputs.name.get_untracked();
+        Some(view! { <Refusal<PoolSpec> problem name refill /> })
     };
     view! {
         <form class="stack" novalidate=true on:submit=save>
@@ -190,19 +152,19 @@ fn Form(filled: PoolForm, form: RwSignal<Option<PoolForm>>) -> impl IntoView {
                     value=inputs.name
                     readonly=exists
                     focus=!exists
-                    error=inputs.error_at(|| "/name".to_owned())
+                    error=saving.error_at(|| "/name".to_owned())
                 />
                 <SelectField
                     label=t.algorithm
                     value=inputs.algorithm
                     choices=algorithms()
-                    error=inputs.error_at(|| "/spec/algorithm".to_owned())
+                    error=saving.error_at(|| "/spec/algorithm".to_owned())
                 />
             </div>
             <TextField
                 label=t.description
                 value=inputs.description
-                error=inputs.error_at(|| "/description".to_owned())
+                error=saving.error_at(|| "/description".to_owned())
             />
             <MonitorChoices inputs />
             <label class="check">
@@ -214,11 +176,11 @@ fn Form(filled: PoolForm, form: RwSignal<Option<PoolForm>>) -> impl IntoView {
                 <span>{t.fail_open_choice}</span>
             </label>
             <MemberInputsTable inputs />
-            {move || problem.get().map(|problem| view! { <Refusal problem form inputs /> })}
-            {move || unplaced(&inputs.errors.read())}
+            {refusal}
+            {move || unplaced(&saving.errors.read(), is_placed)}
             <div class="dialog-foot">
                 <Button text=t.cancel press=move || form.set(None) />
-                <Button look=Look::Primary submit=true busy text=t.save />
+                <Button look=Look::Primary submit=true busy=saving.busy text=t.save />
             </div>
         </form>
     }
@@ -279,7 +241,7 @@ fn MemberInputsTable(inputs: Inputs) -> impl IntoView {
             })
         };
         let error = move |field: &'static str| {
-            inputs.error_at(move || format!("/spec/members/{}/{field}", position()))
+            inputs.saving.error_at(move || format!("/spec/members/{}/{field}", position()))
         };
         view! {
             <div class="member-inputs">
@@ -313,42 +275,13 @@ fn MemberInputsTable(inputs: Inputs) -> impl IntoView {
     }
 }
 
-/// Why the server did not take it; after a conflict, a way to begin from what is there now.
-#[component]
-fn Refusal(problem: Problem, form: RwSignal<Option<PoolForm>>, inputs: Inputs) -> impl IntoView {
-    let t = texts();
-    let session = Session::here();
-    let conflict = problem.code == "revision_mismatch";
-    let reload = Callback::new(move |()| {
-        let name = inputs.name.get_untracked();
-        spawn_local(async move {
-            if let Ok(newest) = session.client().get::<PoolSpec>(&name).await {
-                form.try_set(Some(PoolForm::edit(&newest)));
-            }
-        });
-    });
-    view! {
-        <Failure title=t.not_saved problem />
-        {conflict.then(|| view! { <Button text=t.load_newest press=reload /> })}
-    }
-}
-
-/// Faults whose input is not in the form.
-fn unplaced(errors: &[FieldError]) -> Option<impl IntoView + use<>> {
-    let placed = |error: &&FieldError| {
-        let pointer = error.pointer.as_str();
-        !matches!(pointer, "/name" | "/description" | "/spec/algorithm")
-            && !pointer.strip_prefix("/spec/members/").is_some_and(|rest| {
-                let field = rest.split_once('/').map(|(_, field)| field);
-                matches!(field, Some("address" | "port" | "weight" | "name"))
-            })
-    };
-    let items: Vec<_> = errors
-        .iter()
-        .filter(placed)
-        .map(|error| view! { <li><code>{error.pointer.clone()}</code> " " {error.message.clone()}</li> })
-        .collect();
-    (!items.is_empty()).then(|| view! { <ul class="unplaced" lang="en">{items}</ul> })
+/// Whether the form has the input that a fault is about.
+fn is_placed(pointer: &str) -> bool {
+    matches!(pointer, "/name" | "/description" | "/spec/algorithm")
+        || pointer.strip_prefix("/spec/members/").is_some_and(|rest| {
+            let field = rest.split_once('/').map(|(_, field)| field);
+            matches!(field, Some("address" | "port" | "weight" | "name"))
+        })
 }
 
 fn algorithms() -> Vec<(Algorithm, &'static str)> {

@@ -427,6 +427,8 @@ async fn restarted_node_reaches_the_others_before_anything_changes() {
     applied(nodes[0].store(), "m").await;
     let leader = wait_for_leader(&nodes).await;
     let follower = (leader + 1) % 3;
+    // What it has on its disk is then all there is: no entry comes after it.
+    wait_for("it has everything", || has(nodes[follower].store(), "m")).await;
     nodes[follower].stop().await;
     nodes[follower].start().await;
     let index = nodes[leader].store().snapshot().index;

@@ -287,12 +287,13 @@ pub(crate) fn apply_event(status: &mut ClusterStatus, event: &Event) -> bool {
     true
 }
 
-/// Loads as they would be with `group` on the node `to`.
+/// Loads as they would be with a group on the node `to`; as they are, where there is no such node.
 pub(crate) fn moved(now: &Preview, row: &GroupRow, connections: u64, to: &str) -> Preview {
     let owner = match &row.ownership {
         Ownership::One(owner) => Some(owner.as_str()),
         _ => None,
     };
+    let is_there = now.nodes.iter().any(|node| node.node == to);
     let nodes = now.nodes.iter().map(|node| {
         let mut node = NodeLoad {
             groups_then: node.groups.clone(),
@@ -300,7 +301,7 @@ pub(crate) fn moved(now: &Preview, row: &GroupRow, connections: u64, to: &str) -
             connections_then: node.connections,
             ..node.clone()
         };
-        if owner == Some(node.node.as_str()) {
+        if is_there && owner == Some(node.node.as_str()) {
             drop_group(&mut node, &row.name, row.spec.load_factor, connections);
         }
         if node.node == to {

@@ -291,6 +291,9 @@ fn a_move_takes_its_load_along() {
         .map(|node| (node.groups_then.join(","), node.load_then, node.connections_then))
         .collect();
     assert_eq!(found, [("green".to_owned(), 1, 2), ("blue".to_owned(), 3, 7)]);
+    let now = Preview { nodes: then.nodes, ..Preview::default() };
+    let nowhere = moved(&now, &row, 7, "");
+    assert!(nowhere.nodes.iter().all(|node| node.load == node.load_then));
 }
 
 #[test]

@@ -215,8 +215,8 @@ fn line(moved: &MoveReport) -> AnyView {
         Some(from) if from == to => ((t.ha.has_it_already)(group, to), None),
         Some(from) => {
             let path = (t.ha.took_from)(from, to);
-            let note = (t.ha.quiesced)(&ms(moved.quiesced_ms));
-            ((t.ha.moved_in)(group, &path, &ms(moved.moved_ms)), Some(note))
+            let note = (moved.quiesced_ms > 0).then(|| (t.ha.quiesced)(&ms(moved.quiesced_ms)));
+            ((t.ha.moved_in)(group, &path, &ms(moved.moved_ms)), note)
         }
         None => ((t.ha.moved_in)(group, to, &ms(moved.moved_ms)), None),
     };

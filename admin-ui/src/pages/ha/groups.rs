@@ -193,7 +193,8 @@ fn ownership_badge(ownership: &Ownership, always: bool) -> Option<AnyView> {
 fn draw(cell: &Cell, is_next: bool, now_ms: u64) -> AnyView {
     let t = texts();
     let (tone, symbol, text) = look(cell);
-    let degraded = cell.is_degraded();
+    // What an operator holds back is not found wanting; the reason stands below.
+    let degraded = cell.is_degraded() && (!cell.held_back || cell.standing == Standing::Active);
     let status = cell.status.as_ref().filter(|_| cell.standing != Standing::NotMeant);
     let priority = status.filter(|s| s.priority > 0).map(|s| (t.ha.priority)(s.priority));
     let manual = status.is_some_and(|status| status.manual);

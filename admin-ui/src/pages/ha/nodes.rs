@@ -126,7 +126,7 @@ fn facts(desk: Desk, row: &NodeRow) -> AnyView {
         {row.says.as_ref().map(faults)}
         <dl class="facts-list">
             {pair(t.ha.groups_now, text(owned))}
-            {pair(t.ha.load, text((t.ha.carries)(row.load, row.capacity)))}
+            {pair(t.ha.load, text((t.ha.carries)(&row.load.to_string(), row.capacity)))}
             {heartbeats}
             {pair(t.ha.interfaces, interfaces(desk, row))}
         </dl>

@@ -86,11 +86,11 @@ fn draw(preview: &Preview) -> AnyView {
         warning(view! { <span>{text}</span> }.into_any())
     });
     let heads = vec![
-        (t.nodes, ""),
+        (t.ha.node, ""),
         (t.ha.groups_now, ""),
         (t.ha.groups_then, ""),
-        (t.ha.load_then, "number"),
-        (t.ha.connections_then, "number"),
+        (t.ha.load, "number"),
+        (t.connections, "number"),
     ];
     let loads = preview.nodes.iter().map(load).collect_view();
     view! {
@@ -142,16 +142,22 @@ fn load(node: &NodeLoad) -> AnyView {
     let list = |groups: &[String]| {
         if groups.is_empty() { "–".to_owned() } else { groups.join(", ") }
     };
-    let load_then = (texts().ha.carries)(node.load_then, node.capacity);
+    let change = |now: String, then: String| {
+        if now == then { now } else { format!("{now} → {then}") }
+    };
+    let load = change(node.load.to_string(), node.load_then.to_string());
+    let load = (texts().ha.carries)(&load, node.capacity);
+    let connections = [node.connections, node.connections_then].map(format::count);
+    let [now, then] = connections;
     view! {
         <tr>
             <th scope="row">{node.node.clone()}</th>
             <td>{list(&node.groups)}</td>
             <td class:changed=node.groups != node.groups_then>{list(&node.groups_then)}</td>
             <td class="number nowrap" class:bad=node.load_then.gt(&node.capacity)>
-                {load_then}
+                {load}
             </td>
-            <td class="number">{format::count(node.connections_then)}</td>
+            <td class="number nowrap">{change(now, then)}</td>
         </tr>
     }
     .into_any()

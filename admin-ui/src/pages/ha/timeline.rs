@@ -15,7 +15,17 @@ use crate::live;
 #[component]
 pub(super) fn TimelineCard(desk: Desk) -> impl IntoView {
     let t = texts();
-    desk.live.read_timeline();
+    // Events tell what this node did; what others did shows in the status, and is asked for then.
+    let parts = Memo::new(move |_| {
+        desk.groups.with(|rows| {
+            let cells = rows.iter().flat_map(|row| &row.cells);
+            cells.map(|cell| cell.status.as_ref().map(|part| part.state)).collect::<Vec<_>>()
+        })
+    });
+    Effect::new(move |_| {
+        parts.track();
+        desk.live.read_timeline();
+    });
     let filter = RwSignal::new(String::new());
     let names = Memo::new(move |_| {
         desk.groups.with(|rows| rows.iter().map(|row| row.name.clone()).collect::<Vec<_>>())
@@ -153,9 +163,13 @@ pub(super) fn Steps(item: HaTransition) -> impl IntoView {
         Some(priority) => format!("{heard} ({})", (t.ha.priority)(priority)),
         None => heard.clone(),
     });
+    let heard = heard.map(|heard| match item.silence_us {
+        Some(us) => (t.ha.since_heard)(&heard, &format::duration(us)),
+        None => heard,
+    });
     let took = item.steps.iter().map(|step| step.after_us).max();
     let facts = [
-        (t.ha.silence, item.silence_us.map(format::duration)),
+        (t.ha.silence, ha::gap_us(&item).map(format::duration)),
         (t.ha.heard, heard),
         (t.ha.own_priority, (item.priority > 0).then(|| item.priority.to_string())),
         (t.ha.decided_late, (item.late_us > 0).then(|| format::duration(item.late_us))),
@@ -206,7 +220,7 @@ pub(super) fn Steps(item: HaTransition) -> impl IntoView {
                 .map(|took| {
                     view! {
                         <p class="quiet small">
-                            {format!("{}, {} {}", t.ha.steps, t.ha.took, format::duration(took))}
+                            {(t.ha.steps_took)(&format::duration(took))}
                         </p>
                         <ol>{steps}</ol>
                     }

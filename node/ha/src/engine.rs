@@ -30,11 +30,15 @@ use crate::wanted::{WantedGroup, wanted};
 
 mod brake;
 mod group;
+mod virtual_mac;
 
 use group::Running;
 pub(crate) use group::{Published as GroupPublished, Report, Step};
 
+pub(crate) use virtual_mac::alias as virtual_mac_alias;
+
 use brake::Brake;
+use virtual_mac::VirtualMacs;
 
 /// How long the kernel keeps an address that nobody renews.
 const LEASE: Duration = Duration::from_secs(4);
@@ -122,6 +126,13 @@ pub(crate) struct Shell {
     pub(crate) brake: Brake,
 }
 
+impl Shell {
+    fn send_frame(&self, device: u32, frame: &[u8]) -> io::Result<()> {
+        let socket = self.frames.get(&device);
+        socket.ok_or_else(|| io::Error::other("there is no packet socket"))?.send(frame)
+    }
+}
+
 pub(crate) struct Engine {
     node_name: String,
     commands: Receiver<Command>,
@@ -134,6 +145,7 @@ pub(crate) struct Engine {
     groups: BTreeMap<String, Running>,
     /// Standings of groups, told before the group was.
     standings: BTreeMap<String, Standing>,
+    virtual_macs: VirtualMacs,
     problems: Vec<String>,
     renew_at: Time,
     compare_at: Time,
@@ -165,6 +177,7 @@ impl Engine {
             snapshot: None,
             groups: BTreeMap::new(),
             standings: BTreeMap::new(),
+            virtual_macs: VirtualMacs::default(),
             problems: Vec::new(),
             renew_at: now,
             compare_at: now,
@@ -350,6 +363,12 @@ impl Engine {
         for group in self.groups.values_mut() {
             group.handle(Input::Shutdown, &mut self.shell);
         }
+        // Once nobody waits for anything: this takes longer.
+        if let Ok(devices) = self.shell.netlink.devices() {
+            let netlink = &mut self.shell.netlink;
+            // The node ends: the next one tells of what it finds.
+            let _problems = self.virtual_macs.tidy(&self.node_name, &[], &[], &devices, netlink);
+        }
     }
 
     /// Compares what there is with what should be, and sees to the difference.
@@ -374,6 +393,17 @@ impl Engine {
         }
         self.close_unused_sockets();
         self.remove_strays();
+        self.tidy_virtual_macs();
+    }
+
+    fn tidy_virtual_macs(&mut self) {
+        let plans = self.groups.values().filter(|group| group.plan().virtual_mac_alias.is_some());
+        let parents: Vec<_> = plans.map(|group| group.plan().device_name.clone()).collect();
+        let homes = self.groups.values().flat_map(|group| group.homes().values().copied());
+        let used: Vec<_> = homes.collect();
+        let (node, devices) = (&self.node_name, &self.devices);
+        let netlink = &mut self.shell.netlink;
+        self.problems.extend(self.virtual_macs.tidy(node, &used, &parents, devices, netlink));
     }
 
     fn remove_unwanted(&mut self, wanted: &[WantedGroup]) {
@@ -403,25 +433,34 @@ impl Engine {
                 return;
             }
         };
-        if let Err(error) = self.open_sockets(&plan) {
-            self.problems.push(format!("traffic group {name}: {error}"));
-            if let Some(running) = self.groups.get_mut(&name) {
-                running.set_missing(Some(error), &mut self.shell);
-            }
-            return;
-        }
-        if self.groups.get(&name).is_some_and(|running| running.plan().device != plan.device)
+        // Another device is another group, as far as this node is concerned.
+        if self.groups.get(&name).is_some_and(|group| !group.plan().is_on_same_devices(&plan))
             && let Some(mut running) = self.groups.remove(&name)
         {
             running.handle(Input::Shutdown, &mut self.shell);
         }
+        let homes = self.open_sockets(&plan).and_then(|()| {
+            let current = self.groups.get(&name).map(Running::homes);
+            self.virtual_macs.ensure(&plan, current, &self.devices, &mut self.shell.netlink)
+        });
+        let homes = match homes {
+            Ok(homes) => homes,
+            Err(why) => {
+                self.problems.push(format!("traffic group {name}: {why}"));
+                if let Some(running) = self.groups.get_mut(&name) {
+                    running.set_missing(Some(why), &mut self.shell);
+                }
+                return;
+            }
+        };
         if let Some(running) = self.groups.get_mut(&name) {
             running.set_missing(None, &mut self.shell);
+            running.set_homes(homes, &self.devices, &mut self.shell);
             running.set_plan(plan, &mut self.shell);
             return;
         }
         let standing = self.standings.get(&name).copied();
-        match Running::start(name.clone(), plan, standing, &mut self.shell) {
+        match Running::start(name.clone(), plan, homes, standing, &mut self.shell) {
             Ok(running) => {
                 self.groups.insert(name, running);
             }
@@ -470,13 +509,14 @@ impl Engine {
     /// Takes floating addresses off that are here and should not be: what a killed process left.
     fn remove_strays(&mut self) {
         for group in self.groups.values() {
-            let Some(device) = self.devices.iter().find(|d| d.index == group.plan().device) else {
-                continue;
+            let is_of_group = |index: u32| {
+                group.plan().device == index || group.homes().values().any(|home| *home == index)
             };
-            for there in &device.addresses {
-                let is_ours = group.plan().prefixes.iter().any(|(ip, _)| *ip == there.address)
-                    || group.virtual_addresses().any(|ip| ip == there.address);
-                if is_ours && !group.holds(there.address) {
+            for device in self.devices.iter().filter(|device| is_of_group(device.index)) {
+                for there in &device.addresses {
+                    if !group.is_stray(device.index, there.address) {
+                        continue;
+                    }
                     let removed = self.shell.netlink.remove_address(
                         device.index,
                         there.address,

@@ -9,11 +9,15 @@ use ballast_vrrp::Time;
 use rustix::mm::MlockAllFlags;
 use rustix::time::{ClockId, clock_gettime};
 
+mod frame;
 mod netlink;
 mod raw;
+mod settings;
 mod socket;
 
+pub use frame::multicast_frame;
 pub use netlink::Netlink;
+pub use settings::Setting;
 pub use socket::{Datagram, FrameSocket, VrrpSocket};
 
 /// A network device.

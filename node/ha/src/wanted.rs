@@ -7,10 +7,11 @@ use std::net::{IpAddr, Ipv6Addr};
 use ballast_model::{
     AdvertChecksum, AdvertTransport, Config, NodeRole, NodeSpec, TrafficGroupSpec,
 };
-use ballast_vrrp::announce::virtual_link_local;
+use ballast_vrrp::announce::{MacAddress, virtual_link_local, virtual_mac};
 use ballast_vrrp::wire::ChecksumForm;
 use ballast_vrrp::{AnnounceConfig, Family, GroupConfig, InstanceConfig, Preempt};
 
+use crate::engine::virtual_mac_alias;
 use crate::kernel::{Device, DeviceAddress};
 
 /// Length of an IPv6 address's prefix where only the address itself is meant.
@@ -37,12 +38,40 @@ pub(crate) struct GroupPlan {
     pub(crate) peers: Vec<IpAddr>,
     /// Each virtual address with the length of its prefix.
     pub(crate) prefixes: Vec<(IpAddr, u8)>,
+    /// Where the addresses have hardware addresses of their own: what their devices are known by.
+    pub(crate) virtual_mac_alias: Option<String>,
 }
 
 impl GroupPlan {
     pub(crate) fn prefix_length(&self, address: IpAddr) -> u8 {
         let found = self.prefixes.iter().find(|(virtual_ip, _)| *virtual_ip == address);
-        found.map_or(if address.is_ipv4() { 32 } else { HOST_PREFIX_V6 }, |(_, length)| *length)
+        found.map_or_else(|| self.other_prefix_length(address), |(_, length)| *length)
+    }
+
+    /// Of the link-local address that stands for an IPv6 router, which nobody configured.
+    fn other_prefix_length(&self, address: IpAddr) -> u8 {
+        match address {
+            IpAddr::V4(_) => 32,
+            // Its device has no other link-local address, and so no other route to such neighbours.
+            IpAddr::V6(v6) if self.virtual_mac_alias.is_some() && v6.is_unicast_link_local() => 64,
+            IpAddr::V6(_) => HOST_PREFIX_V6,
+        }
+    }
+
+    /// The hardware address that the virtual addresses of a family are at.
+    pub(crate) fn mac_of(&self, family: Family) -> MacAddress {
+        match self.virtual_mac_alias {
+            Some(_) => virtual_mac(family, self.machine.vrid),
+            None => self.mac,
+        }
+    }
+
+    /// Whether a group that runs by one of these plans can go on by the other.
+    pub(crate) fn is_on_same_devices(&self, other: &Self) -> bool {
+        let virtual_mac = |plan: &Self| {
+            plan.virtual_mac_alias.as_ref().map(|alias| (alias.clone(), plan.machine.vrid))
+        };
+        self.device == other.device && virtual_mac(self) == virtual_mac(other)
     }
 
     /// Where an advertisement of that family goes.
@@ -78,11 +107,6 @@ fn plan(
     devices: &[Device],
 ) -> Result<GroupPlan, String> {
     let device = device(own, spec, devices)?;
-    if spec.virtual_mac {
-        return Err("virtual_mac is not supported yet: turn it off, the device's own hardware \
-                    address is announced"
-            .to_owned());
-    }
     let floating = |address: IpAddr| {
         let mut groups = config.traffic_groups.iter();
         groups.any(|group| group.spec.addresses.iter().any(|other| other.address == address))
@@ -140,6 +164,7 @@ fn plan(
         },
         peers: peers(config, node, spec),
         prefixes: spec.addresses.iter().map(|a| (a.address, a.prefix_length())).collect(),
+        virtual_mac_alias: spec.virtual_mac.then(|| virtual_mac_alias(node, name)),
     })
 }
 

@@ -1,17 +1,19 @@
 //! The kernel-facing half in network namespaces of its own: two of them, joined by a veth pair.
 //! Needs root; nothing of the machine's own network is touched.
 
-use std::fs::File;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::fd::{AsFd, AsRawFd};
-use std::process::Command;
 use std::time::{Duration, Instant};
 
 use ballast_ha::kernel::{Datagram, Device, FrameSocket, Netlink, VrrpSocket};
 use ballast_vrrp::announce::gratuitous_arp;
 use ballast_vrrp::wire::{HOP_LIMIT, MULTICAST_V4, MULTICAST_V6};
-use nix::sched::{CloneFlags, setns, unshare};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
+#[path = "shared/namespace.rs"]
+mod namespace;
+
+use namespace::{Namespace, ip};
 
 const PATIENCE: Duration = Duration::from_secs(10);
 const LONG_LEASE: Duration = Duration::from_secs(300);
@@ -19,23 +21,6 @@ const VIRTUAL_V4: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 100));
 const VIRTUAL_V6: IpAddr = IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 0x100));
 /// Locally administered; not the one of any device here.
 const NEW_MAC: [u8; 6] = [0x02, 0, 0x5e, 0x10, 0x20, 0x30];
-
-/// A network namespace; the calling thread is in the one that was made or entered last.
-struct Namespace(File);
-
-impl Namespace {
-    fn new() -> Self {
-        unshare(CloneFlags::CLONE_NEWNET)
-            .expect("this test makes network namespaces: run it as root");
-        let namespace = Self(File::open("/proc/thread-self/ns/net").expect("its own namespace"));
-        ip("link set lo up");
-        namespace
-    }
-
-    fn enter(&self) {
-        setns(&self.0, CloneFlags::CLONE_NEWNET).expect("a namespace of this test");
-    }
-}
 
 /// `left` and `right`, each in its namespace, 192.0.2.1 and .2, 2001:db8::1 and ::2.
 struct Pair {
@@ -62,13 +47,6 @@ impl Pair {
         }
         Self { left, right }
     }
-}
-
-fn ip(arguments: &str) -> String {
-    let output = Command::new("ip").args(arguments.split(' ')).output().expect("iproute2");
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "ip {arguments}: {said}");
-    String::from_utf8(output.stdout).expect("ip writes UTF-8")
 }
 
 fn device(netlink: &mut Netlink, name: &str) -> Device {

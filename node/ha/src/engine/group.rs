@@ -1,6 +1,6 @@
 //! One traffic group on this node: its machine, and what carries its effects out.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::net::IpAddr;
 use std::time::Duration;
@@ -8,12 +8,13 @@ use std::time::Duration;
 use ballast_vrrp::announce::{gratuitous_arp, unsolicited_na};
 use ballast_vrrp::wire::{self, Advertisement, Datagram, DropReason, Received, Verifier};
 use ballast_vrrp::{
-    ConfigError, Effect, GroupMachine, GroupView, Input, Note, Standing, State, Time, Transition,
-    Unable,
+    ConfigError, Effect, Family, GroupMachine, GroupView, Input, Note, Standing, State, Time,
+    Transition, Unable,
 };
 
+use super::virtual_mac::Homes;
 use super::{LEASE, Shell};
-use crate::kernel;
+use crate::kernel::{self, Device, multicast_frame};
 use crate::wanted::GroupPlan;
 
 /// What the thread tells the control side; lost where that side is too slow.
@@ -70,6 +71,9 @@ pub(crate) struct Counters {
 pub(crate) struct Running {
     name: String,
     plan: GroupPlan,
+    homes: Homes,
+    /// Devices with virtual MACs that were set up.
+    raised: BTreeSet<u32>,
     machine: GroupMachine,
     /// As the control side sees the node; none before it said so.
     standing: Option<Standing>,
@@ -84,6 +88,7 @@ impl Running {
     pub(crate) fn start(
         name: String,
         plan: GroupPlan,
+        homes: Homes,
         standing: Option<Standing>,
         shell: &mut Shell,
     ) -> Result<Self, ConfigError> {
@@ -92,6 +97,8 @@ impl Running {
         let mut running = Self {
             name,
             plan,
+            homes,
+            raised: BTreeSet::new(),
             machine,
             standing,
             missing: None,
@@ -112,16 +119,45 @@ impl Running {
         self.machine.next_deadline()
     }
 
-    pub(crate) fn holds(&self, address: IpAddr) -> bool {
-        self.machine.held_addresses().contains(&address)
+    /// The device that the addresses of each family are on.
+    pub(crate) fn homes(&self) -> &Homes {
+        &self.homes
     }
 
-    pub(crate) fn virtual_addresses(&self) -> impl Iterator<Item = IpAddr> + '_ {
-        self.machine
-            .config()
-            .instances
-            .iter()
-            .flat_map(|instance| instance.addresses.iter().copied())
+    /// Whether a floating address of this group's should not be on that device.
+    pub(crate) fn is_stray(&self, device: u32, address: IpAddr) -> bool {
+        let configured = self.plan.prefixes.iter().map(|(floating, _)| *floating);
+        let instances = self.machine.config().instances.iter();
+        let mut ours = configured.chain(instances.flat_map(|one| one.addresses.iter().copied()));
+        let is_home = self.homes.get(&Family::of(address)) == Some(&device);
+        let is_held = self.machine.held_addresses().contains(&address);
+        ours.any(|floating| floating == address) && !(is_held && is_home)
+    }
+
+    /// Goes on with devices that were looked at, or made again after somebody removed them.
+    pub(crate) fn set_homes(&mut self, homes: Homes, devices: &[Device], shell: &mut Shell) {
+        let is_up = |index: u32| {
+            let there = devices.iter().find(|device| device.index == index);
+            there.and_then(|device| device.macvlan.as_ref()).is_some_and(|macvlan| macvlan.set_up)
+        };
+        self.homes = homes;
+        if self.plan.virtual_mac_alias.is_none() {
+            return;
+        }
+        let families: Vec<_> = self.held_families().collect();
+        let homes = self.homes.iter().filter(|(family, _)| families.contains(family));
+        if homes.clone().any(|(_, home)| !is_up(*home)) {
+            for (_, home) in homes {
+                self.raised.insert(*home);
+                self.counters.failures_total +=
+                    u64::from(shell.netlink.set_up(*home, true).is_err());
+            }
+            self.renew(shell, LEASE);
+        }
+    }
+
+    fn held_families(&self) -> impl Iterator<Item = Family> + '_ {
+        self.machine.held_addresses().iter().map(|address| Family::of(*address))
     }
 
     /// Whether something happened that readers of the status wait for.
@@ -210,10 +246,53 @@ impl Running {
     pub(crate) fn renew(&mut self, shell: &mut Shell, lease: Duration) {
         for address in self.machine.held_addresses().to_vec() {
             let length = self.plan.prefix_length(address);
-            if shell.netlink.add_address(self.plan.device, address, length, lease).is_err() {
+            let home = self.home(address);
+            if shell.netlink.add_address(home, address, length, lease).is_err() {
                 self.counters.failures_total += 1;
             }
         }
+    }
+
+    fn home(&self, address: IpAddr) -> u32 {
+        // Every family that the machine has addresses of has one; the device itself is a safe place.
+        self.homes.get(&Family::of(address)).copied().unwrap_or(self.plan.device)
+    }
+
+    fn add_addresses(&mut self, addresses: &[IpAddr], shell: &mut Shell) -> io::Result<()> {
+        let homes = self.virtual_homes(addresses);
+        let is_up = all(homes.iter().map(|home| shell.netlink.set_up(*home, true)));
+        self.raised.extend(homes);
+        let added = addresses.iter().map(|address| {
+            let length = self.plan.prefix_length(*address);
+            shell.netlink.add_address(self.home(*address), *address, length, LEASE)
+        });
+        is_up.and(all(added))
+    }
+
+    fn remove_addresses(&self, addresses: &[IpAddr], shell: &mut Shell) -> io::Result<()> {
+        all(addresses.iter().map(|address| {
+            let length = self.plan.prefix_length(*address);
+            shell.netlink.remove_address(self.home(*address), *address, length)
+        }))
+    }
+
+    /// RFC 9568 §6.4.2: who is not Active takes no frame to the virtual MAC. Done when all else is, as it
+    /// takes the kernel some 10 ms, and without addresses nothing answers from there.
+    fn lower_unused(&mut self, shell: &mut Shell) {
+        let used = self.virtual_homes(self.machine.held_addresses());
+        for home in std::mem::take(&mut self.raised) {
+            if used.contains(&home) {
+                self.raised.insert(home);
+            } else if shell.netlink.set_up(home, false).is_err() {
+                self.counters.failures_total += 1;
+            }
+        }
+    }
+
+    /// The devices with virtual MACs that these addresses are on.
+    fn virtual_homes(&self, addresses: &[IpAddr]) -> BTreeSet<u32> {
+        let homes = addresses.iter().map(|address| self.home(*address));
+        homes.filter(|home| *home != self.plan.device).collect()
     }
 
     pub(crate) fn handle(&mut self, input: Input, shell: &mut Shell) {
@@ -241,6 +320,9 @@ impl Running {
             let _lost =
                 shell.reports.try_send(Report::Transition { group, transition, steps, at: now });
         }
+        if !self.raised.is_empty() {
+            self.lower_unused(shell);
+        }
     }
 
     fn carry_out(
@@ -249,21 +331,12 @@ impl Running {
         shell: &mut Shell,
         transitions: &mut Vec<Transition>,
     ) -> Option<(&'static str, io::Result<()>)> {
-        let device = self.plan.device;
         match effect {
             Effect::AddAddresses(addresses) => {
-                let added = addresses.into_iter().map(|address| {
-                    let length = self.plan.prefix_length(address);
-                    shell.netlink.add_address(device, address, length, LEASE)
-                });
-                Some(("addresses added", all(added)))
+                Some(("addresses added", self.add_addresses(&addresses, shell)))
             }
             Effect::RemoveAddresses(addresses) => {
-                let removed = addresses.into_iter().map(|address| {
-                    let length = self.plan.prefix_length(address);
-                    shell.netlink.remove_address(device, address, length)
-                });
-                Some(("addresses removed", all(removed)))
+                Some(("addresses removed", self.remove_addresses(&addresses, shell)))
             }
             Effect::SendAdvertisement(advertisement) => {
                 let is_release = advertisement.priority == 0;
@@ -291,28 +364,35 @@ impl Running {
 
     fn send(&mut self, advertisement: &Advertisement, shell: &mut Shell) -> io::Result<()> {
         let family = advertisement.family;
-        let Some(socket) = shell.vrrp.get(&(self.plan.device, family)) else {
-            return Err(io::Error::other("there is no socket"));
-        };
         for destination in self.plan.destinations(family) {
             let signer = self.plan.machine.signed.then_some(&mut shell.signer);
             let message = wire::encode(advertisement, destination, self.plan.checksum, signer)
                 .map_err(io::Error::other)?;
-            socket.send(advertisement.source, destination, &message)?;
+            let source = advertisement.source;
+            if self.plan.virtual_mac_alias.is_some() && destination.is_multicast() {
+                // RFC 9568 §7.2: it leaves with the virtual MAC, so that switches learn its place.
+                let frame =
+                    multicast_frame(self.plan.mac_of(family), source, destination, &message)
+                        .ok_or_else(|| io::Error::other("source and group are of two families"))?;
+                shell.send_frame(self.plan.device, &frame)?;
+            } else {
+                let socket = shell.vrrp.get(&(self.plan.device, family));
+                let socket = socket.ok_or_else(|| io::Error::other("there is no socket"))?;
+                socket.send(source, destination, &message)?;
+            }
             self.counters.sent_total += 1;
         }
         Ok(())
     }
 
     fn announce(&mut self, repeat_count: u8, shell: &mut Shell) -> io::Result<()> {
-        let Some(socket) = shell.frames.get(&self.plan.device) else {
-            return Err(io::Error::other("there is no packet socket"));
-        };
+        let device = self.plan.device;
         for _ in 0..repeat_count {
             for address in self.machine.held_addresses() {
+                let mac = self.plan.mac_of(Family::of(*address));
                 match address {
-                    IpAddr::V4(v4) => socket.send(&gratuitous_arp(self.plan.mac, *v4))?,
-                    IpAddr::V6(v6) => socket.send(&unsolicited_na(self.plan.mac, *v6, false))?,
+                    IpAddr::V4(v4) => shell.send_frame(device, &gratuitous_arp(mac, *v4))?,
+                    IpAddr::V6(v6) => shell.send_frame(device, &unsolicited_na(mac, *v6, false))?,
                 }
                 self.counters.announcements_total += 1;
             }

@@ -106,6 +106,7 @@ fn candidates(modules: &[&str]) -> Vec<PathBuf> {
     }
     if let Some(rest) = file.strip_prefix("ha/") {
         all.push(workspace().join("node/ha/src").join(rest));
+        all.push(workspace().join("node/ha/tests").join(rest));
     }
     all
 }

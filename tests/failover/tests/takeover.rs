@@ -2,9 +2,8 @@
 //! address stays where it is.
 
 use anyhow::{Result, ensure};
-use ballast_client::{Method, Request};
-use ballast_model::TrafficGroupSpec;
-use ballast_model::ha::{FailoverReport, FailoverRequest};
+use ballast_client::WriteOptions;
+use ballast_model::{Draft, TrafficGroupSpec};
 use ballast_test_support::{ArpWatch, Segment, probe, wait_for};
 use ballast_tests_failover::{LIMIT, RETURN_LIMIT, VRID, World, fetch};
 
@@ -168,6 +167,37 @@ async fn two_nodes_that_start_at_once_agree_on_one_owner() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_change_that_comes_while_both_nodes_start_is_carried_out_by_one_owner() -> Result<()> {
+    let mut world = world_with_a_group().await?;
+    let (vip, added) = (world.address(100), world.address(101));
+    let probe = world.probe(vip).await?;
+    world.cluster.sigkill_all()?;
+    for node in &mut world.cluster.nodes {
+        node.start()?;
+    }
+    // As soon as anybody takes it: the nodes are about to decide who owns the group.
+    let group = Draft::new("floating", TrafficGroupSpec::new(VRID, [vip.into(), added.into()]));
+    let wait = WriteOptions::new();
+    wait_for("the change to be taken", RETURN_LIMIT, async || {
+        world.cluster.client().put(&group, &wait).await.is_ok()
+    })
+    .await?;
+    for node in &mut world.cluster.nodes {
+        node.wait_ready(RETURN_LIMIT).await?;
+    }
+    let owner = world.wait_for_one_holder(added).await?;
+    world.wait_for_holder(vip, owner).await?;
+    world.wait_for_standby(1 - owner).await?;
+    probe.wait_for_answers(200, LIMIT).await?;
+    ensure!(world.holders(vip)? == [owner] && world.holders(added)? == [owner]);
+    fetch(&world.client, added.into()).await?;
+    // Both have carried it out: the other one takes both addresses.
+    world.cluster.nodes[owner].sigkill()?;
+    world.wait_for_holder(added, 1 - owner).await?;
+    world.wait_for_holder(vip, 1 - owner).await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_planned_move_loses_no_request() -> Result<()> {
     let world = world_with_a_group().await?;
     let vip = world.address(100);
@@ -175,11 +205,8 @@ async fn a_planned_move_loses_no_request() -> Result<()> {
     for _ in 0..2 {
         let owner = world.wait_for_one_holder(vip).await?;
         let since_us = probe::now_us();
-        let to = Some(world.cluster.nodes[1 - owner].name().to_owned());
-        let path = ["traffic-groups", "floating", "failover"];
-        let request = Request::api(Method::POST, path).json(&FailoverRequest { to })?;
-        let answer = world.cluster.client().send(&request).await?;
-        let report: FailoverReport = serde_json::from_slice(&answer.body)?;
+        let to = world.cluster.nodes[1 - owner].name();
+        let report = world.cluster.client().fail_over("floating", Some(to)).await?;
         ensure!(report.moves.len() == 1 && report.moves[0].error.is_none(), "{report:?}");
         world.wait_for_holder(vip, 1 - owner).await?;
         probe.wait_for_answers(100, LIMIT).await?;

@@ -2,6 +2,8 @@
 //! (with a witness) and a pair of keepalived with HAProxy, on labs of the same shape, with the same interval
 //! of adverts, in alternated rounds.
 //!
+//! Faults fall evenly over the time between two adverts, at the same places for each pair.
+//!
 //! A client opens a new connection with a request every 5 ms; its longest time without an answer is the gap.
 //! An observer asks by ARP every 20 ms who has the address; two answers to one question are a duplicate.
 //!
@@ -22,6 +24,7 @@ use crate::statistics::{median, percentile};
 mod ballast;
 mod keepalived;
 mod pair;
+mod rhythm;
 
 use pair::{Pair, SubjectName};
 
@@ -121,7 +124,8 @@ pub(crate) async fn run(options: &FailoverOptions, rounds: u32) -> Result<Report
             for turn in 0..pairs.len() {
                 // Another subject is first in each round.
                 let at = (round + turn) % pairs.len();
-                let sample = measure(&mut pairs[at], case).await;
+                let share = (round as f64 + 0.5) / f64::from(rounds);
+                let sample = measure(&mut pairs[at], case, share).await;
                 let name = pairs[at].name;
                 let sample = sample
                     .with_context(|| format!("{} of {name:?}, round {round}", case.name()))?;
@@ -141,8 +145,8 @@ pub(crate) async fn run(options: &FailoverOptions, rounds: u32) -> Result<Report
     Ok(report(&samples, rounds, options.interval))
 }
 
-/// One round: steady, the fault, its mending, steady again.
-async fn measure(pair: &mut Pair, case: Case) -> Result<Sample> {
+/// One round: steady, the fault at that share of the time between two adverts, its mending, steady again.
+async fn measure(pair: &mut Pair, case: Case, share: f64) -> Result<Sample> {
     let probe = Probe::start(&pair.client, pair.listen)?;
     let watch = ArpWatch::start(&pair.observer, pair.address)?;
     probe.wait_for_answers(STEADY_COUNT, SETTLE_LIMIT).await?;
@@ -151,6 +155,8 @@ async fn measure(pair: &mut Pair, case: Case) -> Result<Sample> {
         pair.kill(0)?;
         pair.kill(1)?;
         probe.forget();
+    } else {
+        pair.rhythm.wait_for_share(share).await?;
     }
     let since_us = probe::now_us();
     fault(pair, case, active).await?;

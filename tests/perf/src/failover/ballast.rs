@@ -3,9 +3,8 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
-use ballast_client::{Method, Request, WriteOptions};
-use ballast_model::ha::{FailoverReport, FailoverRequest};
+use anyhow::{Result, ensure};
+use ballast_client::WriteOptions;
 use ballast_model::{
     Draft, MemberSpec, NodeRole, PoolSpec, Protocol, TrafficGroupSpec, VirtualServerSpec,
 };
@@ -68,12 +67,8 @@ impl BallastPair {
     }
 
     pub(super) async fn move_away(&self, index: usize) -> Result<()> {
-        let to = Some(self.cluster.nodes[1 - index].name().to_owned());
-        let path = ["traffic-groups", GROUP, "failover"];
-        let request = Request::api(Method::POST, path).json(&FailoverRequest { to })?;
-        let answer = self.cluster.client_of(1 - index).send(&request).await?;
-        let report: FailoverReport =
-            serde_json::from_slice(&answer.body).context("the report of the move")?;
+        let to = self.cluster.nodes[1 - index].name();
+        let report = self.cluster.client_of(1 - index).fail_over(GROUP, Some(to)).await?;
         let refused = report.moves.iter().find_map(|one| one.error.clone());
         ensure!(refused.is_none(), "{refused:?}");
         Ok(())

@@ -8,6 +8,7 @@ use clap::ValueEnum;
 
 use super::ballast::BallastPair;
 use super::keepalived::KeepalivedPair;
+use super::rhythm::Rhythm;
 
 /// The virtual address is `.100`, port 80.
 const ADDRESS_LAST: u8 = 100;
@@ -29,6 +30,7 @@ pub(super) struct Pair {
     pub(super) observer: Host,
     pub(super) address: Ipv4Addr,
     pub(super) listen: SocketAddr,
+    pub(super) rhythm: Rhythm,
     kind: Kind,
     _origin: Origin,
     // Last: what runs in it ends first.
@@ -58,7 +60,8 @@ impl Pair {
             }
         };
         let (client, observer) = (lab.host("client", 31)?, lab.host("observer", 32)?);
-        Ok(Self { name, client, observer, address, listen, kind, _origin: origin, lab })
+        let rhythm = Rhythm::start(&lab, interval_ms).await?;
+        Ok(Self { name, rhythm, client, observer, address, listen, kind, _origin: origin, lab })
     }
 
     /// Which node has the address that the origin saw.

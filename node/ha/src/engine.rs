@@ -78,6 +78,8 @@ pub(crate) enum Command {
     HandOver {
         group: String,
     },
+    /// This node goes soon: whoever can serve may take over.
+    Leave,
     /// Let go of everything; answered when it is done.
     Release {
         done: SyncSender<()>,
@@ -124,6 +126,7 @@ pub(crate) struct Shell {
     pub(crate) signer: Signer,
     pub(crate) reports: mpsc::Sender<Report>,
     pub(crate) brake: Brake,
+    pub(crate) is_leaving: bool,
 }
 
 impl Shell {
@@ -172,6 +175,7 @@ impl Engine {
                 signer: options.signer,
                 reports: options.reports,
                 brake: Brake::default(),
+                is_leaving: false,
             },
             devices: Vec::new(),
             snapshot: None,
@@ -289,9 +293,7 @@ impl Engine {
         let is_open = self.shell.brake.is_open(now);
         if is_open != self.brake_was_open {
             self.brake_was_open = is_open;
-            for group in self.groups.values_mut() {
-                group.give_standing(&mut self.shell);
-            }
+            self.give_standings();
         }
         for group in self.groups.values_mut() {
             group.tick(&mut self.shell);
@@ -338,6 +340,10 @@ impl Engine {
             }
             Command::TakeOver { group } => self.give(&group, Input::TakeOver),
             Command::HandOver { group } => self.give(&group, Input::HandOver),
+            Command::Leave => {
+                self.shell.is_leaving = true;
+                self.give_standings();
+            }
             Command::Release { done } => {
                 self.release_all();
                 self.publish(kernel::monotonic());
@@ -355,6 +361,12 @@ impl Engine {
     fn give(&mut self, group: &str, input: Input) {
         if let Some(running) = self.groups.get_mut(group) {
             running.handle(input, &mut self.shell);
+        }
+    }
+
+    fn give_standings(&mut self) {
+        for group in self.groups.values_mut() {
+            group.give_standing(&mut self.shell);
         }
     }
 

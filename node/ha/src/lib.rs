@@ -18,6 +18,7 @@ mod engine;
 mod epoch;
 mod handover;
 mod heartbeat;
+mod leaving;
 mod standing;
 mod status;
 mod thread;
@@ -247,20 +248,6 @@ impl Ha {
         self.0.events.subscribe()
     }
 
-    /// Lets clients go for `limit`, then gives every group up with priority 0, addresses first.
-    pub async fn release_all(&self, limit: Duration) {
-        let addresses = self.0.held();
-        if !addresses.is_empty() {
-            self.0.view.quiesce(addresses, limit).await;
-        }
-        let (done, released) = std::sync::mpsc::sync_channel(1);
-        self.0.command(Command::Release { done });
-        let waited = tokio::task::spawn_blocking(move || released.recv_timeout(RELEASE_LIMIT));
-        if !matches!(waited.await, Ok(Ok(()))) {
-            tracing::warn!("the VRRP thread did not say in time that it let go");
-        }
-    }
-
     /// Ends the thread and the tasks; what is held still is given up.
     pub async fn shutdown(&self) {
         self.0.stop.cancel();
@@ -274,9 +261,6 @@ impl Ha {
         }
     }
 }
-
-/// Longest wait for the thread to let go.
-const RELEASE_LIMIT: Duration = Duration::from_secs(2);
 
 impl Inner {
     /// Tells the thread. A full channel means that it does not run, which status shows; it is told

@@ -207,7 +207,12 @@ impl Running {
         if self.missing.is_some() && standing.unable.is_none() {
             standing.unable = Some(Unable::InterfaceMissing);
         }
-        standing.may_volunteer = shell.brake.is_open(kernel::monotonic());
+        standing.may_volunteer = shell.brake.is_open(kernel::monotonic()) && !shell.is_leaving;
+        if shell.is_leaving {
+            // The least that keeps the addresses: every node that is healthy takes over from it, and
+            // is there before this one lets go.
+            standing.priority = 1;
+        }
         self.handle(Input::Standing(standing), shell);
     }
 

@@ -27,6 +27,10 @@ const PRIORITY_STEP: u8 = 4;
 const PRIORITY_ORDER_MIN: u8 = 132;
 /// How far below a healthy node a degraded one stands, before weights.
 const DEGRADED_PENALTY: u8 = 100;
+/// The least of a node that serves as well as it can.
+const PRIORITY_DEGRADED_MIN: u8 = 2;
+/// The priority of a node in maintenance: whoever is better takes over.
+const PRIORITY_LEAVING: u8 = 1;
 
 /// How fit a node is for a group, besides being able at all.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,14 +63,17 @@ impl Fitness<'_> {
             }
         };
         if self.in_maintenance {
-            return 1;
+            return PRIORITY_LEAVING;
         }
         if self.failed_weights.is_empty() {
             return healthy;
         }
         let lost: u32 = self.failed_weights.iter().map(|weight| u32::from(*weight)).sum();
         let lost = u8::try_from(lost).unwrap_or(u8::MAX);
-        (healthy - DEGRADED_PENALTY).min(PRIORITY_HEALTHY_MIN - 1).saturating_sub(lost).max(1)
+        (healthy - DEGRADED_PENALTY)
+            .min(PRIORITY_HEALTHY_MIN - 1)
+            .saturating_sub(lost)
+            .max(PRIORITY_DEGRADED_MIN)
     }
 }
 

@@ -95,6 +95,8 @@ pub enum Reason {
     PeerProcessGone,
     /// The Active is degraded and this node is healthy.
     PeerDegraded,
+    /// The Active gives the group away, and this node would keep it.
+    PeerLeaving,
     /// This node is preferred and has been better for the failback delay.
     Failback,
     /// An operator moved the group here.
@@ -199,6 +201,7 @@ impl Reason {
             Self::Released => "released",
             Self::PeerProcessGone => "peer_process_gone",
             Self::PeerDegraded => "peer_degraded",
+            Self::PeerLeaving => "peer_leaving",
             Self::Failback => "failback",
             Self::TakenOver => "taken_over",
             Self::HigherPriority => "higher_priority",
@@ -214,9 +217,15 @@ impl Reason {
         }
     }
 
-    /// Whether becoming Active for this reason counts against the node's brake: nobody died.
+    /// Whether becoming Active for this reason counts against the node's brake: nobody died, and
+    /// nobody asked for it.
     pub fn is_voluntary(self) -> bool {
         matches!(self, Self::PeerDegraded | Self::Failback)
+    }
+
+    /// Whether this reason is that of two nodes that could serve this one is the better.
+    pub(crate) fn is_preference(self) -> bool {
+        self.is_voluntary() || self == Self::PeerLeaving
     }
 }
 
@@ -244,6 +253,9 @@ impl fmt::Display for Because<'_> {
             }
             Reason::PeerDegraded => {
                 write!(f, "the Active is degraded and this node, with {own}, is not: {heard}")
+            }
+            Reason::PeerLeaving => {
+                write!(f, "the Active stops or is in maintenance, this node is not: {heard}")
             }
             Reason::Failback => {
                 write!(f, "this node is preferred with priority {own} over {heard}")

@@ -32,7 +32,7 @@ pub use effect::{Effect, HeardFacts, Note, Reason, Refusal, Transition, Transiti
 pub use input::{Gateways, Input, PeerReport, Standing, Unable};
 pub use machine::{
     BrokenInvariant, GroupMachine, GroupView, HEALTHY_PRIORITY_MIN, Heard, Idle, InstanceView,
-    MANUAL_PRIORITY, State, VridInUse,
+    LEAVING_PRIORITY, MANUAL_PRIORITY, State, VridInUse,
 };
 pub use time::Time;
 pub use wire::Family;

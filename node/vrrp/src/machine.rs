@@ -36,6 +36,9 @@ use reports::Reports;
 
 /// The lowest priority of the healthy band; below it a node is degraded.
 pub const HEALTHY_PRIORITY_MIN: u8 = 128;
+/// The priority of a node that gives the group away: it stops, or is in maintenance. Whoever is
+/// better takes over.
+pub const LEAVING_PRIORITY: u8 = 1;
 /// The priority of a node to which an operator moved the group.
 pub const MANUAL_PRIORITY: u8 = 254;
 

@@ -33,7 +33,7 @@ fn any_failure_puts_a_node_behind_every_healthy_one() {
     let worse = Fitness { failed_weights: &[1, 30], ..fitness(0) };
     assert!(worse.priority() < failed.priority());
     let worst = Fitness { failed_weights: &[100, 100, 100], ..fitness(0) };
-    assert_eq!(worst.priority(), 1);
+    assert_eq!(worst.priority(), 2, "better than a node that gives everything away");
 }
 
 #[test]

@@ -8,8 +8,8 @@ use std::time::Duration;
 use ballast_vrrp::announce::{gratuitous_arp, unsolicited_na};
 use ballast_vrrp::wire::{self, Advertisement, Datagram, DropReason, Received, Verifier};
 use ballast_vrrp::{
-    ConfigError, Effect, Family, GroupMachine, GroupView, Input, Note, Standing, State, Time,
-    Transition, Unable,
+    ConfigError, Effect, Family, GroupMachine, GroupView, Input, LEAVING_PRIORITY, Note, Standing,
+    State, Time, Transition, Unable,
 };
 
 use super::virtual_mac::Homes;
@@ -209,9 +209,8 @@ impl Running {
         }
         standing.may_volunteer = shell.brake.is_open(kernel::monotonic()) && !shell.is_leaving;
         if shell.is_leaving {
-            // The least that keeps the addresses: every node that is healthy takes over from it, and
-            // is there before this one lets go.
-            standing.priority = 1;
+            // Others take over, and are there before this one lets go.
+            standing.priority = LEAVING_PRIORITY;
         }
         self.handle(Input::Standing(standing), shell);
     }

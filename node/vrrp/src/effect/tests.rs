@@ -2,13 +2,14 @@ use std::collections::BTreeSet;
 
 use super::*;
 
-const ALL: [Reason; 18] = [
+const ALL: [Reason; 19] = [
     Reason::Able,
     Reason::NobodyHeard,
     Reason::Silence,
     Reason::Released,
     Reason::PeerProcessGone,
     Reason::PeerDegraded,
+    Reason::PeerLeaving,
     Reason::Failback,
     Reason::TakenOver,
     Reason::HigherPriority,

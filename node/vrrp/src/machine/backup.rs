@@ -4,7 +4,8 @@
 use std::time::Duration;
 
 use super::{
-    GroupMachine, HEALTHY_PRIORITY_MIN, Heard, LATE_INTERVALS_COUNT, active_down_interval, skew,
+    GroupMachine, HEALTHY_PRIORITY_MIN, Heard, LATE_INTERVALS_COUNT, LEAVING_PRIORITY,
+    active_down_interval, skew,
 };
 use crate::config::{Preempt, centiseconds};
 use crate::effect::{Effect, Note, Reason};
@@ -67,7 +68,7 @@ impl GroupMachine {
     ) -> Option<Reason> {
         let reason = self.preference_over(heard_priority);
         match reason {
-            Some(reason) if !self.standing.may_volunteer => {
+            Some(reason) if reason.is_voluntary() && !self.standing.may_volunteer => {
                 if self.braked.replace(reason) != Some(reason) {
                     effects.push(Effect::Note(Note::Braked { reason }));
                 }
@@ -85,6 +86,9 @@ impl GroupMachine {
             self.better_since = self.better_since.or(Some(self.now));
         } else {
             self.better_since = None;
+        }
+        if heard_priority == LEAVING_PRIORITY && self.priority() > LEAVING_PRIORITY {
+            return Some(Reason::PeerLeaving);
         }
         if self.is_healthy() && heard_priority < HEALTHY_PRIORITY_MIN {
             return Some(Reason::PeerDegraded);
@@ -112,7 +116,7 @@ impl GroupMachine {
             return;
         }
         let reason = self.takeover_reason();
-        if reason.is_voluntary() && !self.still_prefers_itself(reason) {
+        if reason.is_preference() && !self.still_prefers_itself(reason) {
             self.wait_for_silence();
             return;
         }
@@ -131,6 +135,7 @@ impl GroupMachine {
     /// What the expiry of all timers means: the most telling of their causes.
     fn takeover_reason(&self) -> Reason {
         let weight = |reason: &Reason| match reason {
+            Reason::PeerLeaving => 6,
             Reason::PeerDegraded => 5,
             Reason::Failback => 4,
             Reason::Released => 3,
@@ -149,10 +154,11 @@ impl GroupMachine {
         let is_preferred = heard.all(|one| {
             one.heard.is_some_and(|heard| match reason {
                 Reason::PeerDegraded => self.is_healthy() && heard.priority < HEALTHY_PRIORITY_MIN,
+                Reason::PeerLeaving => own > heard.priority && heard.priority == LEAVING_PRIORITY,
                 _ => own > heard.priority,
             })
         });
-        is_preferred && self.standing.may_volunteer
+        is_preferred && (self.standing.may_volunteer || !reason.is_voluntary())
     }
 
     /// Puts every timer to the full wait.

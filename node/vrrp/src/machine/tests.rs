@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use super::{GroupMachine, State};
+use super::{GroupMachine, LEAVING_PRIORITY, State};
 use crate::NodeId;
 use crate::config::{AnnounceConfig, GroupConfig, InstanceConfig, Preempt};
 use crate::effect::{Effect, Note, Reason, Transition};

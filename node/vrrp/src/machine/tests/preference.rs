@@ -38,6 +38,33 @@ fn a_degraded_backup_leaves_a_degraded_active_alone() {
 }
 
 #[test]
+fn who_is_left_to_serve_takes_over_from_one_that_leaves_even_degraded_and_braked() {
+    let mut rig = Rig::backup(v4_only());
+    rig.give(braked(DEGRADED));
+    rig.hear_priority(LEAVING_PRIORITY);
+    let effects = rig.tick_when_due();
+    assert_eq!(reasons(&effects), [Reason::PeerLeaving]);
+    assert!(!Reason::PeerLeaving.is_voluntary());
+}
+
+#[test]
+fn of_two_that_leave_neither_takes_over() {
+    let mut rig = Rig::backup(v4_only());
+    rig.give(standing(LEAVING_PRIORITY));
+    rig.hear_priority(LEAVING_PRIORITY);
+    assert!(rig.due_in() > 3 * INTERVAL_US);
+}
+
+#[test]
+fn one_that_stays_after_all_keeps_the_group() {
+    let mut rig = Rig::backup(v4_only());
+    rig.hear_priority(LEAVING_PRIORITY);
+    rig.pass(SKEW_US - 1).hear_priority(180);
+    assert_eq!(rig.due_in(), ACTIVE_DOWN_US);
+    assert_eq!(rig.state(), State::Backup);
+}
+
+#[test]
 fn an_active_that_recovers_in_time_keeps_the_group() {
     let mut rig = Rig::backup(v4_only());
     rig.hear_priority(DEGRADED);

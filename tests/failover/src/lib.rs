@@ -16,7 +16,7 @@ use ballast_model::{
     VirtualServerSpec,
 };
 use ballast_test_support::wait::wait_for_some;
-use ballast_test_support::{Cluster, Host, Lab, NodeOptions, Origin, Probe, wait_for};
+use ballast_test_support::{Cluster, Host, Lab, NodeOptions, Origin, Probe, Segment, wait_for};
 
 /// Longest time for a change that should take about a second, on a busy machine.
 pub const LIMIT: Duration = Duration::from_secs(20);
@@ -220,7 +220,24 @@ impl World {
     }
 }
 
-/// One request over IPv6 from `client`, answered by an origin.
+/// The link-local address of `host` on the clients' network that is its own: not one of a virtual router.
+///
+/// # Errors
+/// When it has none.
+pub fn link_local(host: &Host) -> Result<Ipv6Addr> {
+    let is_own = |ip: &Ipv6Addr| {
+        // RFC 9568 §7.3: the hardware address of a virtual router begins with 00-00-5E-00-02.
+        ip.is_unicast_link_local() && ip.segments()[4..6] != [0x0200, 0x5eff]
+    };
+    let mut held = host.addresses()?.into_iter();
+    let found = held.find_map(|(device, ip)| match ip {
+        IpAddr::V6(ip) if device == Segment::Clients.interface() => Some(ip).filter(is_own),
+        _ => None,
+    });
+    found.context("no link-local address")
+}
+
+/// One request from `client`, answered by an origin.
 ///
 /// # Errors
 /// When there is no good answer.

@@ -3,14 +3,14 @@
 //! keepalived 2.2.7 and FRR 8.4 know one checksum for IPv4, the one over the pseudo-header, so a group that
 //! shares its VRID with them says `checksum: pseudo_header`; what Ballast accepts is either.
 
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 
 use anyhow::{Context, Result, ensure};
 use ballast_client::WriteOptions;
 use ballast_model::{AdvertChecksum, AdvertTransport, Failback, NodeSpec, TrafficGroupSpec};
 use ballast_test_support::peers::{Frr, FrrOptions, Keepalived, KeepalivedOptions};
 use ballast_test_support::{Host, wait_for};
-use ballast_tests_failover::{LIMIT, RETURN_LIMIT, VRID, World, fetch};
+use ballast_tests_failover::{LIMIT, RETURN_LIMIT, VRID, World, fetch, link_local};
 use rustix::process::Signal;
 use serde_json::json;
 
@@ -50,14 +50,8 @@ impl Interop {
     /// Says which device and address the network `front` is on Ballast's node.
     async fn name_network(&self) -> Result<()> {
         let node = self.world.cluster.nodes[0].host();
-        let is_link_local = |ip: &Ipv6Addr| ip.is_unicast_link_local();
-        let mut held = node.addresses()?.into_iter();
-        let link_local = held.find_map(|(device, ip)| match ip {
-            IpAddr::V6(ip) if device == "eth0" => Some(ip).filter(is_link_local),
-            _ => None,
-        });
         let interface = json!({
-            "network": NETWORK, "device": "eth0", "ipv4": node.ip(), "ipv6": link_local,
+            "network": NETWORK, "device": "eth0", "ipv4": node.ip(), "ipv6": link_local(node)?,
         });
         let patch = json!({ "spec": { "interfaces": [interface] } });
         let wait = WriteOptions::new().wait_applied();

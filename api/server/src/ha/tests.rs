@@ -2,9 +2,7 @@
 
 use ballast_model::ha::{GroupStatus, HaStatus, HeartbeatStatus};
 use ballast_model::status::RaftStatus;
-use ballast_model::{
-    Command, CommandBody, Draft, Edit, NodeSpec, Origin, Outcome, Sealed, State, TrafficGroupSpec,
-};
+use ballast_model::{Draft, Edit, NodeSpec, TrafficGroupSpec};
 
 use super::*;
 
@@ -29,19 +27,7 @@ fn config_with_b(availability: Availability) -> Config {
     let mut spec = TrafficGroupSpec::new(10, [[198, 51, 100, 10].into()]);
     spec.nodes = vec!["b".to_owned(), "a".to_owned()];
     edits.push(Edit::put(AnyDraft::TrafficGroup(Draft::new("blue", spec)), "uid"));
-    let body = CommandBody::Bootstrap {
-        cluster_name: "c".to_owned(),
-        cluster_uid: "u".to_owned(),
-        ca_certificate_pem: String::new(),
-        ca_key_sealed: Sealed { key_id: 1, nonce: String::new(), ciphertext: String::new() },
-        setup_code_hash: None,
-        edits,
-    };
-    let command = Command { origin: Origin::default(), at_ms: 1, idempotency: None, body };
-    let mut state = State::default();
-    let outcome = state.apply(1, &command);
-    assert!(matches!(outcome, Outcome::Applied { .. }), "{outcome:?}");
-    state.config
+    Config::default().edited(&edits, 1, 1).unwrap()
 }
 
 fn report(name: &str, state: GroupState) -> NodeReport {

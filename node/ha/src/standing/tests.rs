@@ -1,6 +1,5 @@
 use ballast_model::{
-    AnyDraft, Command, CommandBody, Draft, Edit, NodeRole, NodeSpec, Origin, PoolSpec, Sealed,
-    State, TrackedPool, TrafficGroupSpec,
+    AnyDraft, Draft, Edit, NodeRole, NodeSpec, PoolSpec, TrackedPool, TrafficGroupSpec,
 };
 
 use super::*;
@@ -11,22 +10,12 @@ fn config(change: impl FnOnce(&mut NodeSpec)) -> Config {
     let mut spec = TrafficGroupSpec::new(7, ["192.0.2.10".parse().unwrap()]);
     spec.tracking.pools =
         vec![TrackedPool { pool: "app".to_owned(), up_min_percent: 50, weight: 20 }];
-    let edits = vec![
+    let edits = [
         Edit::put(AnyDraft::Node(Draft::new("node-1", node)), "a"),
         Edit::put(AnyDraft::Pool(Draft::new("app", PoolSpec::default())), "b"),
         Edit::put(AnyDraft::TrafficGroup(Draft::new("web", spec)), "c"),
     ];
-    let body = CommandBody::Bootstrap {
-        cluster_name: "c".to_owned(),
-        cluster_uid: "u".to_owned(),
-        ca_certificate_pem: String::new(),
-        ca_key_sealed: Sealed { key_id: 1, nonce: String::new(), ciphertext: String::new() },
-        setup_code_hash: None,
-        edits,
-    };
-    let mut state = State::default();
-    state.apply(1, &Command { origin: Origin::default(), at_ms: 1, idempotency: None, body });
-    state.config
+    Config::default().edited(&edits, 1, 1).unwrap()
 }
 
 fn well() -> Observed {

@@ -1,8 +1,4 @@
-use std::sync::Arc;
-
-use ballast_model::{
-    AnyDraft, Command, CommandBody, Draft, Edit, NodeInterface, Origin, Outcome, Sealed, State,
-};
+use ballast_model::{AnyDraft, Draft, Edit, NodeInterface};
 
 use super::*;
 
@@ -30,23 +26,12 @@ fn config(spec: &TrafficGroupSpec, interfaces: Vec<NodeInterface>) -> Config {
     let mut node = NodeSpec::new(1, NodeRole::Traffic, "192.0.2.1:7400", Vec::new());
     node.interfaces = interfaces;
     let witness = NodeSpec::new(2, NodeRole::Witness, "192.0.2.2:7400", Vec::new());
-    let edits = vec![
+    let edits = [
         Edit::put(AnyDraft::Node(Draft::new("node-1", node)), "a"),
         Edit::put(AnyDraft::Node(Draft::new("witness", witness)), "b"),
         Edit::put(AnyDraft::TrafficGroup(Draft::new("web", spec.clone())), "c"),
     ];
-    let body = CommandBody::Bootstrap {
-        cluster_name: "c".to_owned(),
-        cluster_uid: "u".to_owned(),
-        ca_certificate_pem: String::new(),
-        ca_key_sealed: Sealed { key_id: 1, nonce: String::new(), ciphertext: String::new() },
-        setup_code_hash: None,
-        edits,
-    };
-    let mut state = State::default();
-    let command = Command { origin: Origin::default(), at_ms: 1, idempotency: None, body };
-    assert!(matches!(state.apply(1, &command), Outcome::Applied { .. }));
-    Arc::new(state).config.clone()
+    Config::default().edited(&edits, 1, 1).unwrap()
 }
 
 fn group() -> TrafficGroupSpec {

@@ -121,6 +121,9 @@ pub struct GroupStatus {
     /// Tracked things that failed, in sentences.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub degraded: Vec<String>,
+    /// Everything that the group tracks, as this node finds it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tracked: Vec<TrackedStatus>,
     /// The router outside the group that uses its VRID, in a sentence.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub clash: Option<String>,
@@ -146,6 +149,62 @@ pub struct GroupStatus {
     /// Advertisements dropped, by reason.
     #[serde(default, skip_serializing_if = "std::collections::BTreeMap::is_empty")]
     pub dropped_total: std::collections::BTreeMap<String, u64>,
+}
+
+/// Something that a traffic group tracks, as a node finds it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct TrackedStatus {
+    /// What it is.
+    pub kind: TrackedKind,
+    /// The gateway's address, or the name of the pool or network.
+    pub name: String,
+    /// How it is found.
+    pub state: TrackedState,
+    /// Since when as far as this node knows, in ms since the Unix epoch.
+    pub since_ms: u64,
+    /// What its loss takes from the priority, 1 to 100.
+    pub weight: u8,
+    /// What is wrong with it, in a sentence; absent while nothing is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}
+
+/// What can be tracked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum TrackedKind {
+    /// A gateway that must answer.
+    Gateway,
+    /// A network whose device must have a link.
+    Network,
+    /// A pool of which enough members must be up.
+    Pool,
+}
+
+impl TrackedKind {
+    /// The name used in the API.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Gateway => "gateway",
+            Self::Network => "network",
+            Self::Pool => "pool",
+        }
+    }
+}
+
+/// How something that is tracked is found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum TrackedState {
+    /// As it should not be: the node is less fit.
+    Failed,
+    /// Not known yet, or it can't be looked at; that takes nothing from the node.
+    Unknown,
+    /// As it should be.
+    Well,
 }
 
 /// A node's part in a traffic group (RFC 9568 §6.4).

@@ -20,6 +20,8 @@ pub mod resource;
 pub mod spec;
 pub mod state;
 pub mod status;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
 pub mod validate;
 
 pub use command::{

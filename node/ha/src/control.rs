@@ -1,19 +1,22 @@
 //! The control side: judges how fit the node is, keeps the timeline, tells of events.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, PoisonError};
+use std::sync::{Arc, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use ballast_model::Config;
 use ballast_model::event::EventBody;
 use ballast_model::ha::{GroupState, HaStep, HaTransition};
-use ballast_vrrp::{Note, State, Transition};
+use ballast_vrrp::{Gateways, Note, State, Transition};
 use tokio::sync::mpsc;
 use tokio::time::{MissedTickBehavior, interval};
 
 use crate::Inner;
-use crate::engine::{Command, Report};
-use crate::standing::{Judgement, Observed, judge};
+use crate::engine::{Command, Published, Report};
+use crate::standing::{Judgement, Observed, Sight, Tracked, judge};
+use crate::tracking::{Seen, Sighting, Target, targets};
 
 /// How often the node judges itself: the data plane's death must show within half a second.
 const JUDGE_INTERVAL: Duration = Duration::from_millis(100);
@@ -30,6 +33,24 @@ pub(crate) struct Judgements {
     /// When the hold-down began; it does not come back once it has ended.
     began: Option<Instant>,
     has_ended: bool,
+}
+
+impl Judgements {
+    /// Holds the node down after its start until everything is ready, or for long enough.
+    fn hold_down(&mut self, index: u64, ready: impl FnOnce() -> Result<(), String>) {
+        if self.has_ended {
+            return;
+        }
+        let began = *self.began.get_or_insert_with(Instant::now);
+        match ready() {
+            Ok(()) => self.has_ended = index > 0,
+            Err(_) if began.elapsed() > HOLD_DOWN_LIMIT => {
+                tracing::warn!("not held down any longer, though not everything is ready");
+                self.has_ended = true;
+            }
+            Err(why) => self.held_down = Some(why),
+        }
+    }
 }
 
 /// Runs until the node stops.
@@ -112,23 +133,15 @@ pub(crate) fn judge_all(inner: &Inner) {
     let before = inner.judgements.load();
     let mut next =
         Judgements { began: before.began, has_ended: before.has_ended, ..Judgements::default() };
-    if !next.has_ended {
-        let began = *next.began.get_or_insert_with(Instant::now);
-        match inner.view.ready() {
-            Ok(()) => next.has_ended = snapshot.index > 0,
-            Err(_) if began.elapsed() > HOLD_DOWN_LIMIT => {
-                tracing::warn!("not held down any longer, though not everything is ready");
-                next.has_ended = true;
-            }
-            Err(why) => next.held_down = Some(why),
-        }
-    }
+    let published = inner.published.load();
+    let eyes = Eyes::open(inner, config, &published);
+    let now_ms = millis(SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default());
+    next.hold_down(snapshot.index, || inner.view.ready().and_then(|()| eyes.first_look(config)));
     // Taken before the commands are given: one that is refused asks for the next round.
     let is_out_of_step = inner.is_out_of_step.swap(false, Ordering::AcqRel);
     if is_out_of_step && snapshot.index > 0 {
         inner.command(Command::Apply(Arc::clone(&snapshot)));
     }
-    let published = inner.published.load();
     let active = published.groups.iter().filter(|group| group.view.state == State::Active);
     let observed = Observed {
         held_down: next.held_down.clone(),
@@ -137,10 +150,9 @@ pub(crate) fn judge_all(inner: &Inner) {
         owned: active.map(|group| group.name.clone()).collect(),
     };
     for group in config.traffic_groups.iter() {
-        let up = |pool: &str| inner.view.pool_up_percent(pool);
-        let Some(judgement) = judge(config, &inner.node_name, &group.name, &observed, up) else {
-            continue;
-        };
+        let judged = judge(config, &inner.node_name, &group.name, &observed, &eyes);
+        let Some(mut judgement) = judged else { continue };
+        date(&mut judgement.tracked, before.groups.get(&group.name), now_ms);
         let told = before.groups.get(&group.name).map(|j| j.standing);
         if is_out_of_step || told != Some(judgement.standing) {
             let (group, standing) = (group.name.clone(), judgement.standing);
@@ -149,6 +161,73 @@ pub(crate) fn judge_all(inner: &Inner) {
         next.groups.insert(group.name.clone(), judgement);
     }
     inner.judgements.store(Arc::new(next));
+}
+
+/// Writes down since when each tracked thing is as it is.
+fn date(tracked: &mut [Tracked], before: Option<&Judgement>, now_ms: u64) {
+    for one in tracked {
+        let mut known = before.iter().flat_map(|before| &before.tracked);
+        let same = known.find(|known| known.kind == one.kind && known.name == one.name);
+        let is_as_before = same.filter(|same| same.state == one.state);
+        one.since_ms = is_as_before.map_or(now_ms, |same| same.since_ms);
+    }
+}
+
+/// What the node sees at one moment.
+struct Eyes<'a> {
+    inner: &'a Inner,
+    published: &'a Published,
+    seen: MutexGuard<'a, Seen>,
+    now: Instant,
+}
+
+impl<'a> Eyes<'a> {
+    fn open(inner: &'a Inner, config: &Config, published: &'a Published) -> Self {
+        let now = Instant::now();
+        let mut seen = inner.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        seen.note_links(config, &inner.node_name, &published.devices, now);
+        Self { inner, published, seen, now }
+    }
+
+    /// Whether every gateway has had the time to answer once.
+    ///
+    /// # Errors
+    /// What is being waited for, in a sentence.
+    fn first_look(&self, config: &Config) -> Result<(), String> {
+        let mut groups = config
+            .traffic_groups
+            .iter()
+            .filter(|group| group.spec.enabled && group.spec.may_run_on(&self.inner.node_name));
+        if groups.all(|group| group.spec.tracking.gateways.is_empty()) {
+            return Ok(());
+        }
+        let is_awaited = |target: &Target| self.seen.is_awaited(target);
+        if *self.inner.applied.borrow() == 0
+            || targets(config, self.published).iter().any(is_awaited)
+        {
+            return Err("the gateways are asked for the first time".to_owned());
+        }
+        Ok(())
+    }
+}
+
+impl Sight for Eyes<'_> {
+    fn pool_up_percent(&self, pool: &str) -> Option<u8> {
+        self.inner.view.pool_up_percent(pool)
+    }
+
+    fn gateway(&self, group: &str, address: IpAddr) -> Sighting {
+        let Some(running) = self.published.groups.iter().find(|running| running.name == group)
+        else {
+            return Sighting::Unknown;
+        };
+        let target = Target { device: running.device.clone(), gateway: address };
+        self.seen.gateway(&target, self.now)
+    }
+
+    fn link(&self, device: &str) -> Sighting {
+        self.seen.link(device, self.now)
+    }
 }
 
 fn take(inner: &Inner, report: Report) {
@@ -254,6 +333,12 @@ fn note_sentence(inner: &Inner, note: &Note) -> String {
 }
 
 impl Inner {
+    /// What this node finds of the gateways of a group.
+    pub(crate) fn gateways_of(&self, group: &str) -> Gateways {
+        let judgements = self.judgements.load();
+        judgements.groups.get(group).map_or(Gateways::Unknown, Judgement::gateways)
+    }
+
     /// The name of the node with that number.
     pub(crate) fn node_called(&self, id: u64) -> Option<String> {
         let snapshot = self.snapshot.load();

@@ -97,6 +97,8 @@ pub(crate) enum Command {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Published {
     pub(crate) groups: Vec<group::Published>,
+    /// As they were compared last; none before the first time.
+    pub(crate) devices: Arc<[Device]>,
     pub(crate) problems: Vec<String>,
     pub(crate) late_max_us: u64,
     /// Datagrams for a VRID that no group here has.
@@ -143,7 +145,7 @@ pub(crate) struct Engine {
     published: Arc<ArcSwap<Published>>,
     verifier: Verifier,
     shell: Shell,
-    devices: Vec<Device>,
+    devices: Arc<[Device]>,
     snapshot: Option<Arc<Snapshot>>,
     groups: BTreeMap<String, Running>,
     /// Standings of groups, told before the group was.
@@ -177,7 +179,7 @@ impl Engine {
                 brake: Brake::default(),
                 is_leaving: false,
             },
-            devices: Vec::new(),
+            devices: Arc::default(),
             snapshot: None,
             groups: BTreeMap::new(),
             standings: BTreeMap::new(),
@@ -388,7 +390,7 @@ impl Engine {
         self.compare_at = kernel::monotonic() + COMPARE_INTERVAL;
         self.problems.clear();
         match self.shell.netlink.devices() {
-            Ok(devices) => self.devices = devices,
+            Ok(devices) => self.devices = devices.into(),
             Err(error) => {
                 self.problems.push(format!("devices can't be listed: {error}"));
                 return;
@@ -552,6 +554,7 @@ impl Engine {
         let groups = self.groups.values().map(|group| group.published(now, &name_of)).collect();
         self.published.store(Arc::new(Published {
             groups,
+            devices: Arc::clone(&self.devices),
             problems: self.problems.clone(),
             late_max_us: self.late_max_us,
             unknown_vrid_total: self.unknown_vrid_total,

@@ -56,6 +56,7 @@ struct GroupReport {
     state: State,
     priority: u8,
     link_up: bool,
+    gateways: Gateways,
 }
 
 /// When each node was heard last, and how often it should be.
@@ -179,7 +180,7 @@ impl Inner {
                 state: group.state,
                 priority: group.priority,
                 link_up: group.link_up,
-                gateways: Gateways::Unknown,
+                gateways: group.gateways,
                 interval_ms: heartbeat.interval_ms,
             };
             self.command(Command::Heartbeat { group: group.group, report });
@@ -193,6 +194,7 @@ impl Inner {
             state: group.view.state,
             priority: group.view.priority,
             link_up: group.link_up,
+            gateways: self.gateways_of(&group.name),
         });
         Heartbeat {
             epoch: self.epoch,

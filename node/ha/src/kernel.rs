@@ -10,12 +10,14 @@ use rustix::mm::MlockAllFlags;
 use rustix::time::{ClockId, clock_gettime};
 
 mod frame;
+mod neighbour;
 mod netlink;
 mod raw;
 mod settings;
 mod socket;
 
 pub use frame::multicast_frame;
+pub use neighbour::NeighbourSocket;
 pub use netlink::Netlink;
 pub use settings::Setting;
 pub use socket::{Datagram, FrameSocket, VrrpSocket};

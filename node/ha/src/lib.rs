@@ -23,6 +23,7 @@ mod standing;
 mod status;
 mod thread;
 mod timeline;
+mod tracking;
 mod wanted;
 
 use std::io;
@@ -50,6 +51,7 @@ use control::Judgements;
 use engine::{Command, EngineOptions, Published};
 use thread::Scheduling;
 use timeline::Timeline;
+use tracking::Seen;
 
 /// Commands that wait for the thread; it takes them many times a second.
 const COMMAND_MAX_COUNT: usize = 1_024;
@@ -126,6 +128,8 @@ pub(crate) struct Inner {
     published: Arc<ArcSwap<Published>>,
     snapshot: ArcSwap<Snapshot>,
     judgements: ArcSwap<Judgements>,
+    /// What is seen of gateways and devices.
+    seen: Mutex<Seen>,
     timeline: Mutex<Timeline>,
     events: broadcast::Sender<EventBody>,
     applied: watch::Sender<u64>,
@@ -182,6 +186,7 @@ impl Ha {
             published,
             snapshot: ArcSwap::from_pointee(Snapshot::default()),
             judgements: ArcSwap::from_pointee(Judgements::default()),
+            seen: Mutex::default(),
             timeline: Mutex::new(Timeline::open(&options.state_dir)),
             events: broadcast::channel(EVENT_MAX_COUNT).0,
             applied: watch::channel(0).0,
@@ -200,6 +205,7 @@ impl Ha {
         *inner.thread.lock().unwrap_or_else(PoisonError::into_inner) = Some(thread);
         inner.tasks.spawn(control::run(Arc::clone(&inner), report_receiver));
         inner.tasks.spawn(control::write_timeline(Arc::clone(&inner)));
+        inner.tasks.spawn(tracking::run(Arc::clone(&inner)));
         Ok(Self(inner))
     }
 

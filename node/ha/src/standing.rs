@@ -3,9 +3,19 @@
 //!
 //! Pure, but for what it is given.
 
-use ballast_model::ha::Fitness;
-use ballast_model::{Availability, Config};
-use ballast_vrrp::{Standing, Unable};
+use std::net::IpAddr;
+use std::time::Duration;
+
+use ballast_model::ha::{Fitness, TrackedKind, TrackedState};
+use ballast_model::{Availability, Config, NodeSpec, Tracking};
+use ballast_vrrp::{Gateways, Standing, Unable};
+
+use crate::tracking::Sighting;
+
+/// How much longer than others the owner of a group holds a gateway or a network for well, and how
+/// much sooner it does so again. What fails for all nodes fails for the owner last: nobody is fit to
+/// take over by then, and the group stays where it is. Longer than the nodes' views can be apart.
+const OWNER_GRACE: Duration = Duration::from_secs(1);
 
 /// What the node observes of itself.
 #[derive(Clone, Debug)]
@@ -20,6 +30,16 @@ pub(crate) struct Observed {
     pub(crate) owned: Vec<String>,
 }
 
+/// What the node sees of what is tracked.
+pub(crate) trait Sight {
+    /// Share of a pool's members that are up; none while that is unknown.
+    fn pool_up_percent(&self, pool: &str) -> Option<u8>;
+    /// How a gateway is found from the device that a group is on.
+    fn gateway(&self, group: &str, address: IpAddr) -> Sighting;
+    /// Whether a device has a link.
+    fn link(&self, device: &str) -> Sighting;
+}
+
 /// How fit the node is for one group, and why.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Judgement {
@@ -28,6 +48,37 @@ pub(crate) struct Judgement {
     pub(crate) unable: Option<String>,
     /// What failed of what is tracked, in sentences.
     pub(crate) degraded: Vec<String>,
+    /// Everything that is tracked.
+    pub(crate) tracked: Vec<Tracked>,
+}
+
+/// Something that is tracked, and how it is found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Tracked {
+    pub(crate) kind: TrackedKind,
+    pub(crate) name: String,
+    pub(crate) state: TrackedState,
+    pub(crate) weight: u8,
+    /// Why it counts as failed.
+    pub(crate) reason: Option<String>,
+    /// Since when it is in that state, in ms since the Unix epoch; set by who compares it with before.
+    pub(crate) since_ms: u64,
+}
+
+impl Judgement {
+    /// What other nodes are told of the gateways.
+    pub(crate) fn gateways(&self) -> Gateways {
+        let mut gateways =
+            self.tracked.iter().filter(|tracked| tracked.kind == TrackedKind::Gateway).peekable();
+        if gateways.peek().is_some() && gateways.clone().all(|it| it.state == TrackedState::Failed)
+        {
+            Gateways::Failed
+        } else if gateways.any(|gateway| gateway.state == TrackedState::Well) {
+            Gateways::Reachable
+        } else {
+            Gateways::Unknown
+        }
+    }
 }
 
 /// Judges the node's fitness for `group`; none where it has no part in it.
@@ -36,24 +87,16 @@ pub(crate) fn judge(
     node: &str,
     group: &str,
     observed: &Observed,
-    pool_up_percent: impl Fn(&str) -> Option<u8>,
+    sight: &impl Sight,
 ) -> Option<Judgement> {
     let own = &config.nodes.get(node)?.spec;
     let spec = &config.traffic_groups.get(group)?.spec;
     let rank = config.rank(group, node)?;
-    let mut failed_weights = Vec::new();
-    let mut degraded = Vec::new();
-    for tracked in &spec.tracking.pools {
-        // Unknown is not failed: the first round is waited for elsewhere.
-        let up_percent = pool_up_percent(&tracked.pool).unwrap_or(100);
-        if up_percent < tracked.up_min_percent {
-            failed_weights.push(tracked.weight);
-            degraded.push(format!(
-                "{up_percent} % of pool {} is up, {} % should be",
-                tracked.pool, tracked.up_min_percent
-            ));
-        }
-    }
+    let owns = observed.owned.iter().any(|owned| owned == group);
+    let tracked = track(group, &spec.tracking, own, owns, sight);
+    let failed = || tracked.iter().filter(|tracked| tracked.state == TrackedState::Failed);
+    let mut failed_weights: Vec<_> = failed().map(|tracked| tracked.weight).collect();
+    let mut degraded: Vec<_> = failed().filter_map(|tracked| tracked.reason.clone()).collect();
     if observed.is_behind {
         // It takes over where nobody serves, but from nobody who does.
         failed_weights.push(1);
@@ -84,7 +127,76 @@ pub(crate) fn judge(
         (None, None)
     };
     let standing = Standing { unable, priority: fitness.priority(), may_volunteer: true };
-    Some(Judgement { standing, unable: why, degraded })
+    Some(Judgement { standing, unable: why, degraded, tracked })
+}
+
+/// Looks at everything that a group tracks.
+fn track(
+    group: &str,
+    tracking: &Tracking,
+    own: &NodeSpec,
+    owns: bool,
+    sight: &impl Sight,
+) -> Vec<Tracked> {
+    let gateways = tracking.gateways.iter().map(|gateway| {
+        let name = gateway.address.to_string();
+        let (state, why) = weigh(sight.gateway(group, gateway.address), owns);
+        let reason = why.map(|why| format!("gateway {name} {why}"));
+        Tracked {
+            kind: TrackedKind::Gateway,
+            name,
+            state,
+            weight: gateway.weight,
+            reason,
+            since_ms: 0,
+        }
+    });
+    let networks = tracking.networks.iter().map(|network| {
+        let name = network.network.clone();
+        let (state, why) = match own.interface(&name) {
+            Some(interface) => weigh(sight.link(&interface.device), owns),
+            None => (TrackedState::Failed, Some("the node names no device on it".to_owned())),
+        };
+        let reason = why.map(|why| format!("network {name}: {why}"));
+        Tracked {
+            kind: TrackedKind::Network,
+            name,
+            state,
+            weight: network.weight,
+            reason,
+            since_ms: 0,
+        }
+    });
+    let pools = tracking.pools.iter().map(|pool| {
+        let up_percent = sight.pool_up_percent(&pool.pool);
+        let (state, reason) = match up_percent {
+            // Unknown is not failed: the first round is waited for elsewhere.
+            None => (TrackedState::Unknown, None),
+            Some(up_percent) if up_percent >= pool.up_min_percent => (TrackedState::Well, None),
+            Some(up_percent) => {
+                let wanted = pool.up_min_percent;
+                let why =
+                    format!("{up_percent} % of pool {} is up, {wanted} % should be", pool.pool);
+                (TrackedState::Failed, Some(why))
+            }
+        };
+        let name = pool.pool.clone();
+        Tracked { kind: TrackedKind::Pool, name, state, weight: pool.weight, reason, since_ms: 0 }
+    });
+    gateways.chain(networks).chain(pools).collect()
+}
+
+/// What something that is seen so counts as.
+fn weigh(sighting: Sighting, owns: bool) -> (TrackedState, Option<String>) {
+    match sighting {
+        Sighting::Unknown => (TrackedState::Unknown, None),
+        Sighting::Well { lasts } if owns || lasts >= OWNER_GRACE => (TrackedState::Well, None),
+        Sighting::Well { .. } => {
+            (TrackedState::Failed, Some("is well again, but has not been for long".to_owned()))
+        }
+        Sighting::Lost { lasts, .. } if owns && lasts < OWNER_GRACE => (TrackedState::Well, None),
+        Sighting::Lost { why, .. } => (TrackedState::Failed, Some(why)),
+    }
 }
 
 #[cfg(test)]

@@ -1,9 +1,10 @@
 //! What this node says of its traffic groups: status and metrics.
 
+use std::sync::PoisonError;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use ballast_model::Availability;
-use ballast_model::ha::{GroupState, GroupStatus, HaStatus};
+use ballast_model::ha::{GroupState, GroupStatus, HaStatus, TrackedState, TrackedStatus};
 use ballast_telemetry::Metrics;
 use ballast_telemetry::prometheus::MetricKind;
 use ballast_vrrp::Idle;
@@ -11,6 +12,8 @@ use ballast_vrrp::Idle;
 use crate::Ha;
 use crate::control::{Judgements, group_state};
 use crate::engine::{GroupPublished, Published};
+use crate::standing::Tracked;
+use crate::tracking::{GATEWAY_MAX_COUNT, targets};
 
 impl Ha {
     /// What this node says of high availability.
@@ -28,7 +31,15 @@ impl Ha {
                  or a busy machine may be taken for dead"
             ));
         }
-        problems.extend(untracked(&snapshot.state.config));
+        let seen = self.0.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        problems.extend(seen.obstacles());
+        drop(seen);
+        let targets = targets(&snapshot.state.config, &published).len();
+        if targets > GATEWAY_MAX_COUNT {
+            problems.push(format!(
+                "{targets} gateways are tracked here; the first {GATEWAY_MAX_COUNT} are watched"
+            ));
+        }
         HaStatus {
             availability: own.map_or(Availability::Available, |own| own.spec.availability),
             held_down: judgements.held_down.clone(),
@@ -63,6 +74,7 @@ impl Ha {
         for group in &published.groups {
             family.sample(&[("group", &group.name)], group.view.priority);
         }
+        write_tracked(metrics, &self.0.judgements.load());
         write_counters(metrics, &published);
         metrics.single(
             "ballast_ha_lateness_max_seconds",
@@ -130,6 +142,32 @@ fn write_counters(metrics: &mut Metrics, published: &Published) {
     }
 }
 
+fn tracked_status(tracked: &Tracked) -> TrackedStatus {
+    TrackedStatus {
+        kind: tracked.kind,
+        name: tracked.name.clone(),
+        state: tracked.state,
+        since_ms: tracked.since_ms,
+        weight: tracked.weight,
+        reason: tracked.reason.clone(),
+    }
+}
+
+fn write_tracked(metrics: &mut Metrics, judgements: &Judgements) {
+    let mut family = metrics.family(
+        "ballast_ha_tracked_failed",
+        MetricKind::Gauge,
+        "1 for a gateway, network or pool that a traffic group tracks and that makes this node less fit.",
+    );
+    for (group, judgement) in &judgements.groups {
+        for tracked in &judgement.tracked {
+            let (kind, name) = (tracked.kind.as_str(), tracked.name.as_str());
+            let is_failed = u8::from(tracked.state == TrackedState::Failed);
+            family.sample(&[("group", group), ("kind", kind), ("name", name)], is_failed);
+        }
+    }
+}
+
 fn group_status(group: &GroupPublished, judgements: &Judgements) -> GroupStatus {
     let view = &group.view;
     let judgement = judgements.groups.get(&group.name);
@@ -153,6 +191,9 @@ fn group_status(group: &GroupPublished, judgements: &Judgements) -> GroupStatus 
         manual: view.is_manual,
         unable,
         degraded: judgement.map(|judgement| judgement.degraded.clone()).unwrap_or_default(),
+        tracked: judgement
+            .map(|j| j.tracked.iter().map(tracked_status).collect())
+            .unwrap_or_default(),
         clash: view.vrid_in_use.map(|clash| format!("its VRID is in use by {}", clash.by)),
         device: Some(group.device.clone()),
         addresses: group.held.iter().map(ToString::to_string).collect(),
@@ -173,18 +214,4 @@ fn group_status(group: &GroupPublished, judgements: &Judgements) -> GroupStatus 
             .map(|(reason, count)| ((*reason).to_owned(), *count))
             .collect(),
     }
-}
-
-/// What the configuration asks to be tracked and is not yet.
-fn untracked(config: &ballast_model::Config) -> impl Iterator<Item = String> + '_ {
-    let groups = config.traffic_groups.iter().filter(|group| {
-        !group.spec.tracking.gateways.is_empty() || !group.spec.tracking.networks.is_empty()
-    });
-    groups.map(|group| {
-        format!(
-            "traffic group {}: gateways and further networks are not tracked by this version; \
-             its own device's link and its pools are",
-            group.name
-        )
-    })
 }

@@ -1,13 +1,13 @@
 use std::sync::Arc;
 
 use super::*;
-use crate::command::{Command, CommandBody, Edit, Origin};
+use crate::command::Edit;
 use crate::config::{AnyDraft, Config};
 use crate::resource::Draft;
 use crate::spec::node::{NodeRole, NodeSpec};
 use crate::spec::traffic_group::TrafficGroupSpec;
-use crate::state::State;
 use crate::status::NodeStatus;
+use crate::testing;
 
 fn fitness(rank: usize) -> Fitness<'static> {
     Fitness {
@@ -66,19 +66,7 @@ fn config(groups: &[(&str, u8, &[&str])]) -> Config {
         spec.load_factor = 60;
         edits.push(Edit::put(AnyDraft::TrafficGroup(Draft::new(*name, spec)), "uid"));
     }
-    let body = CommandBody::Bootstrap {
-        cluster_name: "c".to_owned(),
-        cluster_uid: "u".to_owned(),
-        ca_certificate_pem: String::new(),
-        ca_key_sealed: crate::Sealed { key_id: 1, nonce: String::new(), ciphertext: String::new() },
-        setup_code_hash: None,
-        edits,
-    };
-    let mut state = State::default();
-    let outcome =
-        state.apply(1, &Command { origin: Origin::default(), at_ms: 1, idempotency: None, body });
-    assert!(matches!(outcome, crate::Outcome::Applied { .. }), "{outcome:?}");
-    state.config
+    testing::config(edits)
 }
 
 fn status(node: &str, parts: &[(&str, GroupState)]) -> NodeStatus {

@@ -170,7 +170,7 @@ impl Default for Failback {
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields, default)]
 pub struct Tracking {
-    /// Gateways that must be reachable (by ARP or neighbour discovery) on the group's device.
+    /// Gateways that must answer (ARP or neighbour discovery) on the segment of the group's device.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub gateways: Vec<TrackedGateway>,
     /// Pools of which enough members must be up as this node sees them.

@@ -2,7 +2,7 @@
 
 use ballast_model::ha::{GroupStatus, HaStatus, HeartbeatStatus};
 use ballast_model::status::RaftStatus;
-use ballast_model::{Draft, Edit, NodeSpec, TrafficGroupSpec};
+use ballast_model::{Draft, Edit, NodeSpec, TrafficGroupSpec, testing};
 
 use super::*;
 
@@ -27,7 +27,7 @@ fn config_with_b(availability: Availability) -> Config {
     let mut spec = TrafficGroupSpec::new(10, [[198, 51, 100, 10].into()]);
     spec.nodes = vec!["b".to_owned(), "a".to_owned()];
     edits.push(Edit::put(AnyDraft::TrafficGroup(Draft::new("blue", spec)), "uid"));
-    Config::default().edited(&edits, 1, 1).unwrap()
+    testing::config(edits)
 }
 
 fn report(name: &str, state: GroupState) -> NodeReport {

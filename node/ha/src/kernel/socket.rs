@@ -185,7 +185,7 @@ impl FrameSocket {
     pub fn open(device: &Device) -> io::Result<Self> {
         let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
         let socket = socket(AddressFamily::Packet, SockType::Raw, flags, None)?;
-        raw::bind_packet(&socket, device.index)?;
+        raw::bind_packet(&socket, device.index, 0)?;
         Ok(Self { socket })
     }
 

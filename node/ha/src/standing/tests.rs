@@ -1,5 +1,7 @@
+use ballast_model::ha::PRIORITY_HEALTHY_MIN;
 use ballast_model::{
-    AnyDraft, Draft, Edit, NodeRole, NodeSpec, PoolSpec, TrackedPool, TrafficGroupSpec,
+    AnyDraft, Draft, Edit, NodeInterface, NodeRole, NodeSpec, PoolSpec, TrackedGateway,
+    TrackedNetwork, TrackedPool, TrafficGroupSpec, testing,
 };
 
 use super::*;
@@ -15,15 +17,64 @@ fn config(change: impl FnOnce(&mut NodeSpec)) -> Config {
         Edit::put(AnyDraft::Pool(Draft::new("app", PoolSpec::default())), "b"),
         Edit::put(AnyDraft::TrafficGroup(Draft::new("web", spec)), "c"),
     ];
-    Config::default().edited(&edits, 1, 1).unwrap()
+    testing::config(edits)
 }
 
 fn well() -> Observed {
     Observed { held_down: None, data_plane: None, is_behind: false, owned: Vec::new() }
 }
 
+/// What is seen of pools, of the gateway and of the device `eth1`.
+struct Seen {
+    up_percent: Option<u8>,
+    gateway: Sighting,
+    link: Sighting,
+}
+
+const ALL_WELL: Seen = Seen {
+    up_percent: Some(100),
+    gateway: Sighting::Well { lasts: Duration::MAX },
+    link: Sighting::Well { lasts: Duration::MAX },
+};
+
+impl Sight for Seen {
+    fn pool_up_percent(&self, _pool: &str) -> Option<u8> {
+        self.up_percent
+    }
+
+    fn gateway(&self, group: &str, address: IpAddr) -> Sighting {
+        assert_eq!((group, address.to_string().as_str()), ("web", "192.0.2.1"));
+        self.gateway.clone()
+    }
+
+    fn link(&self, device: &str) -> Sighting {
+        assert_eq!(device, "eth1");
+        self.link.clone()
+    }
+}
+
 fn judged(config: &Config, observed: &Observed, up_percent: u8) -> Judgement {
-    judge(config, "node-1", "web", observed, |_| Some(up_percent)).unwrap()
+    let seen = Seen { up_percent: Some(up_percent), ..ALL_WELL };
+    judge(config, "node-1", "web", observed, &seen).unwrap()
+}
+
+/// The group tracks a gateway and the network `back`.
+fn tracking_config(interfaces: Vec<NodeInterface>) -> Config {
+    let config = config(|node| node.interfaces = interfaces);
+    let mut group = config.traffic_groups.get("web").unwrap().to_draft();
+    group.spec.tracking.gateways =
+        vec![TrackedGateway { address: [192, 0, 2, 1].into(), weight: 20 }];
+    group.spec.tracking.networks = vec![TrackedNetwork { network: "back".to_owned(), weight: 30 }];
+    config.edited(&[Edit::put(AnyDraft::TrafficGroup(group), "c")], 2, 2).unwrap()
+}
+
+fn eth1() -> Vec<NodeInterface> {
+    let (network, device) = ("back".to_owned(), "eth1".to_owned());
+    vec![NodeInterface { network, device, ipv4: None, ipv6: None }]
+}
+
+fn lost_for(lasts: Duration) -> Sighting {
+    Sighting::Lost { lasts, why: "does not answer ARP on eth0".to_owned() }
 }
 
 #[test]
@@ -32,7 +83,7 @@ fn a_pool_below_its_threshold_degrades_and_at_it_does_not() {
     let well_off = judged(&config, &well(), 50);
     assert_eq!((well_off.standing.unable, well_off.standing.priority), (None, 200));
     let degraded = judged(&config, &well(), 49);
-    assert!(degraded.standing.priority < ballast_model::ha::PRIORITY_HEALTHY_MIN);
+    assert!(degraded.standing.priority < PRIORITY_HEALTHY_MIN);
     assert_eq!(degraded.degraded.len(), 1);
 }
 
@@ -58,7 +109,7 @@ fn maintenance_is_the_last_resort_and_offline_none() {
 
 #[test]
 fn a_group_that_is_not_there_is_not_judged() {
-    assert_eq!(judge(&config(|_| ()), "node-1", "other", &well(), |_| None), None);
+    assert_eq!(judge(&config(|_| ()), "node-1", "other", &well(), &ALL_WELL), None);
 }
 
 #[test]
@@ -67,5 +118,77 @@ fn a_node_whose_configuration_may_be_old_takes_nothing_from_one_that_serves() {
     let behind = Observed { is_behind: true, ..well() };
     let judgement = judged(&config, &behind, 100);
     assert_eq!(judgement.standing.unable, None, "where nobody serves it does");
-    assert!(judgement.standing.priority < ballast_model::ha::PRIORITY_HEALTHY_MIN);
+    assert!(judgement.standing.priority < PRIORITY_HEALTHY_MIN);
+}
+
+#[test]
+fn a_lost_gateway_and_a_network_without_link_degrade_by_their_weights() {
+    let config = tracking_config(eth1());
+    let judged = |seen: &Seen| judge(&config, "node-1", "web", &well(), seen).unwrap();
+    assert_eq!(judged(&ALL_WELL).standing.priority, 200);
+    assert_eq!(judged(&ALL_WELL).gateways(), Gateways::Reachable);
+    let no_gateway = Seen { gateway: lost_for(Duration::ZERO), ..ALL_WELL };
+    let judgement = judged(&no_gateway);
+    assert_eq!(judgement.standing.priority, 80);
+    assert_eq!(judgement.degraded, ["gateway 192.0.2.1 does not answer ARP on eth0"]);
+    assert_eq!(judgement.gateways(), Gateways::Failed);
+    let no_link = Sighting::Lost { lasts: Duration::ZERO, why: "eth1 has no link".to_owned() };
+    let judgement = judged(&Seen { link: no_link, ..no_gateway });
+    assert_eq!(judgement.standing.priority, 50);
+    assert_eq!(judgement.degraded[1], "network back: eth1 has no link");
+    assert_eq!(judgement.standing.unable, None, "where nobody is better it serves");
+}
+
+#[test]
+fn what_can_not_be_looked_at_takes_nothing_but_a_network_without_device_is_lost() {
+    let unknown = Seen { up_percent: None, gateway: Sighting::Unknown, link: Sighting::Unknown };
+    let config = tracking_config(eth1());
+    let judgement = judge(&config, "node-1", "web", &well(), &unknown).unwrap();
+    assert_eq!((judgement.standing.priority, judgement.gateways()), (200, Gateways::Unknown));
+    assert!(judgement.tracked.iter().all(|one| one.state == TrackedState::Unknown));
+    let config = tracking_config(Vec::new());
+    let judgement = judge(&config, "node-1", "web", &well(), &unknown).unwrap();
+    assert_eq!(judgement.degraded, ["network back: the node names no device on it"]);
+}
+
+/// At each moment: a node that is well, while the owner is not, takes the group over.
+#[test]
+fn a_gateway_that_all_lose_moves_no_group_when_it_goes_nor_when_it_comes_back() {
+    let config = tracking_config(eth1());
+    let owner = Observed { owned: vec!["web".to_owned()], ..well() };
+    let is_well = |observed: &Observed, gateway: Sighting| {
+        let seen = Seen { gateway, ..ALL_WELL };
+        let judgement = judge(&config, "node-1", "web", observed, &seen).unwrap();
+        judgement.standing.priority >= PRIORITY_HEALTHY_MIN
+    };
+    let well_for = |lasts| Sighting::Well { lasts };
+    // Two nodes ask every 500 ms and not at the same moment: their verdicts are less than that apart.
+    for apart_ms in [0, 1, 250, 499, 500] {
+        for owner_is_ahead in [true, false] {
+            for now_ms in (0..5_000_u64).step_by(10) {
+                let first = Duration::from_millis(now_ms);
+                let second = now_ms.checked_sub(apart_ms).map(Duration::from_millis);
+                let (own, other) =
+                    if owner_is_ahead { (Some(first), second) } else { (second, Some(first)) };
+                let lost = |seen: Option<Duration>| seen.map_or(well_for(Duration::MAX), lost_for);
+                let stays = is_well(&owner, lost(own)) || !is_well(&well(), lost(other));
+                assert!(stays, "lost, {now_ms} ms, {apart_ms} ms apart");
+                let back = |seen: Option<Duration>| seen.map_or(lost_for(Duration::MAX), well_for);
+                let stays = is_well(&owner, back(own)) || !is_well(&well(), back(other));
+                assert!(stays, "back, {now_ms} ms, {apart_ms} ms apart");
+            }
+        }
+    }
+}
+
+#[test]
+fn an_owner_that_alone_loses_its_gateway_gives_up_after_its_grace() {
+    let config = tracking_config(eth1());
+    let owner = Observed { owned: vec!["web".to_owned()], ..well() };
+    let priority = |lasts| {
+        let seen = Seen { gateway: lost_for(lasts), ..ALL_WELL };
+        judge(&config, "node-1", "web", &owner, &seen).unwrap().standing.priority
+    };
+    assert_eq!(priority(OWNER_GRACE - Duration::from_millis(1)), 200);
+    assert_eq!(priority(OWNER_GRACE), 80);
 }

@@ -1,4 +1,4 @@
-use ballast_model::{AnyDraft, Draft, Edit, NodeInterface};
+use ballast_model::{AnyDraft, Draft, Edit, NodeInterface, testing};
 
 use super::*;
 
@@ -31,7 +31,7 @@ fn config(spec: &TrafficGroupSpec, interfaces: Vec<NodeInterface>) -> Config {
         Edit::put(AnyDraft::Node(Draft::new("witness", witness)), "b"),
         Edit::put(AnyDraft::TrafficGroup(Draft::new("web", spec.clone())), "c"),
     ];
-    Config::default().edited(&edits, 1, 1).unwrap()
+    testing::config(edits)
 }
 
 fn group() -> TrafficGroupSpec {

@@ -5,7 +5,7 @@ use std::fmt::Write;
 use ballast_model::Availability;
 use ballast_model::ha::{
     FailoverReport, GroupOverview, GroupPart, GroupState, HaOverview, HaTimeline, HaTransition,
-    MoveReport, NodeLoad, Preview,
+    MoveReport, NodeLoad, Preview, TrackedStatus,
 };
 
 use crate::output::{Field, Table, Tone};
@@ -90,7 +90,8 @@ fn part_row(group: &str, part: &GroupPart) -> Vec<Field> {
     } else if status.degraded.is_empty() {
         status.reason.clone()
     } else {
-        format!("degraded: {}", status.degraded.join("; "))
+        let dated: Vec<_> = status.degraded.iter().map(|why| dated(why, &status.tracked)).collect();
+        format!("degraded: {}", dated.join("; "))
     };
     vec![
         group.into(),
@@ -100,6 +101,14 @@ fn part_row(group: &str, part: &GroupPart) -> Vec<Field> {
         if status.since_ms == 0 { "".into() } else { utc(status.since_ms).into() },
         why.into(),
     ]
+}
+
+/// What failed, and since when where that is known.
+fn dated(why: &str, tracked: &[TrackedStatus]) -> String {
+    match tracked.iter().find(|tracked| tracked.reason.as_deref() == Some(why)) {
+        Some(tracked) => format!("{why} since {}", utc(tracked.since_ms)),
+        None => why.to_owned(),
+    }
 }
 
 /// Changes, one a line, with the gap as the new owner saw it and how long taking over took.

@@ -3,6 +3,7 @@
 use ballast_model::ha::{
     GroupMove, GroupOverview, GroupPart, GroupState, GroupStatus, HaNode, HaOverview, HaStep,
     HaTimeline, HaTransition, HeartbeatStatus, MoveReport, NodeLoad, Preview as Previewed,
+    TrackedKind, TrackedState, TrackedStatus,
 };
 
 use super::*;
@@ -23,7 +24,18 @@ fn overview() -> HaOverview {
     let standby = GroupStatus {
         state: GroupState::Backup,
         priority: 80,
-        degraded: vec!["gateway 192.0.2.1 is lost".to_owned()],
+        degraded: vec![
+            "gateway 192.0.2.1 is lost".to_owned(),
+            "the node is in maintenance".to_owned(),
+        ],
+        tracked: vec![TrackedStatus {
+            kind: TrackedKind::Gateway,
+            name: "192.0.2.1".to_owned(),
+            state: TrackedState::Failed,
+            since_ms: 1_700_000_000_000,
+            weight: 20,
+            reason: Some("gateway 192.0.2.1 is lost".to_owned()),
+        }],
         ..GroupStatus::default()
     };
     let out = GroupStatus {
@@ -68,7 +80,7 @@ fn status_tells_faults_owners_and_why_each_node_has_its_part() {
     let since = "2023-11-14T22:13:20Z";
     let manual = "254 (moved by hand)";
     has_row(&text, &["blue", "lb1", "active", manual, since, "nobody else was heard"]);
-    let degraded = "degraded: gateway 192.0.2.1 is lost";
+    let degraded = "degraded: gateway 192.0.2.1 is lost since 2023-11-14T22:13:20Z; the node is in maintenance";
     has_row(&text, &["blue", "lb2", "backup", "80", "-", degraded]);
     has_row(&text, &["blue", "lb3", "takes no part", "-", "-", "the link of eth0 is down"]);
     has_row(&text, &["lb1", "available", "yes", "lb2"]);

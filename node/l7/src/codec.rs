@@ -9,3 +9,4 @@ pub mod framing;
 pub mod head;
 pub mod request;
 pub mod response;
+pub mod trailer;

@@ -59,6 +59,8 @@ pub(crate) fn write_request(
         FieldName::Expect => head.expects_continue,
         // A member can't do without it, whatever a client nominates.
         FieldName::Host => true,
+        // What it announces comes, but for what no trailer may hold.
+        FieldName::Trailer => head.body == BodyLength::Chunked,
         FieldName::Cookie | FieldName::Other => !nominated.contains(field),
         _ => false,
     });
@@ -72,6 +74,8 @@ pub(crate) fn write_request(
     }
     if head.is_websocket {
         output.push(b"Connection: upgrade\r\nUpgrade: websocket\r\n");
+    } else if head.takes_trailers {
+        output.push(b"Connection: te\r\nTE: trailers\r\n");
     }
     output.push(b"\r\n");
 }
@@ -139,8 +143,8 @@ pub(crate) fn write_response(
         | FieldName::KeepAlive
         | FieldName::ProxyConnection
         | FieldName::Te
-        | FieldName::Trailer
         | FieldName::TransferEncoding => false,
+        FieldName::Trailer => plan.has_body && plan.frames == Frames::Chunked,
         FieldName::Upgrade => is_upgrade,
         _ => !nominated.contains(field),
     });

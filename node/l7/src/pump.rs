@@ -14,6 +14,7 @@ use std::task::{Context, Poll, ready};
 use crate::buffer::{Buffer, BufferPool};
 use crate::codec::chunked::ChunkedError;
 use crate::codec::framing::{BodyDecoder, BodyLength};
+use crate::codec::trailer;
 use crate::peer::{Peer, Stream};
 
 /// Room that a chunk's size line, its end, and the last chunk take at most.
@@ -182,7 +183,11 @@ impl Pump {
 
     fn stage_end(&mut self, output: &mut Buffer) {
         if self.frames == Frames::Chunked {
-            output.push(b"0\r\n\r\n");
+            output.push(b"0\r\n");
+            for line in trailer::passed_on(self.decoder.trailer()) {
+                output.push(line);
+            }
+            output.push(b"\r\n");
         }
         self.is_end_staged = true;
     }

@@ -5,7 +5,8 @@
 //!                          └─ size 0 ─► Trailer ─► … ─► Done
 //! ```
 //! Invariant: the decoder gives the same content however the input is cut into pieces. Extensions
-//! and trailer fields are checked and dropped (§7.1.1 and §7.1.2 allow a recipient that).
+//! are checked and dropped (§7.1.1 demands that of who does not understand them); trailer fields are
+//! kept until the end.
 
 /// Longest chunk extensions of one chunk, in bytes.
 pub const EXTENSION_MAX_BYTES: usize = 256;
@@ -45,7 +46,8 @@ pub enum ChunkedError {
 pub struct ChunkedDecoder {
     state: State,
     extension_total_bytes: usize,
-    trailer_bytes: usize,
+    /// The lines of the trailer section, each with its CRLF. Without storage where there are none.
+    trailer: Vec<u8>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -99,6 +101,11 @@ impl ChunkedDecoder {
         self.state == State::Done
     }
 
+    /// The lines of the trailer section, each with its CRLF; whole once the end has been seen.
+    pub fn trailer(&self) -> &[u8] {
+        &self.trailer
+    }
+
     /// The state after one byte of framing.
     fn step(&mut self, byte: u8) -> Result<State, ChunkedError> {
         use ChunkedError::{InvalidSize, MissingCrLf};
@@ -119,12 +126,12 @@ impl ChunkedDecoder {
             (State::DataCr, b'\r') => Ok(State::DataLf),
             (State::DataLf, b'\n') => Ok(State::default()),
             (State::TrailerStart, b'\r') => Ok(State::LastLf),
-            (State::TrailerStart, _) if is_token(byte) => self.trailer(State::TrailerName),
-            (State::TrailerName, b':') => self.trailer(State::TrailerValue),
-            (State::TrailerName, _) if is_token(byte) => self.trailer(State::TrailerName),
-            (State::TrailerValue, b'\r') => self.trailer(State::TrailerLf),
-            (State::TrailerValue, _) if is_text(byte) => self.trailer(State::TrailerValue),
-            (State::TrailerLf, b'\n') => self.trailer(State::TrailerStart),
+            (State::TrailerStart, _) if is_token(byte) => self.keep(byte, State::TrailerName),
+            (State::TrailerName, b':') => self.keep(byte, State::TrailerValue),
+            (State::TrailerName, _) if is_token(byte) => self.keep(byte, State::TrailerName),
+            (State::TrailerValue, b'\r') => self.keep(byte, State::TrailerLf),
+            (State::TrailerValue, _) if is_text(byte) => self.keep(byte, State::TrailerValue),
+            (State::TrailerLf, b'\n') => self.keep(byte, State::TrailerStart),
             (State::LastLf, b'\n') => Ok(State::Done),
             (State::TrailerStart | State::TrailerName | State::TrailerValue, _) => {
                 Err(ChunkedError::InvalidTrailer)
@@ -149,11 +156,11 @@ impl ChunkedDecoder {
         Ok(State::Extension { size, bytes: bytes + 1 })
     }
 
-    fn trailer(&mut self, next: State) -> Result<State, ChunkedError> {
-        self.trailer_bytes += 1;
-        if self.trailer_bytes > TRAILER_MAX_BYTES {
+    fn keep(&mut self, byte: u8, next: State) -> Result<State, ChunkedError> {
+        if self.trailer.len() == TRAILER_MAX_BYTES {
             return Err(ChunkedError::TrailerTooLong);
         }
+        self.trailer.push(byte);
         Ok(next)
     }
 }

@@ -177,6 +177,14 @@ impl BodyDecoder {
         }
     }
 
+    /// The lines of the trailer section behind the body, each with its CRLF.
+    pub fn trailer(&self) -> &[u8] {
+        match self {
+            Self::Chunked(decoder) => decoder.trailer(),
+            Self::Exact(_) | Self::UntilClose => &[],
+        }
+    }
+
     /// Whether the end of the connection is the proper end of the body.
     pub fn ends_with_connection(&self) -> bool {
         matches!(self, Self::UntilClose)

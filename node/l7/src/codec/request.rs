@@ -8,7 +8,7 @@ use std::mem::MaybeUninit;
 use memchr::memchr;
 
 use super::framing::{BodyLength, FramingError, FramingFields};
-use super::head::{ConnectionOptions, Field, FieldName, HeadError, Span, note_fields};
+use super::head::{ConnectionOptions, Field, FieldName, HeadError, Span, list, note_fields};
 
 /// Heads with more fields than this are parsed by way of the heap.
 const FIELD_FAST_COUNT: usize = 48;
@@ -138,6 +138,8 @@ pub struct RequestHead {
     pub is_websocket: bool,
     /// Whether it waits for `100 Continue`.
     pub expects_continue: bool,
+    /// Whether the client understands trailer fields (RFC 9110 §10.1.4).
+    pub takes_trailers: bool,
 }
 
 impl RequestHead {
@@ -193,6 +195,7 @@ impl RequestHead {
             connection: facts.connection,
             is_websocket,
             expects_continue: facts.expects_continue && !line.is_http_10,
+            takes_trailers: facts.takes_trailers && !line.is_http_10,
         })
     }
 
@@ -242,6 +245,7 @@ struct Facts {
     host: Option<Span>,
     upgrades_to_websocket: bool,
     expects_continue: bool,
+    takes_trailers: bool,
 }
 
 impl Facts {
@@ -258,6 +262,10 @@ impl Facts {
                 FieldName::Connection => facts.connection.add(value),
                 FieldName::Upgrade => {
                     facts.upgrades_to_websocket = value.eq_ignore_ascii_case(b"websocket");
+                }
+                FieldName::Te => {
+                    let mut codings = list(value);
+                    facts.takes_trailers |= codings.any(|it| it.eq_ignore_ascii_case(b"trailers"));
                 }
                 FieldName::Expect if value.eq_ignore_ascii_case(b"100-continue") => {
                     facts.expects_continue = true;

@@ -46,11 +46,20 @@ const PLAN: ResponsePlan =
 #[test]
 fn end_to_end_fields_stay_and_hop_by_hop_fields_go() {
     let text = "GET /x HTTP/1.1\r\nHost: a\r\nAccept:  b \r\nConnection: keep-alive, X-Hop\r\n\
-        Keep-Alive: timeout=5\r\nX-Hop: 1\r\nTE: trailers\r\nUpgrade: h2c\r\nHTTP2-Settings: AA\r\n\
+        Keep-Alive: timeout=5\r\nX-Hop: 1\r\nTE: gzip\r\nUpgrade: h2c\r\nHTTP2-Settings: AA\r\n\
         Proxy-Connection: close\r\nCookie: c=d\r\n\r\n";
     assert_eq!(
         forwarded(text, ForwardedFor::Off),
         "GET /x HTTP/1.1\r\nHost: a\r\nAccept:  b \r\nCookie: c=d\r\n\r\n"
+    );
+}
+
+#[test]
+fn a_client_that_takes_trailers_is_vouched_for() {
+    let text = "GET / HTTP/1.1\r\nHost: a\r\nTE: deflate, Trailers\r\nConnection: te\r\n\r\n";
+    assert_eq!(
+        forwarded(text, ForwardedFor::Off),
+        "GET / HTTP/1.1\r\nHost: a\r\nConnection: te\r\nTE: trailers\r\n\r\n"
     );
 }
 
@@ -122,7 +131,12 @@ fn a_response_is_framed_for_its_client() {
     assert_eq!(answered(exact, PLAN), "HTTP/1.1 200 Fine\r\nServer: s\r\nContent-Length: 5\r\n");
     let chunked = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTrailer: X\r\n\r\n";
     let plan = ResponsePlan { frames: Frames::Chunked, ..PLAN };
-    assert_eq!(answered(chunked, plan), "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n");
+    assert_eq!(
+        answered(chunked, plan),
+        "HTTP/1.1 200 OK\r\nTrailer: X\r\nTransfer-Encoding: chunked\r\n"
+    );
+    // To a client that gets no chunks it would announce what does not come.
+    assert_eq!(answered(chunked, PLAN), "HTTP/1.1 200 OK\r\n");
 }
 
 #[test]

@@ -52,7 +52,7 @@ async fn large_bodies_go_through_in_both_framings() {
             client.send(chunk).await;
             client.send("\r\n").await;
         }
-        client.send("0\r\nX-Trailer: dropped\r\n\r\n").await;
+        client.send("0\r\nX-Sum: 1\r\n\r\n").await;
         assert!(client.message().await.unwrap().body == body, "{length} bytes in chunks");
     }
     assert_eq!(origin.connections(), 1);
@@ -203,4 +203,51 @@ async fn an_incomplete_response_does_not_look_complete() {
         assert_eq!(client.rest().await, b"5\r\nhello\r\n");
     }
     site.failed(FailureReason::UpstreamClosedEarly, 2).await;
+}
+
+#[tokio::test]
+async fn trailers_go_both_ways_but_for_what_none_may_hold() {
+    let origin = Origin::start(|_, mut io| async move {
+        let request = io.message().await.unwrap();
+        assert_eq!(request.field("te"), Some("trailers"), "{}", request.head);
+        assert_eq!(request.field("trailer"), Some("X-Sum"), "{}", request.head);
+        assert_eq!(request.trailer, ["X-Sum: 41"]);
+        io.send(
+            "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTrailer: Grpc-Status\r\n\r\n\
+             3\r\nabc\r\n0\r\nGrpc-Status: 0\r\nSet-Cookie: a=b\r\nContent-Length: 9\r\n\r\n",
+        )
+        .await;
+    })
+    .await;
+    let site = Site::start(&[origin.address]).await;
+    let mut client = site.connect().await;
+    let answer = client
+        .ask(
+            "POST / HTTP/1.1\r\nHost: a\r\nConnection: TE\r\nTE: gzip;q=0.5, trailers\r\nTrailer: X-Sum\r\n\
+             Transfer-Encoding: chunked\r\n\r\n\
+             2\r\nhi\r\n0\r\nX-Sum: 41\r\nTransfer-Encoding: gzip\r\nX-Forwarded-For: 6.6.6.6\r\n\r\n",
+        )
+        .await;
+    assert_eq!((answer.status(), &answer.body[..]), (200, &b"abc"[..]));
+    assert_eq!(answer.field("trailer"), Some("Grpc-Status"));
+    assert_eq!(answer.trailer, ["Grpc-Status: 0"]);
+}
+
+#[tokio::test]
+async fn a_client_of_http_1_0_gets_no_trailers() {
+    let origin = Origin::start(|_, mut io| async move {
+        io.message().await.unwrap();
+        io.send(
+            "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTrailer: X-Sum\r\n\r\n\
+             3\r\nabc\r\n0\r\nX-Sum: 0\r\n\r\n",
+        )
+        .await;
+    })
+    .await;
+    let site = Site::start(&[origin.address]).await;
+    let mut client = site.connect().await;
+    client.send("GET / HTTP/1.0\r\nHost: a\r\n\r\n").await;
+    let head = client.head().await.unwrap();
+    assert!(!head.contains("Trailer"), "{head}");
+    assert_eq!(client.rest().await, b"abc");
 }

@@ -53,6 +53,8 @@ pub(crate) struct Io<S = TcpStream> {
 pub(crate) struct Message {
     pub(crate) head: String,
     pub(crate) body: Vec<u8>,
+    /// The lines behind a body in chunks.
+    pub(crate) trailer: Vec<String>,
 }
 
 impl Message {
@@ -130,11 +132,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Io<S> {
 
     /// The body that belongs to a head with a length or chunks.
     pub(crate) async fn body(&mut self, head: &str) -> Vec<u8> {
+        self.body_and_trailer(head).await.0
+    }
+
+    async fn body_and_trailer(&mut self, head: &str) -> (Vec<u8>, Vec<String>) {
         if field(head, "transfer-encoding").is_some() {
             return self.chunked().await;
         }
         let length = field(head, "content-length").and_then(|length| length.parse().ok());
-        self.exactly(length.unwrap_or(0)).await
+        (self.exactly(length.unwrap_or(0)).await, Vec::new())
     }
 
     async fn line(&mut self) -> String {
@@ -147,23 +153,31 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Io<S> {
         }
     }
 
-    async fn chunked(&mut self) -> Vec<u8> {
+    async fn chunked(&mut self) -> (Vec<u8>, Vec<String>) {
         let mut body = Vec::new();
         loop {
             let size = usize::from_str_radix(&self.line().await, 16).expect("a chunk's size");
+            if size == 0 {
+                break;
+            }
             body.extend(self.exactly(size).await);
             assert_eq!(self.line().await, "");
-            if size == 0 {
-                return body;
+        }
+        let mut trailer = Vec::new();
+        loop {
+            let line = self.line().await;
+            if line.is_empty() {
+                return (body, trailer);
             }
+            trailer.push(line);
         }
     }
 
     /// A whole message; none where the connection ended first.
     pub(crate) async fn message(&mut self) -> Option<Message> {
         let head = self.head().await?;
-        let body = self.body(&head).await;
-        Some(Message { head, body })
+        let (body, trailer) = self.body_and_trailer(&head).await;
+        Some(Message { head, body, trailer })
     }
 
     /// Sends a request and reads its response.

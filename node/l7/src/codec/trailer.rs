@@ -1,0 +1,68 @@
+//! Trailer fields on their way through (RFC 9110 §6.5).
+//!
+//! Invariant: no field passes that says where a message ends, where it goes, who sends it, or how its
+//! content is to be read: who looks at a message when its head is there must not be told otherwise
+//! behind its body (§6.5.1).
+
+/// Fields that no trailer section may hold, in lower case.
+const FORBIDDEN: [&[u8]; 40] = [
+    b"age",
+    b"authentication-info",
+    b"authorization",
+    b"cache-control",
+    b"connection",
+    b"content-encoding",
+    b"content-length",
+    b"content-location",
+    b"content-range",
+    b"content-type",
+    b"cookie",
+    b"date",
+    b"expect",
+    b"expires",
+    b"forwarded",
+    b"host",
+    b"http2-settings",
+    b"if-match",
+    b"if-modified-since",
+    b"if-none-match",
+    b"if-range",
+    b"if-unmodified-since",
+    b"keep-alive",
+    b"location",
+    b"max-forwards",
+    b"pragma",
+    b"proxy-authenticate",
+    b"proxy-authorization",
+    b"proxy-connection",
+    b"range",
+    b"retry-after",
+    b"set-cookie",
+    b"strict-transport-security",
+    b"te",
+    b"trailer",
+    b"transfer-encoding",
+    b"upgrade",
+    b"vary",
+    b"warning",
+    b"www-authenticate",
+];
+/// What the names of fields begin with that tell a member of its client.
+const FORWARDED_PREFIX: &[u8] = b"x-forwarded-";
+
+/// The lines of `section` that may go on, each with its CRLF. `section` was checked by
+/// [`ChunkedDecoder`](super::chunked::ChunkedDecoder).
+pub fn passed_on(section: &[u8]) -> impl Iterator<Item = &[u8]> {
+    section.split_inclusive(|byte| *byte == b'\n').filter(|line| {
+        let name = line.split(|byte| *byte == b':').next().unwrap_or_default();
+        let starts_forwarded = name
+            .get(..FORWARDED_PREFIX.len())
+            .is_some_and(|start| start.eq_ignore_ascii_case(FORWARDED_PREFIX));
+        let is_forbidden =
+            starts_forwarded || FORBIDDEN.iter().any(|it| name.eq_ignore_ascii_case(it));
+        !is_forbidden
+    })
+}
+
+#[cfg(test)]
+mod tests;

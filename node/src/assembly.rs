@@ -23,6 +23,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::api_tls;
+use crate::check_network::known;
 use crate::config::NodeConfig;
 use crate::ha;
 use crate::signals::{Signals, Stop};
@@ -76,6 +77,8 @@ struct Node {
     follow: Option<JoinHandle<()>>,
     events: JoinHandle<()>,
     tickets: JoinHandle<()>,
+    /// Writes down what is known of the network.
+    known: JoinHandle<()>,
     api: Api,
     server: JoinHandle<Result<(), ServeError>>,
     /// Ends the API.
@@ -122,6 +125,8 @@ impl Node {
         let api_stop = CancellationToken::new();
         let events = tokio::spawn(Arc::clone(&view).gather_events(api_stop.clone()));
         let tickets = tokio::spawn(tickets::rotate(store.clone(), api_stop.clone()));
+        let known = known::keep(config.state_dir.clone(), store.watch(), api_stop.clone());
+        let known = tokio::spawn(known);
         let api = Api::start(store.clone(), view, api_stop.clone());
         let served = ballast_api::serve(api_listeners, tls, api.router(), api_stop.clone());
         let server = tokio::spawn(served);
@@ -134,6 +139,7 @@ impl Node {
             follow,
             events,
             tickets,
+            known,
             api,
             server,
             api_stop,
@@ -186,6 +192,7 @@ impl Node {
         );
         self.api.stop().await;
         log_failure("the task of ticket keys", self.tickets.await.context("it panicked"));
+        log_failure("the task of the known network", self.known.await.context("it panicked"));
         log_failure("the event task", self.events.await.context("it panicked"));
         if let Some(follow) = self.follow {
             log_failure("the follow task", follow.await.context("it panicked"));

@@ -7,6 +7,7 @@
 
 mod api_tls;
 mod assembly;
+mod check_network;
 mod command;
 mod config;
 mod ha;
@@ -44,6 +45,8 @@ enum Command {
     },
     /// Runs a cluster of one node on loopback, without root and without a file, to try things out
     Dev(command::dev::Arguments),
+    /// Says what of this machine's network would not work, and what to do
+    CheckNetwork(check_network::Arguments),
     /// Looks at a node's file
     Config {
         #[command(subcommand)]
@@ -57,6 +60,7 @@ fn main() -> ExitCode {
         Command::Join(arguments) => command::join::run(&arguments),
         Command::Run { config } => command::run::run(&config),
         Command::Dev(arguments) => command::dev::run(&arguments),
+        Command::CheckNetwork(arguments) => check_network::run(&arguments),
         Command::Config { command } => command::config::run(&command),
     };
     match result {

@@ -46,7 +46,7 @@ pub(crate) async fn rotate(store: Store, stop: CancellationToken) {
         match store.propose(Command { origin, at_ms, idempotency: None, body }).await {
             Ok(Outcome::Applied { .. }) => tracing::info!("session tickets have a new key"),
             Ok(outcome) => {
-                tracing::debug!(?outcome, "the new key for session tickets was not taken")
+                tracing::debug!(?outcome, "the new key for session tickets was not taken");
             }
             Err(error) => tracing::warn!(%error, "no new key for session tickets"),
         }

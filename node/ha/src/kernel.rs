@@ -12,6 +12,7 @@ use rustix::time::{ClockId, clock_gettime};
 mod frame;
 mod neighbour;
 mod netlink;
+mod probe;
 mod raw;
 mod settings;
 mod socket;
@@ -19,6 +20,7 @@ mod socket;
 pub use frame::multicast_frame;
 pub use neighbour::NeighbourSocket;
 pub use netlink::Netlink;
+pub use probe::multicast_passes;
 pub use settings::Setting;
 pub use socket::{Datagram, FrameSocket, VrrpSocket};
 

@@ -12,6 +12,7 @@
 #![deny(unsafe_code)]
 
 pub mod kernel;
+pub mod preflight;
 
 mod control;
 mod engine;

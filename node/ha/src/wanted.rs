@@ -195,9 +195,7 @@ fn device<'a>(
     }
     let floating: Vec<_> = spec.addresses.iter().map(|a| a.address).collect();
     let has_subnet = |device: &&Device| {
-        let own = device.addresses.iter().filter(|a| !a.leased && !floating.contains(&a.address));
-        let mut subnets = own.filter(|a| a.prefix_length < host_prefix(a.address));
-        subnets.any(|subnet| floating.iter().any(|address| contains(subnet, *address)))
+        floating.iter().any(|address| has_subnet_of(device, *address, &floating))
     };
     let candidates = devices.iter().filter(|device| !device.loopback);
     candidates.clone().find(has_subnet).ok_or_else(|| {
@@ -208,6 +206,13 @@ fn device<'a>(
             addresses.join(", ")
         )
     })
+}
+
+/// Whether a device has an address of its own, none of the `floating` ones, in the subnet of `address`.
+pub(crate) fn has_subnet_of(device: &Device, address: IpAddr, floating: &[IpAddr]) -> bool {
+    let own = device.addresses.iter().filter(|a| !a.leased && !floating.contains(&a.address));
+    let mut subnets = own.filter(|a| a.prefix_length < host_prefix(a.address));
+    subnets.any(|subnet| contains(subnet, address))
 }
 
 fn host_prefix(address: IpAddr) -> u8 {

@@ -40,11 +40,15 @@ impl Netlink {
         ];
         self.tell(&RouteNetlinkMessage::NewLink(message), NLM_F_CREATE | NLM_F_EXCL)?;
         let index = self.index_of(name)?;
-        // Not all kernels take it with the message that makes the device.
+        // A message of its own: the one that makes a device passes its alias over.
         let mut message = LinkMessage::default();
         message.header.index = index;
         message.attributes.push(LinkAttribute::IfAlias(alias.to_owned()));
-        self.tell(&RouteNetlinkMessage::SetLink(message), 0)?;
+        if let Err(error) = self.tell(&RouteNetlinkMessage::SetLink(message), 0) {
+            // Without an alias nobody would know it again.
+            self.remove_macvlan(index)?;
+            return Err(error);
+        }
         Ok(index)
     }
 

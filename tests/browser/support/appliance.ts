@@ -22,6 +22,17 @@ export const PASSWORD = "correct horse battery";
 export interface Api {
   get(path: string): Promise<any>;
   put(path: string, body: unknown): Promise<any>;
+  post(path: string, body?: unknown): Promise<any>;
+}
+
+/** Signs the administrator in to the API of a node. */
+export async function signIn(url: string, password: string): Promise<Api> {
+  const context = await request.newContext({ baseURL: url, ignoreHTTPSErrors: true });
+  const session = await context.post("/api/v1/sessions", { data: { username: USER, password } });
+  if (!session.ok()) {
+    throw new Error(`signing in: ${session.status()} ${await session.text()}`);
+  }
+  return api(context, (await session.json()).csrf_token);
 }
 
 export class Appliance {
@@ -35,7 +46,7 @@ export class Appliance {
   /** Starts one and waits until it says where its console is. */
   static async start(): Promise<Appliance> {
     const state = fs.mkdtempSync(path.join(os.tmpdir(), "ballast-browser-"));
-    const child = spawn(program(), ["dev", "--state", state, "--api", "127.0.0.1:0"], {
+    const child = spawn(program("ballastd"), ["dev", "--state", state, "--api", "127.0.0.1:0"], {
       stdio: ["ignore", "pipe", "pipe"],
     });
     const appliance = new Appliance(child, state);
@@ -54,13 +65,8 @@ export class Appliance {
   }
 
   /** Signs in to the API. */
-  async signIn(): Promise<Api> {
-    const context = await request.newContext({ baseURL: this.url, ignoreHTTPSErrors: true });
-    const session = await context.post("/api/v1/sessions", { data: { username: USER, password: PASSWORD } });
-    if (!session.ok()) {
-      throw new Error(`signing in: ${session.status()} ${await session.text()}`);
-    }
-    return api(context, (await session.json()).csrf_token);
+  signIn(): Promise<Api> {
+    return signIn(this.url, PASSWORD);
   }
 
   /** Stops it and removes its state. */
@@ -122,13 +128,15 @@ export function freePort(): Promise<number> {
   });
 }
 
-function program(): string {
-  const built = path.resolve(__dirname, "../../../target/debug/ballastd");
-  const program = process.env.BALLASTD ?? built;
-  if (!fs.existsSync(program)) {
-    throw new Error(`there is no ${program}: build it with cargo build -p ballastd, or set BALLASTD`);
+/** Where a program of this workspace was built to. */
+export function program(name: string): string {
+  const folder = process.env.BALLAST_BIN_DIR ?? path.resolve(__dirname, "../../../target/debug");
+  const named = name === "ballastd" ? process.env.BALLASTD : undefined;
+  const found = named ?? path.join(folder, name);
+  if (!fs.existsSync(found)) {
+    throw new Error(`there is no ${found}: build it with cargo build --bin ${name}, or set BALLAST_BIN_DIR`);
   }
-  return program;
+  return found;
 }
 
 function api(context: APIRequestContext, csrfToken: string): Api {
@@ -143,5 +151,7 @@ function api(context: APIRequestContext, csrfToken: string): Api {
     get: async (path) => answer(`GET ${path}`, await context.get(`/api/v1/${path}`)),
     put: async (path, data) =>
       answer(`PUT ${path}`, await context.put(`/api/v1/${path}?wait=applied`, { data, headers })),
+    post: async (path, data) =>
+      answer(`POST ${path}`, await context.post(`/api/v1/${path}`, { data, headers })),
   };
 }

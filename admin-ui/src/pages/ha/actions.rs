@@ -189,7 +189,12 @@ pub(super) fn Moves(report: FailoverReport) -> impl IntoView {
         return view! { <p>{t.ha.nothing_moves}</p> }.into_any();
     }
     let lines = report.moves.iter().map(line);
-    view! { <ul class="moves done" role="status">{lines.collect_view()}</ul> }.into_any()
+    view! {
+        <div role="status">
+            <ul class="moves done">{lines.collect_view()}</ul>
+        </div>
+    }
+    .into_any()
 }
 
 fn line(moved: &MoveReport) -> AnyView {

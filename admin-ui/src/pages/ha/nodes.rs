@@ -89,6 +89,7 @@ pub(super) fn availability_text(availability: Availability) -> &'static str {
 fn badges(row: &NodeRow) -> AnyView {
     let t = texts();
     let (tone, symbol) = match row.availability {
+        Availability::Available if row.error.is_some() => (Tone::Neutral, Symbol::Up),
         Availability::Available => (Tone::Good, Symbol::Up),
         Availability::Maintenance => (Tone::Warning, Symbol::Disabled),
         Availability::Offline => (Tone::Warning, Symbol::Offline),
@@ -105,7 +106,11 @@ fn badges(row: &NodeRow) -> AnyView {
 
 fn facts(desk: Desk, row: &NodeRow) -> AnyView {
     let t = texts();
-    let owned = if row.owned.is_empty() { t.none.to_owned() } else { row.owned.join(", ") };
+    let owned = match row.says {
+        None => t.unknown.to_owned(),
+        Some(_) if row.owned.is_empty() => t.none.to_owned(),
+        Some(_) => row.owned.join(", "),
+    };
     let pair = |name: &'static str, value: AnyView| {
         view! {
             <div>
@@ -115,6 +120,7 @@ fn facts(desk: Desk, row: &NodeRow) -> AnyView {
         }
     };
     let text = |text: String| view! { <span>{text}</span> }.into_any();
+    let load = row.says.is_some().then(|| (t.ha.carries)(&row.load.to_string(), row.capacity));
     let heartbeats = row.says.as_ref().filter(|says| !says.heartbeats.is_empty()).map(|says| {
         let lines = says.heartbeats.iter().map(heartbeat);
         let lines = view! { <ul>{lines.collect_view()}</ul> };
@@ -126,9 +132,9 @@ fn facts(desk: Desk, row: &NodeRow) -> AnyView {
         {row.says.as_ref().map(faults)}
         <dl class="facts-list">
             {pair(t.ha.groups_now, text(owned))}
-            {pair(t.ha.load, text((t.ha.carries)(&row.load.to_string(), row.capacity)))}
+            {load.map(|load| pair(t.ha.load, text(load)))}
             {heartbeats}
-            {pair(t.ha.interfaces, interfaces(desk, row))}
+            {interfaces(desk, row).map(|devices| pair(t.ha.interfaces, devices))}
         </dl>
         {row.says.as_ref().map(thread)}
     }
@@ -170,10 +176,10 @@ fn heartbeat(heartbeat: &HeartbeatStatus) -> AnyView {
 }
 
 /// Its devices: those that are declared, else those that its groups are on.
-fn interfaces(desk: Desk, row: &NodeRow) -> AnyView {
+fn interfaces(desk: Desk, row: &NodeRow) -> Option<AnyView> {
     let t = texts();
     if !row.interfaces.is_empty() {
-        return row.interfaces.iter().map(interface).collect_view().into_any();
+        return Some(row.interfaces.iter().map(interface).collect_view().into_any());
     }
     let mut devices: Vec<_> = desk.groups.with(|groups| {
         let cells = groups.iter().filter_map(|group| group.cell(&row.name));
@@ -181,15 +187,12 @@ fn interfaces(desk: Desk, row: &NodeRow) -> AnyView {
     });
     devices.sort();
     devices.dedup();
-    if devices.is_empty() {
-        return view! { <span>{t.none}</span> }.into_any();
-    }
-    view! {
+    let found = view! {
         <code>{devices.join(", ")}</code>
         " "
         <span class="quiet small">{t.ha.interfaces_found}</span>
-    }
-    .into_any()
+    };
+    (!devices.is_empty()).then(|| found.into_any())
 }
 
 fn interface(interface: &NodeInterface) -> AnyView {

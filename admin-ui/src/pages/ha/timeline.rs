@@ -23,7 +23,8 @@ pub(super) fn TimelineCard(desk: Desk) -> impl IntoView {
         })
     });
     Effect::new(move |_| {
-        parts.track();
+        // Reading it is what makes it count as used.
+        parts.with(|_| ());
         desk.live.read_timeline();
     });
     let filter = RwSignal::new(String::new());
@@ -163,7 +164,7 @@ pub(super) fn Steps(item: HaTransition) -> impl IntoView {
         Some(priority) => format!("{heard} ({})", (t.ha.priority)(priority)),
         None => heard.clone(),
     });
-    let heard = heard.map(|heard| match item.silence_us {
+    let heard = heard.map(|heard| match item.silence_us.filter(|us| *us > 0) {
         Some(us) => (t.ha.since_heard)(&heard, &format::duration(us)),
         None => heard,
     });

@@ -26,7 +26,7 @@ pub(super) fn WhatIfCard(desk: Desk) -> impl IntoView {
         (owners, able, index)
     });
     Effect::new(move |_| {
-        situation.track();
+        situation.with(|_| ());
         let down = down.get();
         if !down.is_empty() {
             answer.ask(down);

@@ -4,6 +4,7 @@ pub(crate) mod config;
 pub(crate) mod dev;
 pub(crate) mod init;
 pub(crate) mod join;
+pub(crate) mod replay;
 pub(crate) mod run;
 
 use std::io::Read;

@@ -47,6 +47,8 @@ enum Command {
     Dev(command::dev::Arguments),
     /// Says what of this machine's network would not work, and what to do
     CheckNetwork(check_network::Arguments),
+    /// Plays a recording of a traffic group again, to see that this version decides as it was decided
+    Replay(command::replay::Arguments),
     /// Looks at a node's file
     Config {
         #[command(subcommand)]
@@ -61,6 +63,7 @@ fn main() -> ExitCode {
         Command::Run { config } => command::run::run(&config),
         Command::Dev(arguments) => command::dev::run(&arguments),
         Command::CheckNetwork(arguments) => check_network::run(&arguments),
+        Command::Replay(arguments) => command::replay::run(&arguments),
         Command::Config { command } => command::config::run(&command),
     };
     match result {

@@ -30,11 +30,15 @@ use crate::wanted::{WantedGroup, wanted};
 
 mod brake;
 mod group;
+mod recorder;
 mod virtual_mac;
 
 use group::Running;
 pub(crate) use group::{Published as GroupPublished, Report, Step};
 
+pub(crate) use recorder::Recording;
+#[cfg(test)]
+pub(crate) use recorder::recording_of_nothing;
 pub(crate) use virtual_mac::alias as virtual_mac_alias;
 
 use brake::Brake;
@@ -113,6 +117,7 @@ pub(crate) struct EngineOptions {
     pub(crate) commands: Receiver<Command>,
     pub(crate) wake: OwnedFd,
     pub(crate) reports: mpsc::Sender<Report>,
+    pub(crate) recordings: mpsc::Sender<Recording>,
     pub(crate) published: Arc<ArcSwap<Published>>,
     pub(crate) signer: Signer,
     pub(crate) verifier: Verifier,
@@ -127,6 +132,7 @@ pub(crate) struct Shell {
     pub(crate) frames: BTreeMap<u32, FrameSocket>,
     pub(crate) signer: Signer,
     pub(crate) reports: mpsc::Sender<Report>,
+    pub(crate) recordings: mpsc::Sender<Recording>,
     pub(crate) brake: Brake,
     pub(crate) is_leaving: bool,
 }
@@ -176,6 +182,7 @@ impl Engine {
                 frames: BTreeMap::new(),
                 signer: options.signer,
                 reports: options.reports,
+                recordings: options.recordings,
                 brake: Brake::default(),
                 is_leaving: false,
             },
@@ -202,10 +209,18 @@ impl Engine {
             commands: self.commands,
             wake: self.wake,
             reports: self.shell.reports,
+            recordings: self.shell.recordings,
             published: self.published,
             signer: self.shell.signer,
             verifier: self.verifier,
             is_released: self.is_released,
+        }
+    }
+
+    /// Hands out what led up to a failure.
+    pub(crate) fn hand_out_recordings(&mut self) {
+        for group in self.groups.values_mut() {
+            group.hand_out_recording(&self.shell);
         }
     }
 

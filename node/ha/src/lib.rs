@@ -13,6 +13,7 @@
 
 pub mod kernel;
 pub mod preflight;
+pub mod recordings;
 
 mod control;
 mod engine;
@@ -159,6 +160,7 @@ impl Ha {
         .map_err(|error| HaError::Thread(error.into()))?;
         let (commands, receiver) = std::sync::mpsc::sync_channel(COMMAND_MAX_COUNT);
         let (reports, report_receiver) = mpsc::channel(REPORT_MAX_COUNT);
+        let (recordings, recording_receiver) = mpsc::channel(recordings::WAITING_MAX_COUNT);
         let published = Arc::new(ArcSwap::from_pointee(Published::default()));
         let key = || SigningKey::new(ADVERT_KEY_ID, &options.advert_key);
         let mut verifier = Verifier::new(options.node_id);
@@ -168,6 +170,7 @@ impl Ha {
             commands: receiver,
             wake: wake.try_clone().map_err(HaError::Thread)?,
             reports,
+            recordings,
             published: Arc::clone(&published),
             signer: Signer::new(key(), options.node_id, epoch),
             verifier,
@@ -206,6 +209,8 @@ impl Ha {
         *inner.thread.lock().unwrap_or_else(PoisonError::into_inner) = Some(thread);
         inner.tasks.spawn(control::run(Arc::clone(&inner), report_receiver));
         inner.tasks.spawn(control::write_timeline(Arc::clone(&inner)));
+        let stop = inner.stop.clone();
+        inner.tasks.spawn(recordings::write(options.state_dir, recording_receiver, stop));
         inner.tasks.spawn(tracking::run(Arc::clone(&inner)));
         Ok(Self(inner))
     }

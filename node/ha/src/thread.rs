@@ -105,6 +105,9 @@ fn run_once(options: EngineOptions) -> (EngineOptions, Result<(), String>) {
         Ok(ended) => ended.map_err(|error| error.to_string()),
         Err(panic) => Err(format!("it panicked: {}", message(panic.as_ref()))),
     };
+    if ended.is_err() {
+        engine.hand_out_recordings();
+    }
     (engine.into_options(), ended)
 }
 

@@ -14,6 +14,7 @@ use ballast_model::{
     Snapshot, State, TrafficGroupSpec,
 };
 use ballast_telemetry::Metrics;
+use ballast_vrrp::State as Part;
 use futures_util::future::BoxFuture;
 use nix::sys::socket::{AddressFamily, SockFlag, SockProtocol, SockType, socket};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -397,6 +398,24 @@ fn a_device_that_somebody_removes_is_made_again() {
     });
     assert_eq!(world.mac_of(VIRTUAL_V4), MAC_V4);
     world.stop(&ha);
+}
+
+#[test]
+fn what_led_to_a_transition_can_be_played_again() {
+    let world = World::new();
+    let ha = world.start(0, false);
+    world.until_active(&ha);
+    world.stop(&ha);
+    let folder = world.directory.path().join("1/ha-recordings");
+    let mut files: Vec<_> =
+        std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    files.sort();
+    let states: Vec<_> = files
+        .iter()
+        .map(|file| ballast_ha::recordings::replay(file).expect("the same effects").machine.state())
+        .collect();
+    // Listening, Active, and stopped.
+    assert_eq!(states, [Part::Backup, Part::Active, Part::Initialize]);
 }
 
 #[test]

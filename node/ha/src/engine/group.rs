@@ -12,6 +12,7 @@ use ballast_vrrp::{
     State, Time, Transition, Unable,
 };
 
+use super::recorder::Recorder;
 use super::virtual_mac::Homes;
 use super::{LEASE, Shell};
 use crate::kernel::{self, Device, multicast_frame};
@@ -75,6 +76,7 @@ pub(crate) struct Running {
     /// Devices with virtual MACs that were set up.
     raised: BTreeSet<u32>,
     machine: GroupMachine,
+    recorder: Recorder,
     /// As the control side sees the node; none before it said so.
     standing: Option<Standing>,
     /// Why the group can't run on the devices that there are.
@@ -99,6 +101,7 @@ impl Running {
             plan,
             homes,
             raised: BTreeSet::new(),
+            recorder: Recorder::new(&machine),
             machine,
             standing,
             missing: None,
@@ -302,7 +305,9 @@ impl Running {
     pub(crate) fn handle(&mut self, input: Input, shell: &mut Shell) {
         let now = kernel::monotonic();
         let mut effects = Vec::new();
+        self.recorder.begin(now, &input);
         self.machine.handle(now, input, &mut effects);
+        self.recorder.end(&effects, &self.machine);
         let mut steps = Vec::new();
         let mut transitions = Vec::new();
         for effect in effects {
@@ -313,6 +318,7 @@ impl Running {
                 steps.push(Step { what, after: kernel::monotonic().since(now), error });
             }
         }
+        let is_transition = !transitions.is_empty();
         for transition in transitions {
             self.is_changed = true;
             self.counters.transitions_total += 1;
@@ -326,6 +332,16 @@ impl Running {
         }
         if !self.raised.is_empty() {
             self.lower_unused(shell);
+        }
+        if is_transition {
+            self.hand_out_recording(shell);
+        }
+    }
+
+    /// Hands out what led up to now, unless the disk is behind.
+    pub(crate) fn hand_out_recording(&mut self, shell: &Shell) {
+        if let Ok(place) = shell.recordings.try_reserve() {
+            place.send(self.recorder.take(&self.name, kernel::monotonic(), &self.machine));
         }
     }
 

@@ -50,7 +50,10 @@ fn no_owner(
     reports: &[NodeReport],
     problems: &mut Vec<String>,
 ) {
-    let heard = reports.iter().find_map(|report| part(report, group)?.heard.as_deref());
+    // A backup that stops hearing an owner becomes one; what any other heard last is old.
+    let backups = reports.iter().filter_map(|report| part(report, group));
+    let mut backups = backups.filter(|part| part.state == GroupState::Backup);
+    let heard = backups.find_map(|part| part.heard.as_deref());
     match heard {
         Some(heard) => {
             let is_foreign =

@@ -152,7 +152,9 @@ fn each_fault_is_told_once() {
 
     let mut heard = report("a", Backup);
     ha(&mut heard).groups[0].heard = Some("b".to_owned());
-    one(&[heard, silent("b")], "its owner b is heard, but does not answer");
+    one(&[heard.clone(), silent("b")], "its owner b is heard, but does not answer");
+    ha(&mut heard).groups[0].state = GroupState::Initialize;
+    one(&[heard, silent("b")], "nobody owns traffic group blue");
 
     let mut degraded = report("a", Active);
     ha(&mut degraded).groups[0].degraded = vec!["gateway 192.0.2.1 is lost".to_owned()];

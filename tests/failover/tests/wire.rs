@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use anyhow::{Context, Result, ensure};
 use ballast_client::WriteOptions;
-use ballast_model::{AdvertTransport, NodeSpec, TrafficGroupSpec};
+use ballast_model::{AdvertTransport, Failback, NodeSpec, TrafficGroupSpec};
 use ballast_test_support::capture::{ADVERTS, Advert};
 use ballast_test_support::{Capture, Host, Segment, process, wait_for};
 use ballast_tests_failover::{LIMIT, PORT, VRID, World, fetch, link_local};
@@ -142,6 +142,8 @@ async fn announcements_are_believed_by_owners_and_backups_alike() -> Result<()> 
         let names = ["node-1", "node-2"];
         let mut group = TrafficGroupSpec::new(VRID + u8::try_from(index)?, [address]);
         group.nodes = vec![names[index].to_owned(), names[1 - index].to_owned()];
+        // Who hears of a new group first may own it first.
+        group.failback = Failback { enabled: true, delay_s: 0 };
         world.put_group(["one", "two"][index], group).await?;
     }
     // Each owns one group and backs the other up, and believes something wrong of what it does not own.

@@ -312,24 +312,34 @@ pub(crate) fn moved(now: &Preview, row: &GroupRow, connections: u64, to: &str) -
     Preview { nodes: nodes.collect(), ..Preview::default() }
 }
 
-/// As `preview`, where groups that nobody else can take stay on `node`, which is not dead.
+/// As `preview`, where groups that nobody else takes stay on `node`, which is not dead. A node that an
+/// operator holds back takes none from one that serves.
 pub(crate) fn left(
     preview: &Preview,
     node: &str,
-    groups: &[Resource<TrafficGroupSpec>],
+    groups: &[GroupRow],
     connections: impl Fn(&TrafficGroupSpec) -> u64,
 ) -> Preview {
     let mut preview = preview.clone();
     preview.warnings.clear();
     let mine = |from: &Option<String>| from.as_deref() == Some(node);
     preview.moves.retain(|moved| mine(&moved.from));
-    for moved in preview.moves.iter_mut().filter(|moved| moved.to.is_none()) {
-        moved.to = Some(node.to_owned());
-        let load = preview.nodes.iter_mut().find(|load| load.node == node);
-        let group = groups.iter().find(|group| group.name == moved.group);
-        if let (Some(load), Some(group)) = (load, group) {
-            add_group(load, &group.name, group.spec.load_factor, connections(&group.spec));
+    for moved in &mut preview.moves {
+        let Some(row) = groups.iter().find(|row| row.name == moved.group) else { continue };
+        let takes = |to: &String| row.cell(to).is_some_and(|cell| !cell.held_back);
+        if moved.to.as_ref().is_some_and(takes) {
+            continue;
         }
+        let (load, connections) = (row.spec.load_factor, connections(&row.spec));
+        for carried in &mut preview.nodes {
+            if carried.node == node {
+                add_group(carried, &row.name, load, connections);
+            } else if moved.to.as_ref() == Some(&carried.node) {
+                drop_group(carried, &row.name, load, connections);
+            }
+        }
+        moved.to = Some(node.to_owned());
+        moved.why = String::new();
     }
     preview
 }
@@ -433,7 +443,9 @@ fn ownership(spec: &TrafficGroupSpec, cells: &[Cell]) -> Ownership {
             if parts.peek().is_none() {
                 return Ownership::Unknown;
             }
-            let heard = parts.find_map(|part| part.heard.clone());
+            // A backup that stops hearing an owner becomes one; what any other heard last is old.
+            let mut backups = parts.filter(|part| part.state == GroupState::Backup);
+            let heard = backups.find_map(|part| part.heard.clone());
             // A node that answers has said itself that it does not own it.
             let answers = |node: &str| {
                 cells.iter().any(|cell| cell.node == node && cell.standing != Standing::Silent)

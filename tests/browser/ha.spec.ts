@@ -151,6 +151,10 @@ test("a node is taken out of service: first what would happen, then it does", as
   await expect(cell(page, "green", "node-1")).toContainText("Active");
   await expect(cell(page, "blue", "node-1")).toContainText("Active", { timeout: 40_000 });
   await shot(page, "ha-maintenance");
+  await page.getByRole("button", { name: "Move blue" }).click();
+  const target = page.getByRole("dialog").getByRole("radio", { name: /node-2.*Maintenance/ });
+  await expect(target, "nobody is sent to a node in maintenance").toBeDisabled();
+  await page.keyboard.press("Escape");
   await nodeCard(page, "node-2").getByRole("button", { name: "Back in service" }).click();
   const back = page.getByRole("dialog", { name: "Back in service: node-2" });
   await back.getByRole("button", { name: "Back in service" }).click();

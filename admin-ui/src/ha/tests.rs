@@ -110,6 +110,9 @@ fn an_owner_that_is_heard_and_does_not_answer_still_owns() {
     // One that answers has said itself that it does not own it: what was heard is old.
     let row = seen(Some(part("blue", GroupState::Backup, 200)), Some(heard("a")));
     assert_eq!(row.ownership, Ownership::Nobody);
+    // Nor does it count what a node heard before it took no part any more.
+    let out = GroupStatus { state: GroupState::Initialize, ..heard("a") };
+    assert_eq!(seen(None, Some(out)).ownership, Ownership::Nobody);
 }
 
 #[test]
@@ -314,12 +317,21 @@ fn what_nobody_else_can_take_stays_on_a_node_that_is_emptied() {
         warnings: vec!["nobody would own traffic group blue".to_owned()],
         ..Preview::default()
     };
-    let left = left(&preview, "a", &[group("blue")], |_| 4);
-    let moves: Vec<_> = left.moves.iter().map(|m| (m.group.as_str(), m.to.as_deref())).collect();
+    let active = part("blue", GroupState::Active, 200);
+    let both = status(vec![report("a", Some(vec![active])), report("b", Some(Vec::new()))]);
+    let rows = |nodes: &[_]| groups(&[group("blue"), group("green")], nodes, Some(&both));
+    let empty = left(&preview, "a", &rows(&cluster()), |_| 4);
+    let moves: Vec<_> = empty.moves.iter().map(|m| (m.group.as_str(), m.to.as_deref())).collect();
     assert_eq!(moves, [("blue", Some("a")), ("green", Some("b"))]);
-    assert_eq!((left.nodes[0].load_then, left.nodes[0].connections_then), (1, 4));
-    assert_eq!(left.nodes[0].groups_then, ["blue"]);
-    assert!(left.warnings.is_empty(), "the node is not dead");
+    assert_eq!((empty.nodes[0].load_then, empty.nodes[0].connections_then), (1, 4));
+    assert_eq!(empty.nodes[0].groups_then, ["blue"]);
+    assert!(empty.warnings.is_empty(), "the node is not dead");
+    // One in maintenance takes nothing from a node that serves.
+    let mut nodes = cluster();
+    nodes[1].spec.availability = Availability::Maintenance;
+    let stuck = left(&preview, "a", &rows(&nodes), |_| 4);
+    assert!(stuck.moves.iter().all(|moved| moved.to.as_deref() == Some("a")));
+    assert_eq!(stuck.nodes[0].groups_then, ["blue", "green"]);
 }
 
 #[test]

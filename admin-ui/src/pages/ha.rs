@@ -116,7 +116,8 @@ pub(crate) fn HighAvailability() -> impl IntoView {
         live.declared.with(Option::is_some) && live.status.with(Option::is_some)
     });
     let new_group = move || {
-        desk.session.may(Role::Editor).then(|| {
+        // The form proposes what no group has: first it must be known what groups have.
+        (loaded.get() && desk.session.may(Role::Editor)).then(|| {
             view! {
                 <Button
                     look=Look::Primary

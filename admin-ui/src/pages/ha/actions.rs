@@ -172,11 +172,7 @@ fn Emptied(desk: Desk, node: String, action: NodeAction) -> impl IntoView {
         if action == NodeAction::Set(Availability::Offline) {
             return preview;
         }
-        desk.live.declared.with(|declared| {
-            let groups = declared.as_ref().map(|d| d.traffic_groups.as_slice());
-            let connections = |spec: &_| desk.connections(spec);
-            ha::left(&preview, &node, groups.unwrap_or_default(), connections)
-        })
+        desk.groups.with(|groups| ha::left(&preview, &node, groups, |spec| desk.connections(spec)))
     };
     view! { <PreviewPane answer adapt /> }
 }

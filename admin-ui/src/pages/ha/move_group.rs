@@ -45,7 +45,8 @@ pub(super) fn MoveDialog(desk: Desk) -> impl IntoView {
 #[component]
 fn Form(desk: Desk, row: GroupRow) -> impl IntoView {
     let t = texts();
-    let to = RwSignal::new(row.next.clone());
+    let fit = |node: &String| row.cell(node).is_some_and(is_fit);
+    let to = RwSignal::new(row.next.clone().filter(fit));
     let busy = RwSignal::new(false);
     let problem = RwSignal::new(None::<Problem>);
     let report = RwSignal::new(None::<(FailoverReport, u64)>);
@@ -117,6 +118,12 @@ fn targets(row: &GroupRow) -> impl Iterator<Item = &Cell> {
     row.cells.iter().filter(|c| !matches!(c.standing, Standing::Active | Standing::NotMeant))
 }
 
+/// Whether a group may be moved to it. A node in maintenance takes one by itself, where nobody else
+/// can; nobody sends one there.
+fn is_fit(cell: &Cell) -> bool {
+    cell.is_able() && !cell.held_back
+}
+
 fn target(cell: &Cell, row: &GroupRow, to: RwSignal<Option<String>>) -> AnyView {
     let t = texts();
     let node = cell.node.clone();
@@ -128,8 +135,8 @@ fn target(cell: &Cell, row: &GroupRow, to: RwSignal<Option<String>>) -> AnyView 
         let node = node.clone();
         move |_| to.set(Some(node.clone()))
     };
-    let is_able = cell.is_able();
-    let is_next = row.next.as_ref() == Some(&node);
+    let is_fit = is_fit(cell);
+    let is_next = is_fit && row.next.as_ref() == Some(&node);
     let priority = cell.status.as_ref().filter(|status| status.priority > 0);
     let priority = priority.map(|status| (t.ha.priority)(status.priority));
     let hindrances = cell.hindrances.iter().map(|text| {
@@ -141,22 +148,22 @@ fn target(cell: &Cell, row: &GroupRow, to: RwSignal<Option<String>>) -> AnyView 
     });
     let silent = (cell.standing == Standing::Silent).then_some(t.not_answering);
     let out = (cell.standing == Standing::Out).then_some(t.ha.out);
+    let held_back = (cell.held_back && cell.is_able()).then_some(t.ha.maintenance);
     view! {
-        <label class="target" class:unable=!is_able>
+        <label class="target" class:unable=!is_fit>
             <input
                 type="radio"
                 name="target"
                 value=node.clone()
                 prop:checked=chosen
-                disabled=!is_able
+                disabled=!is_fit
                 on:change=choose
             />
             <span class="target-text">
                 <span class="line-head">
                     <strong>{node}</strong>
                     {is_next.then(|| view! { <Badge tone=Tone::Accent text=t.ha.next /> })}
-                    {cell
-                        .is_degraded()
+                    {(cell.is_degraded() && !cell.held_back)
                         .then(|| {
                             view! {
                                 <Badge tone=Tone::Warning symbol=Symbol::Partial text=t.ha.degraded />
@@ -165,6 +172,10 @@ fn target(cell: &Cell, row: &GroupRow, to: RwSignal<Option<String>>) -> AnyView 
                     {silent
                         .or(out)
                         .map(|text| view! { <Badge tone=Tone::Bad symbol=Symbol::Down text /> })}
+                    {held_back
+                        .map(|text| {
+                            view! { <Badge tone=Tone::Warning symbol=Symbol::Disabled text /> }
+                        })}
                     <span class="quiet small">{priority}</span>
                 </span>
                 {hindrances.collect_view()}

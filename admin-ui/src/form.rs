@@ -3,7 +3,7 @@
 //! Inputs hold text; every fault is a [`FieldError`] with the pointer that the server would use, so
 //! that faults found here and there are shown in the same place.
 
-mod traffic_group;
+pub(crate) mod traffic_group;
 
 use std::net::IpAddr;
 
@@ -12,8 +12,6 @@ use ballast_model::{
 };
 
 use crate::i18n::texts;
-
-pub(crate) use traffic_group::{AddressForm, TrackedForm, TrafficGroupForm};
 
 /// The pool form's inputs.
 #[derive(Clone, Debug, Default, PartialEq)]

@@ -66,7 +66,8 @@ fn every_concern_names_its_group() {
 
 #[test]
 fn both_languages_know_the_same_reasons() {
-    let codes = ["silence", "taken_over", "failback", "maintenance", "interface_missing", "new"];
+    let codes =
+        ["silence", "taken_over", "peer_leaving", "maintenance", "interface_missing", "new"];
     for code in codes {
         let known: Vec<_> =
             Language::ALL.map(|language| (language.texts().ha.reason)(code).is_some()).into();

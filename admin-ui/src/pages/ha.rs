@@ -15,7 +15,7 @@ use leptos::prelude::*;
 
 use super::name_page;
 use crate::components::{Button, Empty, Failure, Icon, Loading, Look, Symbol};
-use crate::form::TrafficGroupForm;
+use crate::form::traffic_group::TrafficGroupForm;
 use crate::ha::{self, Concern, GroupRow, NodeRow};
 use crate::i18n::texts;
 use crate::live::Live;

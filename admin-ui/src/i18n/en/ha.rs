@@ -160,6 +160,7 @@ fn reason(code: &str) -> Option<&'static str> {
         "released" => "the owner let go",
         "peer_process_gone" => "the owner's process is gone",
         "peer_degraded" => "the owner is degraded, this node is well",
+        "peer_leaving" => "the owner gave it away",
         "failback" => "preferred, and fit again",
         "taken_over" => "moved here by an operator",
         "higher_priority" => "a node with a higher priority owns it",

@@ -158,6 +158,7 @@ fn reason(code: &str) -> Option<&'static str> {
         "released" => "持有者已释放",
         "peer_process_gone" => "持有者进程已终止",
         "peer_degraded" => "持有者欠佳，本节点良好",
+        "peer_leaving" => "持有者主动让出",
         "failback" => "首选节点恢复良好",
         "taken_over" => "由操作员迁移至此",
         "higher_priority" => "优先级更高的节点持有",

@@ -13,7 +13,7 @@ use leptos::task::spawn_local;
 
 use super::Desk;
 use crate::components::{Button, Dialog, Failure, Look, SelectField, Symbol, TextField, Toasts};
-use crate::form::TrafficGroupForm;
+use crate::form::traffic_group::TrafficGroupForm;
 use crate::i18n::texts;
 use crate::pages::saving::{Refusal, unplaced};
 use crate::session::explain;

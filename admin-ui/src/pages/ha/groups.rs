@@ -9,7 +9,7 @@ use leptos_router::components::A;
 
 use super::{Desk, groups_of};
 use crate::components::{Badge, Button, Foreign, Look, Symbol, Tone};
-use crate::form::TrafficGroupForm;
+use crate::form::traffic_group::TrafficGroupForm;
 use crate::format;
 use crate::ha::{Cell, GroupRow, Ownership, Standing};
 use crate::i18n::texts;
@@ -202,7 +202,8 @@ fn draw(cell: &Cell, is_next: bool, now_ms: u64) -> AnyView {
         .filter(|status| status.since_ms > 0)
         .map(|status| (t.since)(&format::span(t, now_ms.saturating_sub(status.since_ms))));
     let facts: Vec<_> = priority.into_iter().chain(since).collect();
-    let reason = status.filter(|_| cell.hindrances.is_empty()).map(|status| reason(&status.reason));
+    let reason =
+        status.filter(|_| cell.hindrances.is_empty()).map(|status| reason(&status.reason, None));
     let class = if cell.held_back { "quiet small" } else { "reason" };
     let hindrances = cell.hindrances.iter().map(|text| {
         view! {
@@ -249,11 +250,14 @@ fn look(cell: &Cell) -> (Tone, Symbol, &'static str) {
     }
 }
 
-/// A reason, in the language that was chosen where its code is known.
-pub(super) fn reason(code: &str) -> AnyView {
+/// A reason, in the language that was chosen where its code is known; else in the cluster's words.
+pub(super) fn reason(code: &str, sentence: Option<&str>) -> AnyView {
     match (texts().ha.reason)(code) {
         Some(text) => view! { <span>{format::sentence(text)}</span> }.into_any(),
-        None => view! { <Foreign text=format::sentence(code) /> }.into_any(),
+        None => {
+            let text = sentence.map_or_else(|| code.replace('_', " "), str::to_owned);
+            view! { <Foreign text=format::sentence(&text) /> }.into_any()
+        }
     }
 }
 

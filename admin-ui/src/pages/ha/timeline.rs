@@ -137,7 +137,7 @@ fn Transition(item: HaTransition, live: live::Live) -> impl IntoView {
                     <Badge tone symbol text=state_text(item.to) />
                     <span class="quiet small">{gap}</span>
                 </div>
-                <p>{reason(&item.reason)}</p>
+                <p>{reason(&item.reason, Some(ha::why(&item)))}</p>
                 <details>
                     <summary>{t.details}</summary>
                     <Steps item=item.clone() />

@@ -4,7 +4,8 @@ use ballast_model::{NodeRole, Placement};
 use leptos::prelude::*;
 
 use crate::components::{Button, Icon, Look, SelectField, Symbol, TextField};
-use crate::form::{AddressForm, TrackedForm, TrafficGroupForm, messages_at};
+use crate::form::messages_at;
+use crate::form::traffic_group::{AddressForm, TrackedForm, TrafficGroupForm};
 use crate::i18n::texts;
 use crate::live::Live;
 use crate::pages::saving::Saving;

@@ -37,6 +37,8 @@ pub struct KeepalivedOptions {
     pub unicast_peers: Vec<IpAddr>,
     /// Whether the instances of both families move together.
     pub synced: bool,
+    /// Whether the addresses are at the virtual router's hardware address.
+    pub virtual_mac: bool,
 }
 
 impl KeepalivedOptions {
@@ -50,6 +52,7 @@ impl KeepalivedOptions {
             preempt: true,
             unicast_peers: Vec::new(),
             synced: false,
+            virtual_mac: false,
         }
     }
 
@@ -92,6 +95,9 @@ impl KeepalivedOptions {
         if !self.preempt {
             text.push_str("  nopreempt\n");
         }
+        if self.virtual_mac {
+            text.push_str("  use_vmac\n");
+        }
         if !self.synced {
             text.push_str("  track_file {\n    handicap\n  }\n");
         }
@@ -111,7 +117,9 @@ impl KeepalivedOptions {
         text.push_str("  virtual_ipaddress {\n");
         for address in addresses {
             let length = if is_v6 { 128 } else { 32 };
-            let _ = writeln!(text, "    {address}/{length} dev eth0");
+            // With a hardware address of their own they go to the device that keepalived makes.
+            let device = if self.virtual_mac { "" } else { " dev eth0" };
+            let _ = writeln!(text, "    {address}/{length}{device}");
         }
         text.push_str("  }\n}\n");
     }

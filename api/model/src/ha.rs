@@ -20,9 +20,9 @@ pub const PRIORITY_MANUAL: u8 = 254;
 /// Least priority of a node at which everything that is tracked is well.
 pub const PRIORITY_HEALTHY_MIN: u8 = 128;
 /// Priority of the first node of an HA order.
-const PRIORITY_FIRST: u8 = 200;
+const PRIORITY_FIRST: u8 = 220;
 /// What each further place in the order takes.
-const PRIORITY_STEP: u8 = 4;
+const PRIORITY_STEP: u8 = 11;
 /// Least priority that the order leaves.
 const PRIORITY_ORDER_MIN: u8 = 132;
 /// How far below a healthy node a degraded one stands, before weights.

@@ -15,7 +15,7 @@ use rustix::process::Signal;
 use serde_json::json;
 
 /// Ballast's priority as the first of the HA order.
-const OWN_PRIORITY: u8 = 200;
+const OWN_PRIORITY: u8 = 220;
 
 /// The network that both are on, by its name in the configuration.
 const NETWORK: &str = "front";

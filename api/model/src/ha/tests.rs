@@ -21,8 +21,8 @@ fn fitness(rank: usize) -> Fitness<'static> {
 
 #[test]
 fn the_order_decides_between_healthy_nodes() {
-    assert_eq!(fitness(0).priority(), 200);
-    assert_eq!(fitness(1).priority(), 196);
+    assert_eq!(fitness(0).priority(), 220);
+    assert_eq!(fitness(1).priority(), 209);
     assert!(fitness(400).priority() >= PRIORITY_HEALTHY_MIN);
 }
 

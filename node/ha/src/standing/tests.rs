@@ -81,7 +81,7 @@ fn lost_for(lasts: Duration) -> Sighting {
 fn a_pool_below_its_threshold_degrades_and_at_it_does_not() {
     let config = config(|_| ());
     let well_off = judged(&config, &well(), 50);
-    assert_eq!((well_off.standing.unable, well_off.standing.priority), (None, 200));
+    assert_eq!((well_off.standing.unable, well_off.standing.priority), (None, 220));
     let degraded = judged(&config, &well(), 49);
     assert!(degraded.standing.priority < PRIORITY_HEALTHY_MIN);
     assert_eq!(degraded.degraded.len(), 1);
@@ -125,7 +125,7 @@ fn a_node_whose_configuration_may_be_old_takes_nothing_from_one_that_serves() {
 fn a_lost_gateway_and_a_network_without_link_degrade_by_their_weights() {
     let config = tracking_config(eth1());
     let judged = |seen: &Seen| judge(&config, "node-1", "web", &well(), seen).unwrap();
-    assert_eq!(judged(&ALL_WELL).standing.priority, 200);
+    assert_eq!(judged(&ALL_WELL).standing.priority, 220);
     assert_eq!(judged(&ALL_WELL).gateways(), Gateways::Reachable);
     let no_gateway = Seen { gateway: lost_for(Duration::ZERO), ..ALL_WELL };
     let judgement = judged(&no_gateway);
@@ -144,7 +144,7 @@ fn what_can_not_be_looked_at_takes_nothing_but_a_network_without_device_is_lost(
     let unknown = Seen { up_percent: None, gateway: Sighting::Unknown, link: Sighting::Unknown };
     let config = tracking_config(eth1());
     let judgement = judge(&config, "node-1", "web", &well(), &unknown).unwrap();
-    assert_eq!((judgement.standing.priority, judgement.gateways()), (200, Gateways::Unknown));
+    assert_eq!((judgement.standing.priority, judgement.gateways()), (220, Gateways::Unknown));
     assert!(judgement.tracked.iter().all(|one| one.state == TrackedState::Unknown));
     let config = tracking_config(Vec::new());
     let judgement = judge(&config, "node-1", "web", &well(), &unknown).unwrap();
@@ -189,6 +189,6 @@ fn an_owner_that_alone_loses_its_gateway_gives_up_after_its_grace() {
         let seen = Seen { gateway: lost_for(lasts), ..ALL_WELL };
         judge(&config, "node-1", "web", &owner, &seen).unwrap().standing.priority
     };
-    assert_eq!(priority(OWNER_GRACE - Duration::from_millis(1)), 200);
-    assert_eq!(priority(OWNER_GRACE), 80);
+    assert_eq!(priority(OWNER_GRACE - Duration::from_millis(1)), 220);
+    assert_eq!(priority(OWNER_GRACE), 100);
 }

@@ -9,7 +9,7 @@ use ballast_test_support::{Host, Lab};
 use rustix::process::Signal;
 
 const VRID: u8 = 51;
-const PRIORITY: u8 = 200;
+const PRIORITY: u8 = 220;
 /// What a move takes from the priority of the active one.
 const HANDICAP: i8 = -50;
 

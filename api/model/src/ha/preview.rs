@@ -77,6 +77,7 @@ struct Candidate {
     node: String,
     priority: u8,
     rank: usize,
+    in_maintenance: bool,
 }
 
 /// Who would take what.
@@ -97,6 +98,9 @@ pub fn preview(situation: &Situation<'_>) -> Preview {
         let best = candidates.first();
         let why = match best {
             None => "no other node of its order answers and is able".to_owned(),
+            Some(best) if best.in_maintenance => {
+                "nobody else is left, though it is in maintenance".to_owned()
+            }
             Some(best) if best.priority < PRIORITY_HEALTHY_MIN => {
                 format!("the fittest left, though degraded (priority {})", best.priority)
             }
@@ -182,7 +186,8 @@ impl<'a> Situation<'a> {
         };
         let priority =
             if part.degraded.is_empty() { fitness.priority() } else { part.priority.max(1) };
-        Some(Candidate { node: node.name.clone(), priority, rank })
+        let in_maintenance = fitness.in_maintenance;
+        Some(Candidate { node: node.name.clone(), priority, rank, in_maintenance })
     }
 
     fn load_of(&self, node: &str, owners: &BTreeMap<&str, &str>) -> u32 {

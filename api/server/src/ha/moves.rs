@@ -41,7 +41,7 @@ pub(super) fn plan(
     if from.is_none() && owners.contains(&to) {
         return Ok(Planned { group: group.to_owned(), from: Some(to.clone()), to, ask: None });
     }
-    if let Some(why) = unable(config, reports, group, &to) {
+    if let Some(why) = unfit(config, reports, group, &to) {
         return Err(not_able(format!("node {to} can't own traffic group {group}: {why}")));
     }
     let ask = Some(from.clone().unwrap_or_else(|| to.clone()));
@@ -56,7 +56,8 @@ pub(super) fn not_able(detail: String) -> Failure {
 fn next(config: &Config, reports: &[NodeReport], group: &str, owners: &[String]) -> Answer<String> {
     let preview = imagine(config, reports, owners);
     let found = preview.moves.into_iter().find(|candidate| candidate.group == group);
-    found.and_then(|candidate| candidate.to).ok_or_else(|| {
+    let to = found.and_then(|candidate| candidate.to);
+    to.filter(|to| !is_in_maintenance(config, to)).ok_or_else(|| {
         not_able(format!(
             "nobody else can own traffic group {group}: {}",
             others(config, reports, group, owners)
@@ -70,7 +71,7 @@ fn others(config: &Config, reports: &[NodeReport], group: &str, owners: &[String
         .iter()
         .filter(|report| report.role == NodeRole::Traffic && !owners.contains(&report.name));
     let reasons = others.filter_map(|report| {
-        let why = unable(config, reports, group, &report.name)?;
+        let why = unfit(config, reports, group, &report.name)?;
         Some(format!("{}: {why}", report.name))
     });
     let reasons: Vec<_> = reasons.collect();
@@ -93,6 +94,19 @@ fn check_named(config: &Config, to: &str) -> Answer<()> {
         Some(_) => {}
     }
     if errors.is_empty() { Ok(()) } else { Err(Failure::invalid(errors)) }
+}
+
+/// Why a group is not moved to a node on purpose; None where it may be. A node in maintenance takes a
+/// group when nobody else can, by itself: to move one there is a slip.
+fn unfit(config: &Config, reports: &[NodeReport], group: &str, node: &str) -> Option<String> {
+    unable(config, reports, group, node).or_else(|| {
+        is_in_maintenance(config, node).then(|| "it is in maintenance; end that first".to_owned())
+    })
+}
+
+fn is_in_maintenance(config: &Config, node: &str) -> bool {
+    let availability = config.nodes.get(node).map(|node| node.spec.availability);
+    availability == Some(Availability::Maintenance)
 }
 
 /// Why a node can't own a group; None where it can.

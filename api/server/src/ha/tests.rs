@@ -139,6 +139,25 @@ fn a_node_in_maintenance_is_a_problem_only_where_it_has_to_own_a_group() {
 }
 
 #[test]
+fn a_group_is_moved_to_no_node_in_maintenance_and_away_from_one_at_any_time() {
+    let config = config_with_b(Availability::Maintenance);
+    let plan = |reports: &[NodeReport], to| moves::plan(&config, reports, "blue", to);
+    let reports = [report("a", Active), report("b", Backup)];
+    for to in [None, Some("b")] {
+        let refused = plan(&reports, to).unwrap_err();
+        assert_eq!((refused.problem.status, refused.code()), (409, "not_able"));
+        let detail = &refused.problem.detail;
+        assert!(detail.contains("b") && detail.contains("it is in maintenance"), "{detail}");
+    }
+    let if_a_died = imagine(&config, &reports, &["a".to_owned()]);
+    assert_eq!(if_a_died.moves[0].to.as_deref(), Some("b"), "by itself it is the last resort");
+    assert!(if_a_died.moves[0].why.contains("in maintenance"), "{}", if_a_died.moves[0].why);
+    let reports = [report("a", Backup), report("b", Active)];
+    assert_eq!(plan(&reports, None).unwrap().to, "a");
+    assert_eq!(plan(&reports, Some("b")).unwrap().ask, None, "it has it already");
+}
+
+#[test]
 fn each_fault_is_told_once() {
     let config = config();
     let said = |reports: &[NodeReport]| problems(&config, reports);

@@ -22,6 +22,7 @@ use ballast_raft_store::{Identity, Listen, SnapshotPolicy, Store, StoreConfig};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+use crate::adopt;
 use crate::api_tls;
 use crate::check_network::known;
 use crate::config::NodeConfig;
@@ -75,6 +76,7 @@ struct Node {
     /// None on a witness.
     ha: Option<Ha>,
     follow: Option<JoinHandle<()>>,
+    adoption: Option<JoinHandle<()>>,
     events: JoinHandle<()>,
     tickets: JoinHandle<()>,
     /// Writes down what is known of the network.
@@ -122,6 +124,9 @@ impl Node {
         let follow = traffic.clone().zip(ha.clone()).map(|(traffic, ha)| {
             tokio::spawn(traffic::follow(traffic, ha, store.watch(), follow_stop.clone()))
         });
+        let adoption = traffic.clone().map(|traffic| {
+            tokio::spawn(adopt::from_peers(store.clone(), traffic, follow_stop.clone()))
+        });
         let api_stop = CancellationToken::new();
         let events = tokio::spawn(Arc::clone(&view).gather_events(api_stop.clone()));
         let tickets = tokio::spawn(tickets::rotate(store.clone(), api_stop.clone()));
@@ -137,6 +142,7 @@ impl Node {
             traffic,
             ha,
             follow,
+            adoption,
             events,
             tickets,
             known,
@@ -196,6 +202,9 @@ impl Node {
         log_failure("the event task", self.events.await.context("it panicked"));
         if let Some(follow) = self.follow {
             log_failure("the follow task", follow.await.context("it panicked"));
+        }
+        if let Some(adoption) = self.adoption {
+            log_failure("the task of members' health", adoption.await.context("it panicked"));
         }
         if let Some(ha) = &self.ha {
             ha.shutdown().await;

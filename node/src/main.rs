@@ -5,6 +5,7 @@
 
 #![forbid(unsafe_code)]
 
+mod adopt;
 mod api_tls;
 mod assembly;
 mod check_network;

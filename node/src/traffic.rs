@@ -12,7 +12,7 @@ use ballast_l4::TcpHandlers;
 use ballast_l7::HttpHandlers;
 use ballast_model::event::EventBody;
 use ballast_model::status::{
-    ListenerStatus, MemberStatus, NodeStatus, PlaneStatus, VirtualServerStatus,
+    Health, ListenerStatus, MemberStatus, NodeStatus, PlaneStatus, VirtualServerStatus,
 };
 use ballast_model::{Sealed, Snapshot};
 use ballast_raft_store::ClusterKey;
@@ -118,6 +118,21 @@ impl Traffic {
             return Err("the first round of probes is under way".to_owned());
         }
         Ok(())
+    }
+
+    /// The index of the configuration whose members are probed.
+    pub(crate) fn health_index(&self) -> u64 {
+        *self.prober.applied().borrow()
+    }
+
+    /// Whether there are members of which it is not known whether they are up.
+    pub(crate) fn has_unknown_members(&self) -> bool {
+        self.prober.statuses().iter().any(|member| member.health == Health::Checking)
+    }
+
+    /// Takes over what another node found of members, where nothing is known here yet.
+    pub(crate) fn adopt(&self, node: &str, members: &[MemberStatus]) {
+        self.prober.adopt(node, members);
     }
 
     /// Whether every worker runs.

@@ -47,7 +47,7 @@ use tokio::sync::broadcast;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-pub use peer::{Applied, peer_router};
+pub use peer::{Applied, peer_router, peer_status};
 pub use serve::{ServeError, serve};
 
 use app::App;

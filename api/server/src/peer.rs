@@ -9,12 +9,13 @@ use axum::routing::post;
 use axum::{Json, Router};
 use ballast_model::ha::{HaTransition, MoveReport};
 use ballast_model::status::NodeStatus;
+use ballast_raft_store::{PeerError, Store};
 use serde::{Deserialize, Serialize};
 
 use crate::NodeView;
 
 /// Path of [`status`], below `/peer/v1/`.
-pub(crate) const STATUS: &str = "status";
+const STATUS: &str = "status";
 /// Path of [`wait_applied`], below `/peer/v1/`.
 pub(crate) const WAIT_APPLIED: &str = "wait-applied";
 /// Path of [`ha_timeline`], below `/peer/v1/`.
@@ -57,6 +58,18 @@ pub fn peer_router(node: Arc<dyn NodeView>) -> Router {
         .route(&format!("/{HA_TIMELINE}"), post(ha_timeline))
         .route(&format!("/{HA_MOVE}"), post(move_group))
         .with_state(node)
+}
+
+/// Asks another node for its status.
+///
+/// # Errors
+/// Where it is unknown, can't be reached, or does not answer within `limit`.
+pub async fn peer_status(
+    store: &Store,
+    node_id: u64,
+    limit: Duration,
+) -> Result<NodeStatus, PeerError> {
+    store.peers().call(node_id, STATUS, &(), limit).await
 }
 
 async fn status(State(node): State<Arc<dyn NodeView>>) -> Json<NodeStatus> {

@@ -15,7 +15,8 @@ use crate::app::App;
 use crate::call::Call;
 use crate::events::leader_name;
 use crate::failure::{self, Answer, Failure};
-use crate::{ha, peer};
+use crate::ha;
+use crate::peer::peer_status;
 
 /// How long another node may take to answer.
 const PEER_TIMEOUT: Duration = Duration::from_millis(1_500);
@@ -85,9 +86,7 @@ pub(crate) async fn reports(app: &App, config: &Config) -> Vec<NodeReport> {
         let (status, error) = if id == app.store.node_id() {
             (Some(app.node.status()), None)
         } else {
-            let called =
-                app.store.peers().call::<_, NodeStatus>(id, peer::STATUS, &(), PEER_TIMEOUT);
-            match called.await {
+            match peer_status(&app.store, id, PEER_TIMEOUT).await {
                 Ok(status) => (Some(status), None),
                 Err(error) => (None, Some(chain(&error))),
             }

@@ -101,6 +101,11 @@ impl Origin {
         self.host.name()
     }
 
+    /// Where it runs.
+    pub fn host(&self) -> &Host {
+        &self.host
+    }
+
     /// Where it speaks HTTP.
     pub fn http(&self) -> SocketAddr {
         self.http

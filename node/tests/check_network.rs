@@ -5,10 +5,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::{Command, Output};
 
-use ballast_model::{
-    AnyDraft, Command as ModelCommand, CommandBody, Draft, Edit, NodeRole, NodeSpec, Origin,
-    Outcome, Sealed, State, TrafficGroupSpec,
-};
+use ballast_model::{AnyDraft, Draft, Edit, NodeRole, NodeSpec, TrafficGroupSpec, testing};
 use serde_json::{Value, json};
 
 const NODE_FILE: &str = r#"
@@ -54,18 +51,8 @@ fn know(directory: &Path, address: &str, change: impl FnOnce(&mut TrafficGroupSp
     let mut group = TrafficGroupSpec::new(51, [address.parse().unwrap()]);
     change(&mut group);
     let group = Edit::put(AnyDraft::TrafficGroup(Draft::new("web", group)), "g");
-    let body = CommandBody::Bootstrap {
-        cluster_name: "c".to_owned(),
-        cluster_uid: "u".to_owned(),
-        ca_certificate_pem: String::new(),
-        ca_key_sealed: Sealed { key_id: 1, nonce: String::new(), ciphertext: String::new() },
-        setup_code_hash: None,
-        edits: vec![node(1), node(2), group],
-    };
-    let mut state = State::default();
-    let command = ModelCommand { origin: Origin::default(), at_ms: 1, idempotency: None, body };
-    assert!(matches!(state.apply(1, &command), Outcome::Applied { .. }));
-    let known = json!({ "version": 1, "index": 1, "config": state.config });
+    let config = testing::config([node(1), node(2), group]);
+    let known = json!({ "version": 1, "index": 1, "config": config });
     std::fs::write(directory.join("network.json"), known.to_string()).unwrap();
 }
 

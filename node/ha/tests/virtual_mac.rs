@@ -10,8 +10,7 @@ use ballast_ha::kernel::{Device, Netlink};
 use ballast_ha::{Ha, HaOptions, TrafficView};
 use ballast_model::ha::GroupState;
 use ballast_model::{
-    AnyDraft, Command, CommandBody, Draft, Edit, NodeRole, NodeSpec, Origin, Outcome, Sealed,
-    Snapshot, State, TrafficGroupSpec,
+    AnyDraft, Draft, Edit, NodeRole, NodeSpec, Snapshot, State, TrafficGroupSpec, testing,
 };
 use ballast_telemetry::Metrics;
 use ballast_vrrp::State as Part;
@@ -169,17 +168,7 @@ fn snapshot(index: u64, virtual_mac: bool) -> Arc<Snapshot> {
     group.virtual_mac = virtual_mac;
     group.advert_interval_ms = 100;
     edits.push(Edit::put(AnyDraft::TrafficGroup(Draft::new(GROUP, group)), "g"));
-    let body = CommandBody::Bootstrap {
-        cluster_name: "c".to_owned(),
-        cluster_uid: "u".to_owned(),
-        ca_certificate_pem: String::new(),
-        ca_key_sealed: Sealed { key_id: 1, nonce: String::new(), ciphertext: String::new() },
-        setup_code_hash: None,
-        edits,
-    };
-    let mut state = State::default();
-    let command = Command { origin: Origin::default(), at_ms: 1, idempotency: None, body };
-    assert!(matches!(state.apply(1, &command), Outcome::Applied { .. }));
+    let state = State { config: testing::config(edits), ..State::default() };
     Arc::new(Snapshot { index, state })
 }
 

@@ -3,10 +3,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ballast_ha::kernel::{Device, DeviceAddress};
-use ballast_model::{
-    AnyDraft, Command, CommandBody, Draft, Edit, NodeInterface, NodeSpec, Origin, Outcome, Sealed,
-    Snapshot,
-};
+use ballast_model::{AnyDraft, Draft, Edit, NodeInterface, NodeSpec, Snapshot, State, testing};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -125,16 +122,7 @@ async fn what_is_known_is_there_for_a_command_after_each_change() {
 
 fn snapshot() -> Snapshot {
     let node = NodeSpec::new(1, NodeRole::Traffic, "192.0.2.1:7400", Vec::new());
-    let body = CommandBody::Bootstrap {
-        cluster_name: "c".to_owned(),
-        cluster_uid: "u".to_owned(),
-        ca_certificate_pem: String::new(),
-        ca_key_sealed: Sealed { key_id: 1, nonce: String::new(), ciphertext: String::new() },
-        setup_code_hash: None,
-        edits: vec![Edit::put(AnyDraft::Node(Draft::new("lb1", node)), "n")],
-    };
-    let mut snapshot = Snapshot { index: 1, ..Snapshot::default() };
-    let command = Command { origin: Origin::default(), at_ms: 1, idempotency: None, body };
-    assert!(matches!(snapshot.state.apply(1, &command), Outcome::Applied { .. }));
-    snapshot
+    let edit = Edit::put(AnyDraft::Node(Draft::new("lb1", node)), "n");
+    let state = State { config: testing::config([edit]), ..State::default() };
+    Snapshot { index: 1, state }
 }

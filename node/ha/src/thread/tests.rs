@@ -1,10 +1,20 @@
 use std::net::IpAddr;
 
-use ballast_model::Snapshot;
+use ballast_model::ha::GroupState;
+use ballast_model::{
+    AnyDraft, Draft, Edit, NodeRole, NodeSpec, Snapshot, State, TrafficGroupSpec, testing,
+};
+use ballast_vrrp::State::{Active, Backup, Initialize};
 use futures_util::future::BoxFuture;
 
 use super::*;
+use crate::kernel::Netlink;
 use crate::{Ha, HaOptions, TrafficView};
+
+#[path = "../../tests/shared/namespace.rs"]
+mod namespace;
+
+use namespace::{Namespace, ip};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -57,6 +67,60 @@ async fn a_thread_that_panics_is_started_again_and_told_everything() {
     let error = ha.plane_status().error.expect("status tells of it");
     assert!(error.contains("started again (1 in all)") && error.contains("as asked"), "{error}");
     ha.shutdown().await;
+}
+
+/// In a network namespace of the test's own; needs root.
+#[tokio::test]
+async fn an_owner_whose_thread_panics_owns_again_and_leaves_a_recording() {
+    let namespace = Namespace::new();
+    namespace.enter();
+    ip("link add eth0 type veth peer name eth1");
+    ip("address add 192.0.2.1/24 dev eth0");
+    ip("link set eth1 up");
+    ip("link set eth0 up");
+    let node = NodeSpec::new(1, NodeRole::Traffic, "192.0.2.1:7400", Vec::new());
+    let virtual_ip: IpAddr = [192, 0, 2, 100].into();
+    let mut group = TrafficGroupSpec::new(51, [virtual_ip]);
+    group.advert_interval_ms = 100;
+    let config = testing::config([
+        Edit::put(AnyDraft::Node(Draft::new("node-1", node)), "n"),
+        Edit::put(AnyDraft::TrafficGroup(Draft::new("web", group)), "g"),
+    ]);
+    let state = State { config, ..State::default() };
+    let directory = tempfile::tempdir().unwrap();
+    let ha = start(&directory);
+    ha.apply(Arc::new(Snapshot { index: 1, state }));
+    let mut netlink = Netlink::open().unwrap();
+    let mut is_held = || {
+        let mut addresses = netlink.devices().unwrap().into_iter().flat_map(|it| it.addresses);
+        addresses.any(|it| it.address == virtual_ip)
+    };
+    let is_active =
+        || ha.status().groups.first().is_some_and(|group| group.state == GroupState::Active);
+    until(|| is_active() && is_held()).await;
+    ha.0.command(Command::Panic);
+    until(|| !is_active()).await;
+    until(|| is_active() && is_held()).await;
+    ha.shutdown().await;
+    let parts = |file: std::path::PathBuf| {
+        crate::recordings::replay(&file).expect("the same effects").machine.state()
+    };
+    let folder = directory.path().join("ha-recordings");
+    let mut files: Vec<_> =
+        std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    files.sort();
+    let parts: Vec<_> = files.into_iter().map(parts).collect();
+    // Listening, Active, the panic while it was; the same again, and the stop.
+    assert_eq!(parts, [Backup, Active, Active, Backup, Active, Initialize]);
+}
+
+async fn until(mut is_so: impl FnMut() -> bool) {
+    let waited = async {
+        while !is_so() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, waited).await.expect("in time");
 }
 
 #[tokio::test]

@@ -115,6 +115,7 @@ impl World {
         };
         self.runtime.block_on(async {
             while !look() {
+                // tidy: a pause between two looks.
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }
         });

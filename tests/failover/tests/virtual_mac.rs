@@ -9,7 +9,7 @@ use ballast_tests_failover::{LIMIT, RETURN_LIMIT, VRID, World, fetch};
 /// RFC 9568 §7.3, with the VRID in its last byte.
 const MAC: &str = "00:00:5e:00:01:33";
 /// Ballast's priority as the first of the HA order.
-const OWN_PRIORITY: u8 = 200;
+const OWN_PRIORITY: u8 = 220;
 
 /// Nobody but the virtual router answers, and nobody else has answered or announced since then.
 fn ensure_one_mac(watch: &ArpWatch, since_us: u64) -> Result<()> {

@@ -10,6 +10,8 @@ import { expectAccessible } from "./support/axe";
 import { Lab, canMakeLab } from "./support/lab";
 
 const VIEWER = "onlooker";
+/** One of the lab's origins: a gateway is whoever answers on the segment. */
+const GATEWAY = "10.77.0.21";
 const VIEWER_PASSWORD = "just looking around";
 
 let lab: Lab;
@@ -119,6 +121,26 @@ test("the timeline is told by group and in full", async ({ page }) => {
   await expect(moved).toContainText("Heard last");
   await expectAccessible(page);
   await shot(page, "ha");
+});
+
+test("what a group tracks is said in the form and seen on every node", async ({ page }) => {
+  await signIn(page, "/ha");
+  await page.getByRole("button", { name: "Edit blue" }).click();
+  const dialog = page.getByRole("dialog", { name: "Edit traffic group blue" });
+  await dialog.getByRole("button", { name: "Add gateway" }).click();
+  await dialog.getByLabel("Gateway", { exact: true }).fill("origin-1");
+  await dialog.getByRole("button", { name: "Save" }).click();
+  await expect(dialog.getByLabel("Gateway", { exact: true })).toBeFocused();
+  await expect(dialog.getByText("is no IPv4 or IPv6 address")).toBeVisible();
+  await dialog.getByLabel("Gateway", { exact: true }).fill(GATEWAY);
+  await dialog.getByRole("button", { name: "Save" }).click();
+  await expect(dialog).toBeHidden();
+  for (const node of ["node-1", "node-2"] as const) {
+    const tracked = cell(page, "blue", node).getByRole("listitem");
+    await expect(tracked).toHaveText(`gateway ${GATEWAY}Up`);
+  }
+  await expectAccessible(page);
+  expect((await api.get("traffic-groups/blue")).spec.addresses, "the rest is kept").toHaveLength(2);
 });
 
 test("what if nodes die is answered while they are ticked", async ({ page }) => {

@@ -4,8 +4,8 @@ use std::net::IpAddr;
 use std::str::FromStr;
 
 use ballast_model::{
-    Draft, Failback, FieldError, FieldErrors, Placement, Resource, TrackedGateway, TrackedPool,
-    Tracking, TrafficGroupSpec, VirtualAddress,
+    Draft, Failback, FieldError, FieldErrors, Placement, Resource, TrackedGateway, TrackedNetwork,
+    TrackedPool, Tracking, TrafficGroupSpec, VirtualAddress,
 };
 
 /// The VRID that is proposed first: low ones are what other routers come with.
@@ -29,6 +29,7 @@ pub(crate) struct TrafficGroupForm {
     pub(crate) nodes: Vec<String>,
     pub(crate) pools: Vec<TrackedForm>,
     pub(crate) gateways: Vec<TrackedForm>,
+    pub(crate) networks: Vec<TrackedForm>,
     /// Everything else stays as it was.
     base: Option<Box<Resource<TrafficGroupSpec>>>,
 }
@@ -46,7 +47,7 @@ pub(crate) struct AddressForm {
 pub(crate) struct TrackedForm {
     /// Tells rows apart while they come and go; never shown.
     pub(crate) key: usize,
-    /// A pool's name, or a gateway's address.
+    /// A pool's name, a gateway's address, or a network's name.
     pub(crate) what: String,
     /// For pools alone: the least share of members that must be up, in percent.
     pub(crate) up_min_percent: String,
@@ -72,7 +73,10 @@ impl TrafficGroupForm {
     fn of(name: &str, description: &str, spec: &TrafficGroupSpec) -> Self {
         let addresses = spec.addresses.iter().enumerate();
         let pools = spec.tracking.pools.iter().enumerate();
-        let gateways = spec.tracking.gateways.iter().enumerate();
+        let gateways = spec.tracking.gateways.iter();
+        let gateways = gateways.map(|tracked| (tracked.address.to_string(), tracked.weight));
+        let networks = spec.tracking.networks.iter();
+        let networks = networks.map(|tracked| (tracked.network.clone(), tracked.weight));
         Self {
             name: name.to_owned(),
             description: description.to_owned(),
@@ -94,14 +98,8 @@ impl TrafficGroupForm {
                     weight: tracked.weight.to_string(),
                 })
                 .collect(),
-            gateways: gateways
-                .map(|(key, tracked)| TrackedForm {
-                    key,
-                    what: tracked.address.to_string(),
-                    up_min_percent: String::new(),
-                    weight: tracked.weight.to_string(),
-                })
-                .collect(),
+            gateways: gateways.enumerate().map(TrackedForm::edit).collect(),
+            networks: networks.enumerate().map(TrackedForm::edit).collect(),
             base: None,
         }
     }
@@ -142,7 +140,7 @@ impl TrafficGroupForm {
         let tracking = errors.within("tracking", |errors| Tracking {
             pools: list(errors, "pools", &self.pools, TrackedForm::pool),
             gateways: list(errors, "gateways", &self.gateways, TrackedForm::gateway),
-            ..base.tracking.clone()
+            networks: list(errors, "networks", &self.networks, TrackedForm::network),
         });
         TrafficGroupSpec {
             enabled: self.enabled,
@@ -202,6 +200,10 @@ impl TrackedForm {
         Self { key, what: what.to_owned(), up_min_percent, weight }
     }
 
+    fn edit((key, (what, weight)): (usize, (String, u8))) -> Self {
+        Self { key, what, up_min_percent: String::new(), weight: weight.to_string() }
+    }
+
     fn pool(&self, errors: &mut FieldErrors) -> Option<TrackedPool> {
         let least = number(errors, "up_min_percent", &self.up_min_percent, "1 to 100");
         let weight = number(errors, "weight", &self.weight, "1 to 100");
@@ -219,6 +221,11 @@ impl TrackedForm {
         });
         let weight = number(errors, "weight", &self.weight, "1 to 100");
         Some(TrackedGateway { address: address.ok()?, weight: weight? })
+    }
+
+    fn network(&self, errors: &mut FieldErrors) -> Option<TrackedNetwork> {
+        let weight = number(errors, "weight", &self.weight, "1 to 100");
+        Some(TrackedNetwork { network: self.what.trim().to_owned(), weight: weight? })
     }
 }
 

@@ -66,6 +66,7 @@ fn inputs_that_can_t_be_read_are_all_named_where_they_are() {
     form.addresses.push(AddressForm { key: 1, text: "192.0.2.11/x".to_owned() });
     form.pools[0].weight = "-1".to_owned();
     form.gateways[0].what = "gateway".to_owned();
+    form.networks[0].weight = "much".to_owned();
     let errors = form.declare().unwrap_err();
     let mut found = pointers(&errors);
     found.sort_unstable();
@@ -76,6 +77,7 @@ fn inputs_that_can_t_be_read_are_all_named_where_they_are() {
             "/spec/advert_interval_ms",
             "/spec/failback/delay_s",
             "/spec/tracking/gateways/0/address",
+            "/spec/tracking/networks/0/weight",
             "/spec/tracking/pools/0/weight",
             "/spec/virtual_router_id",
         ]

@@ -3,12 +3,13 @@
 //! What changes by itself is drawn anew; buttons stay, so that none moves under the pointer and the
 //! focus is kept.
 
+use ballast_model::ha::{TrackedKind, TrackedState, TrackedStatus};
 use ballast_model::{Placement, Role, TrafficGroupSpec};
 use leptos::prelude::*;
 use leptos_router::components::A;
 
 use super::{Desk, groups_of};
-use crate::components::{Badge, Button, Foreign, Look, Symbol, Tone};
+use crate::components::{Badge, Button, Foreign, Icon, Look, Symbol, Tone};
 use crate::form::traffic_group::TrafficGroupForm;
 use crate::format;
 use crate::ha::{Cell, GroupRow, Ownership, Standing};
@@ -212,6 +213,7 @@ fn draw(cell: &Cell, is_next: bool, now_ms: u64) -> AnyView {
             </p>
         }
     });
+    let tracked = status.map(|status| status.tracked.iter().map(tracked).collect_view());
     let owns = if cell.standing == Standing::Active { "owns" } else { "" };
     view! {
         <td role="cell" class=owns>
@@ -232,7 +234,31 @@ fn draw(cell: &Cell, is_next: bool, now_ms: u64) -> AnyView {
             <p class="small">{facts.join(" · ")}</p>
             {reason.map(|reason| view! { <p class="quiet small">{reason}</p> })}
             {hindrances.collect_view()}
+            <ul class="legends">{tracked}</ul>
         </td>
+    }
+    .into_any()
+}
+
+/// Something that the group tracks, as the node finds it; why stands among the hindrances.
+fn tracked(tracked: &TrackedStatus) -> AnyView {
+    let t = texts();
+    let kind = match tracked.kind {
+        TrackedKind::Gateway => t.ha.gateway,
+        TrackedKind::Network => t.ha.network,
+        TrackedKind::Pool => t.pool,
+    };
+    let (class, symbol, word) = match tracked.state {
+        TrackedState::Failed => ("legend bad", Symbol::Down, t.down),
+        TrackedState::Unknown => ("legend neutral", Symbol::Checking, t.unknown),
+        TrackedState::Well => ("legend good", Symbol::Up, t.up),
+    };
+    view! {
+        <li class=class title=word>
+            <Icon symbol />
+            {format!("{} {}", kind.to_lowercase(), tracked.name)}
+            <span class="visually-hidden">{word}</span>
+        </li>
     }
     .into_any()
 }

@@ -158,7 +158,7 @@ fn heartbeat(heartbeat: &HeartbeatStatus) -> AnyView {
     let t = texts();
     let node = &heartbeat.node;
     let text = match heartbeat.heard_before_ms {
-        Some(ms) if ms < 10_000 => (t.ha.heard_from)(node, &format::duration(ms * 1_000)),
+        Some(ms) if ms < 1_000 => (t.ha.heard_from)(node, &format::duration(ms * 1_000)),
         Some(ms) => (t.ha.heard_from)(node, &format::span(t, ms)),
         None => (t.ha.never_heard_from)(node),
     };

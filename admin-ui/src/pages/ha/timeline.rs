@@ -1,6 +1,6 @@
 //! What became of traffic groups, the newest first, with everything that led to it.
 
-use ballast_model::ha::{GroupState, HaTransition};
+use ballast_model::ha::{GroupState, HaStep, HaTransition};
 use leptos::prelude::*;
 
 use super::Desk;
@@ -192,23 +192,7 @@ pub(super) fn Steps(item: HaTransition) -> impl IntoView {
             </p>
         }
     });
-    let steps = item.steps.iter().map(|step| {
-        let error = step.error.clone().map(|text| {
-            view! {
-                <span class="reason">
-                    <Foreign text />
-                </span>
-            }
-        });
-        view! {
-            <li>
-                <span class="offset">{format!("+{}", format::duration(step.after_us))}</span>
-                <Foreign text=step.step.clone() />
-                {error}
-            </li>
-        }
-    });
-    let steps = steps.collect_view();
+    let steps = item.steps.iter().map(step).collect_view();
     view! {
         <div class="steps">
             <p class="small">
@@ -228,4 +212,22 @@ pub(super) fn Steps(item: HaTransition) -> impl IntoView {
                 })}
         </div>
     }
+}
+
+fn step(step: &HaStep) -> AnyView {
+    let error = step.error.clone().map(|text| {
+        view! {
+            <span class="reason">
+                <Foreign text />
+            </span>
+        }
+    });
+    view! {
+        <li>
+            <span class="offset">{format!("+{}", format::duration(step.after_us))}</span>
+            <Foreign text=step.step.clone() />
+            {error}
+        </li>
+    }
+    .into_any()
 }

@@ -30,6 +30,7 @@ pub(super) struct Inputs {
     nodes: RwSignal<Vec<String>>,
     pools: RwSignal<Vec<TrackedInputs>>,
     gateways: RwSignal<Vec<TrackedInputs>>,
+    networks: RwSignal<Vec<TrackedInputs>>,
     pub(super) saving: Saving,
 }
 
@@ -70,6 +71,7 @@ impl Inputs {
             nodes: RwSignal::new(filled.nodes.clone()),
             pools: tracked(&filled.pools),
             gateways: tracked(&filled.gateways),
+            networks: tracked(&filled.networks),
             saving: Saving::new(),
             filled: StoredValue::new(filled),
         }
@@ -96,6 +98,7 @@ impl Inputs {
         form.nodes = if all_nodes { Vec::new() } else { self.nodes.get_untracked() };
         form.pools = tracked(self.pools);
         form.gateways = tracked(self.gateways);
+        form.networks = tracked(self.networks);
         form
     }
 
@@ -152,8 +155,13 @@ pub(super) fn is_placed(pointer: &str) -> bool {
         "/spec/placement",
         "/spec/failback/delay_s",
     ];
-    const ROWS: [&str; 4] =
-        ["/spec/addresses/", "/spec/nodes/", "/spec/tracking/pools/", "/spec/tracking/gateways/"];
+    const ROWS: [&str; 5] = [
+        "/spec/addresses/",
+        "/spec/nodes/",
+        "/spec/tracking/pools/",
+        "/spec/tracking/gateways/",
+        "/spec/tracking/networks/",
+    ];
     const LISTS: [&str; 2] = ["/spec/addresses", "/spec/nodes"];
     FIELDS.contains(&pointer)
         || LISTS.contains(&pointer)
@@ -336,7 +344,14 @@ pub(super) fn Tracking(inputs: Inputs) -> impl IntoView {
         add(inputs.pools, &first);
     };
     let pool = move |row| view! { <PoolRow inputs row pools /> };
-    let gateway = move |row| view! { <GatewayRow inputs row /> };
+    let gateway = move |row| {
+        let list = ("gateways", inputs.gateways);
+        view! { <PlainRow inputs row list label=t.ha.gateway field="address" example="192.0.2.1" /> }
+    };
+    let network = move |row| {
+        let list = ("networks", inputs.networks);
+        view! { <PlainRow inputs row list label=t.ha.network field="network" example="back" /> }
+    };
     view! {
         <fieldset class="members-form">
             <legend>{t.ha.tracked_pools}</legend>
@@ -358,6 +373,15 @@ pub(super) fn Tracking(inputs: Inputs) -> impl IntoView {
                 symbol=Symbol::Add
                 text=t.ha.add_gateway
                 press=move || add(inputs.gateways, "")
+            />
+        </fieldset>
+        <fieldset class="members-form">
+            <legend>{t.ha.networks}</legend>
+            <For each=move || inputs.networks.get() key=|row| row.key children=network />
+            <Button
+                symbol=Symbol::Add
+                text=t.ha.add_network
+                press=move || add(inputs.networks, "")
             />
         </fieldset>
     }
@@ -389,20 +413,24 @@ fn PoolRow(inputs: Inputs, row: TrackedInputs, pools: Memo<Vec<String>>) -> impl
     }
 }
 
+/// Something tracked that has a name or an address, and a weight.
 #[component]
-fn GatewayRow(inputs: Inputs, row: TrackedInputs) -> impl IntoView {
+fn PlainRow(
+    inputs: Inputs,
+    row: TrackedInputs,
+    list: (&'static str, RwSignal<Vec<TrackedInputs>>),
+    label: &'static str,
+    field: &'static str,
+    example: &'static str,
+) -> impl IntoView {
     let t = texts();
-    let error = move |field| tracked_error(inputs, inputs.gateways, "gateways", row.key, field);
+    let (name, rows) = list;
+    let error = move |field| tracked_error(inputs, rows, name, row.key, field);
     view! {
         <div class="input-row two">
-            <TextField
-                label=t.ha.gateway
-                value=row.what
-                placeholder="192.0.2.1"
-                error=error("address")
-            />
+            <TextField label value=row.what placeholder=example error=error(field) />
             <TextField label=t.ha.weight value=row.weight numeric=true error=error("weight") />
-            <Remove press=move || remove(inputs, inputs.gateways, row.key) />
+            <Remove press=move || remove(inputs, rows, row.key) />
         </div>
     }
 }

@@ -113,6 +113,7 @@ pub(crate) async fn failover(call: &Call) -> Answer {
     let reports = reports(&call.app, config).await;
     let planned = moves::plan(config, &reports, call.name(), request.to.as_deref())?;
     let report = carry_out(&call.app, config, planned).await;
+    audit(call, &report);
     if let Some(error) = &report.error {
         let detail = format!("traffic group {} was not moved: {error}", report.group);
         return Err(Failure::new(409, "not_moved", "The traffic group was not moved", detail));
@@ -145,7 +146,10 @@ pub(crate) async fn standby(call: &Call) -> Answer {
             },
         }
     });
-    let moves = stream::iter(moves).buffered(MOVE_AT_ONCE_MAX_COUNT).collect().await;
+    let moves: Vec<_> = stream::iter(moves).buffered(MOVE_AT_ONCE_MAX_COUNT).collect().await;
+    for report in &moves {
+        audit(call, report);
+    }
     failure::json(StatusCode::OK, &FailoverReport { moves })
 }
 
@@ -160,6 +164,22 @@ pub(crate) async fn set_availability(call: &Call, availability: Availability) ->
         Ok(AnyDraft::Node(draft))
     })
     .await
+}
+
+/// Writes down what was moved whither, which the path of the request does not say.
+fn audit(call: &Call, report: &MoveReport) {
+    let MoveReport { group, from, to, moved_ms, error, .. } = report;
+    tracing::info!(
+        target: "audit",
+        actor = call.actor(),
+        request_id = call.request_id,
+        group,
+        from = from.as_deref().unwrap_or(""),
+        to,
+        moved_ms,
+        error = error.as_deref().unwrap_or(""),
+        "move of a traffic group"
+    );
 }
 
 async fn carry_out(app: &App, config: &Config, planned: Planned) -> MoveReport {

@@ -1,5 +1,6 @@
 //! The API from outside, in front of a real store of one node.
 
+mod audit;
 mod auth;
 mod declarations;
 mod events;

@@ -243,6 +243,7 @@ fn take(inner: &Inner, report: Report) {
             let ago = crate::kernel::monotonic().since(at);
             let told = told(inner, &group, &transition, ago, &steps);
             tracing::info!(
+                target: "audit",
                 group,
                 from = told.from.as_str(),
                 to = told.to.as_str(),

@@ -1,4 +1,5 @@
-//! Recordings of traffic groups on the disk: one for each transition, the latest ones.
+//! Recordings of traffic groups on the disk: one for each transition and for what was worth a note
+//! without one, the latest ones of each kind.
 //!
 //! Invariant: a disk that stalls costs recordings and nothing else.
 
@@ -17,9 +18,12 @@ use crate::kernel::monotonic;
 pub use ballast_vrrp::record::{ReplayError, Replayed};
 
 const FOLDER: &str = "ha-recordings";
-const EXTENSION: &str = "jsonl";
-/// Files that are kept.
+const ENDING: &str = ".jsonl";
+/// Of those that end with a note.
+const NOTE_ENDING: &str = ".note.jsonl";
+/// Files that are kept, of transitions and of notes: many notes push no transition out.
 const FILE_MAX_COUNT: usize = 50;
+const NOTE_FILE_MAX_COUNT: usize = 10;
 /// Recordings that wait for the disk; further ones are not made.
 pub(crate) const WAITING_MAX_COUNT: usize = 4;
 /// Longest wait for the disk when the node stops.
@@ -69,18 +73,25 @@ fn write_one(folder: &Path, recording: &Recording) -> io::Result<()> {
     let at_us = since_epoch.saturating_sub(ago).as_micros();
     let new = folder.join("new");
     fs::write(&new, recording.lines().map_err(io::Error::other)?)?;
+    let ending = if recording.is_of_note { NOTE_ENDING } else { ENDING };
     // In the order of time, whatever the group.
-    let name = format!("{at_us:017}-{}.{EXTENSION}", safe(&recording.group));
+    let name = format!("{at_us:017}-{}{ending}", safe(&recording.group));
     fs::rename(&new, folder.join(name))?;
+    remove_surplus(folder, recording.is_of_note)
+}
+
+fn remove_surplus(folder: &Path, of_notes: bool) -> io::Result<()> {
     let mut files = Vec::new();
     for entry in fs::read_dir(folder)? {
         let path = entry?.path();
-        if path.extension().is_some_and(|extension| extension == EXTENSION) {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        if name.ends_with(ENDING) && name.ends_with(NOTE_ENDING) == of_notes {
             files.push(path);
         }
     }
     files.sort();
-    let surplus = files.len().saturating_sub(FILE_MAX_COUNT);
+    let kept_count = if of_notes { NOTE_FILE_MAX_COUNT } else { FILE_MAX_COUNT };
+    let surplus = files.len().saturating_sub(kept_count);
     files.iter().take(surplus).try_for_each(fs::remove_file)
 }
 

@@ -308,6 +308,7 @@ impl Running {
         self.recorder.begin(now, &input);
         self.machine.handle(now, input, &mut effects);
         self.recorder.end(&effects, &self.machine);
+        let is_noted = effects.iter().any(|effect| matches!(effect, Effect::Note(_)));
         let mut steps = Vec::new();
         let mut transitions = Vec::new();
         for effect in effects {
@@ -335,6 +336,8 @@ impl Running {
         }
         if is_transition {
             self.hand_out_recording(shell);
+        } else if is_noted && let Ok(place) = shell.recordings.try_reserve() {
+            place.send(self.recorder.copy(&self.name, now));
         }
     }
 

@@ -18,11 +18,13 @@ pub(super) struct Recorder {
     now: Segment,
 }
 
+#[derive(Clone)]
 struct Segment {
     machine: GroupMachine,
     entries: Vec<Entry>,
 }
 
+#[derive(Clone)]
 struct Entry {
     at: Time,
     input: Input,
@@ -34,6 +36,8 @@ pub(crate) struct Recording {
     pub(crate) group: String,
     /// When it ends.
     pub(crate) at: Time,
+    /// It ends with a note, not with a transition or a failure.
+    pub(crate) is_of_note: bool,
     machine: GroupMachine,
     entries: Vec<Entry>,
 }
@@ -68,7 +72,18 @@ impl Recorder {
             }
             None => now,
         };
-        Recording { group: group.to_owned(), at, machine, entries }
+        Recording { group: group.to_owned(), at, is_of_note: false, machine, entries }
+    }
+
+    /// What there is, which the next transition's recording has, too.
+    pub(super) fn copy(&self, group: &str, at: Time) -> Recording {
+        let first = self.before.as_ref().unwrap_or(&self.now);
+        let mut entries = first.entries.clone();
+        if self.before.is_some() {
+            entries.extend(self.now.entries.iter().cloned());
+        }
+        let machine = first.machine.clone();
+        Recording { group: group.to_owned(), at, is_of_note: true, machine, entries }
     }
 }
 

@@ -1,3 +1,5 @@
+use ballast_vrrp::Time;
+
 use super::*;
 
 fn names(folder: &Path) -> Vec<String> {
@@ -17,9 +19,16 @@ fn the_oldest_files_go_and_others_stay() {
     for number in 0..FILE_MAX_COUNT + 3 {
         fs::write(folder.join(format!("{number:017}-web.jsonl")), "").unwrap();
     }
-    let recording = crate::engine::recording_of_nothing("we/b");
+    let recording = crate::engine::recording_of_nothing("we/b", false);
     write_one(&folder, &recording).unwrap();
-    let names = names(&folder);
+    for number in 0..NOTE_FILE_MAX_COUNT as u64 + 2 {
+        let mut note = crate::engine::recording_of_nothing("web", true);
+        note.at = Time(number * 1_000_000);
+        write_one(&folder, &note).unwrap();
+    }
+    let (notes, names): (Vec<_>, Vec<_>) =
+        names(&folder).into_iter().partition(|name| name.ends_with(NOTE_ENDING));
+    assert_eq!(notes.len(), NOTE_FILE_MAX_COUNT, "notes push no transition out");
     assert_eq!(names.len(), FILE_MAX_COUNT + 1);
     assert!(names.contains(&"notes.txt".to_owned()));
     assert_eq!(names[0], format!("{:017}-web.jsonl", 4));

@@ -23,9 +23,9 @@ fn machine() -> GroupMachine {
 }
 
 /// Of a machine that was told nothing.
-pub(crate) fn recording_of_nothing(group: &str) -> Recording {
+pub(crate) fn recording_of_nothing(group: &str, is_of_note: bool) -> Recording {
     let machine = machine();
-    Recorder::new(&machine).take(group, Time(0), &machine)
+    Recording { is_of_note, ..Recorder::new(&machine).take(group, Time(0), &machine) }
 }
 
 /// Runs a machine for that many inputs: it becomes Active and advertises.
@@ -49,7 +49,9 @@ fn what_is_taken_can_be_played_again_and_ends_where_the_machine_is() {
         let mut machine = machine();
         let mut recorder = Recorder::new(&machine);
         let now = run(&mut machine, &mut recorder, count);
+        let copied = recorder.copy("web", now).lines().unwrap();
         let lines = recorder.take("web", now, &machine).lines().unwrap();
+        assert_eq!(copied, lines);
         let replayed = record::replay(lines.as_bytes()).unwrap();
         assert_eq!(replayed.machine, machine);
         assert!(replayed.inputs_count >= count.min(SEGMENT_INPUT_COUNT), "{count}");

@@ -149,6 +149,7 @@ fn plan(
             Preempt::Never
         },
         signed: spec.is_signed(),
+        foreign_routers: spec.foreign_routers.clone(),
         announce: AnnounceConfig::default(),
     };
     machine.validate().map_err(|error| error.to_string())?;

@@ -9,8 +9,9 @@ use thiserror::Error;
 
 use crate::wire::{Family, is_link_local};
 
-/// Virtual addresses per family at most: an IPv6 advertisement of so many, signed, still fits the
-/// smallest MTU that IPv6 allows (1280 bytes).
+/// Virtual addresses per family at most, besides the link-local one that every IPv6 list begins
+/// with: an IPv6 advertisement of so many, signed, still fits the smallest MTU that IPv6 allows (1280
+/// bytes).
 pub const MAX_ADDRESSES_COUNT: usize = 64;
 /// The largest advertisement interval that the message can carry, in centiseconds (12 bits).
 pub const MAX_INTERVAL_CS: u16 = 4095;
@@ -34,6 +35,10 @@ pub struct GroupConfig {
     /// Whether only advertisements with a good signature count. Off for groups that share their
     /// VRID with routers outside the cluster.
     pub signed: bool,
+    /// Those routers. What their priorities say of fitness is unknown: only [`Preempt`] decides
+    /// whether a Backup takes over from one that lives.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub foreign_routers: Vec<IpAddr>,
     /// How a takeover is announced.
     pub announce: AnnounceConfig,
 }
@@ -46,8 +51,8 @@ pub struct InstanceConfig {
     /// The node's own address on the interface, from which it advertises; link-local for IPv6 by
     /// multicast. It also breaks ties.
     pub source: IpAddr,
-    /// The virtual addresses, 1–64. For IPv6 the first one is link-local (RFC 9568 §5.2.9):
-    /// [`crate::announce::virtual_link_local`] where the operator named none.
+    /// The virtual addresses, 1–64. For IPv6 the first one is link-local (RFC 9568 §5.2.9) and not
+    /// counted: [`crate::announce::virtual_link_local`] where the operator named none.
     pub addresses: Vec<IpAddr>,
 }
 
@@ -158,7 +163,8 @@ impl InstanceConfig {
         if Family::of(self.source) != self.family {
             return Err(ConfigError::SourceFamily(self.source));
         }
-        if !(1..=MAX_ADDRESSES_COUNT).contains(&self.addresses.len()) {
+        let link_local_count = usize::from(self.family == Family::V6);
+        if !(1..=MAX_ADDRESSES_COUNT + link_local_count).contains(&self.addresses.len()) {
             return Err(ConfigError::AddressCount(self.addresses.len()));
         }
         for (index, address) in self.addresses.iter().enumerate() {

@@ -278,7 +278,7 @@ impl fmt::Display for Because<'_> {
             Reason::Unable(unable) => write!(f, "{unable}"),
             Reason::LinkDown => f.write_str("the interface went down"),
             Reason::NoSource => f.write_str("the node's own address on the interface is gone"),
-            Reason::Reconfigured => f.write_str("the group got another VRID or other families"),
+            Reason::Reconfigured => f.write_str("the group got another VRID"),
             Reason::Shutdown => f.write_str("the process ends"),
         }
     }

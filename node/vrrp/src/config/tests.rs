@@ -19,6 +19,7 @@ fn config() -> GroupConfig {
         ],
         preempt: Preempt::After { delay_ms: 300_000 },
         signed: true,
+        foreign_routers: Vec::new(),
         announce: AnnounceConfig::default(),
     }
 }
@@ -82,6 +83,20 @@ fn an_instance_has_one_to_sixty_four_addresses() {
     assert_eq!(with(0), Some(ConfigError::AddressCount(0)));
     assert_eq!(with(64), None);
     assert_eq!(with(65), Some(ConfigError::AddressCount(65)));
+}
+
+#[test]
+fn the_link_local_address_is_not_counted() {
+    let with = |count: u16| {
+        fault(|config| {
+            let address = |last| IpAddr::from([0xfd00, 0, 0, 0, 0, 0, 1, last]);
+            let global = (0..count).map(address);
+            config.instances[1].addresses.truncate(1);
+            config.instances[1].addresses.extend(global);
+        })
+    };
+    assert_eq!(with(64), None);
+    assert_eq!(with(65), Some(ConfigError::AddressCount(66)));
 }
 
 #[test]

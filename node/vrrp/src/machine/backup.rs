@@ -20,7 +20,7 @@ impl GroupMachine {
             self.hear_release(index, heard, own_priority);
             return;
         }
-        let wanted = self.wants_to_take_over(heard.priority, effects);
+        let wanted = self.wants_to_take_over(heard, effects);
         // RFC 9568 §6.4.2: the Active's interval is adopted, whatever was configured here.
         let interval = centiseconds(heard.interval_cs);
         let active_down_interval = active_down_interval(own_priority, interval);
@@ -61,12 +61,8 @@ impl GroupMachine {
     }
 
     /// Why this node is to take over from an Active of this priority, if it is.
-    fn wants_to_take_over(
-        &mut self,
-        heard_priority: u8,
-        effects: &mut Vec<Effect>,
-    ) -> Option<Reason> {
-        let reason = self.preference_over(heard_priority);
+    fn wants_to_take_over(&mut self, heard: Heard, effects: &mut Vec<Effect>) -> Option<Reason> {
+        let reason = self.preference_over(heard);
         match reason {
             Some(reason) if reason.is_voluntary() && !self.standing.may_volunteer => {
                 if self.braked.replace(reason) != Some(reason) {
@@ -81,22 +77,40 @@ impl GroupMachine {
         }
     }
 
-    fn preference_over(&mut self, heard_priority: u8) -> Option<Reason> {
-        if self.priority() > heard_priority {
+    fn preference_over(&mut self, heard: Heard) -> Option<Reason> {
+        if self.priority() > heard.priority {
             self.better_since = self.better_since.or(Some(self.now));
         } else {
             self.better_since = None;
         }
-        if heard_priority == LEAVING_PRIORITY && self.priority() > LEAVING_PRIORITY {
+        if self.is_left_by(heard) {
             return Some(Reason::PeerLeaving);
         }
-        if self.is_healthy() && heard_priority < HEALTHY_PRIORITY_MIN {
+        if self.is_fitter_than(heard) {
             return Some(Reason::PeerDegraded);
         }
         let Preempt::After { delay_ms } = self.config.preempt else { return None };
         let delay = Duration::from_millis(u64::from(delay_ms));
         let is_due = self.better_since.is_some_and(|since| self.now - since >= delay);
         is_due.then_some(Reason::Failback)
+    }
+
+    /// Whether that Active gives the group away and this node would keep it.
+    fn is_left_by(&self, heard: Heard) -> bool {
+        heard.priority == LEAVING_PRIORITY
+            && self.priority() > LEAVING_PRIORITY
+            && !self.is_foreign(heard)
+    }
+
+    /// Whether that Active is degraded and this node is not.
+    fn is_fitter_than(&self, heard: Heard) -> bool {
+        self.is_healthy() && heard.priority < HEALTHY_PRIORITY_MIN && !self.is_foreign(heard)
+    }
+
+    /// Whether its priority means nothing but preference: 100 is what others run at while they are
+    /// perfectly well.
+    fn is_foreign(&self, heard: Heard) -> bool {
+        self.config.foreign_routers.contains(&heard.source)
     }
 
     pub(super) fn tick_backup(&mut self, effects: &mut Vec<Effect>) {
@@ -153,8 +167,8 @@ impl GroupMachine {
         let mut heard = self.instances.iter().filter(|one| one.cause == reason);
         let is_preferred = heard.all(|one| {
             one.heard.is_some_and(|heard| match reason {
-                Reason::PeerDegraded => self.is_healthy() && heard.priority < HEALTHY_PRIORITY_MIN,
-                Reason::PeerLeaving => own > heard.priority && heard.priority == LEAVING_PRIORITY,
+                Reason::PeerDegraded => self.is_fitter_than(heard),
+                Reason::PeerLeaving => self.is_left_by(heard),
                 _ => own > heard.priority,
             })
         });

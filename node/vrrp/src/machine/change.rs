@@ -3,7 +3,7 @@
 
 use std::net::IpAddr;
 
-use super::{GroupMachine, Heard, Idle, Instance, State};
+use super::{GroupMachine, Heard, Idle, Instance, State, active_down_interval};
 use crate::NodeId;
 use crate::config::GroupConfig;
 use crate::effect::{Effect, Note, Reason, Refusal, Transition};
@@ -96,46 +96,41 @@ impl GroupMachine {
             effects.push(Effect::Note(Note::ConfigRefused(error)));
             return;
         }
-        let families = |config: &GroupConfig| {
-            config.instances.iter().map(|instance| instance.family).collect::<Vec<_>>()
-        };
-        if config.vrid != self.config.vrid || families(&config) != families(&self.config) {
-            self.restart(config, effects);
-            return;
+        if config.vrid != self.config.vrid && self.state != State::Initialize {
+            // Another virtual router: the old one is released, and the new one listens first.
+            self.stop(Reason::Reconfigured, effects);
         }
         let before = std::mem::replace(&mut self.config, config);
-        for (index, instance) in self.instances.iter_mut().enumerate() {
-            // The kernel knows better than a configuration that says what it said before.
-            let source = self.config.instances[index].source;
-            if source != before.instances[index].source {
-                instance.source = Some(source);
-            }
-        }
+        self.fit_instances(&before);
         self.reconsider(effects);
         if self.state == State::Active && self.config != before {
             self.change_in_place(effects);
         }
     }
 
-    /// Another VRID, or other families, is another virtual router: the old one is released, and
-    /// the new one listens first.
-    fn restart(&mut self, config: GroupConfig, effects: &mut Vec<Effect>) {
-        if self.state != State::Initialize {
-            self.stop(Reason::Reconfigured, effects);
-        }
-        let was = std::mem::replace(&mut self.config, config);
-        let old = std::mem::take(&mut self.instances);
-        for instance in &self.config.instances {
-            let mut new = Instance::new(instance, self.config.interval_cs, self.now);
-            let same = old.iter().find(|one| one.family == instance.family);
-            let is_source_kept =
-                was.instance(instance.family).is_some_and(|old| old.source == instance.source);
-            if let Some(same) = same.filter(|_| is_source_kept) {
-                new.source = same.source;
+    /// Families stay as they are, go, or come. One that comes has heard nobody: a Backup waits for it
+    /// as for one that fell silent, and the families that were there before say who is Active.
+    fn fit_instances(&mut self, before: &GroupConfig) {
+        let mut old = std::mem::take(&mut self.instances);
+        let own_priority = self.priority();
+        for wanted in &self.config.instances {
+            let place = old.iter().position(|one| one.family == wanted.family);
+            let mut instance = match place {
+                Some(place) => old.swap_remove(place),
+                None => {
+                    let mut new = Instance::new(wanted, self.config.interval_cs, self.now);
+                    new.active_down_at =
+                        self.now + active_down_interval(own_priority, new.interval());
+                    new
+                }
+            };
+            // The kernel knows better than a configuration that says what it said before.
+            let was = before.instance(wanted.family).map(|was| was.source);
+            if was != Some(wanted.source) {
+                instance.source = Some(wanted.source);
             }
-            self.instances.push(new);
+            self.instances.push(instance);
         }
-        self.reconsider(effects);
     }
 
     /// An Active gets other addresses or another interval and stays Active.

@@ -117,6 +117,7 @@ fn v4_only() -> GroupConfig {
         }],
         preempt: Preempt::Never,
         signed: false,
+        foreign_routers: Vec::new(),
         announce: AnnounceConfig::default(),
     }
 }

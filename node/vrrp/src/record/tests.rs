@@ -18,6 +18,7 @@ fn machine() -> GroupMachine {
         }],
         preempt: Preempt::After { delay_ms: 1_000 },
         signed: false,
+        foreign_routers: Vec::new(),
         announce: AnnounceConfig::default(),
     };
     GroupMachine::new(config, Time(0)).unwrap()

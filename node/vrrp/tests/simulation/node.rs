@@ -360,6 +360,7 @@ fn config(node: usize, families: &[Family], plan: &Plan) -> GroupConfig {
             plan.preempt
         },
         signed: plan.signed,
+        foreign_routers: Vec::new(),
         announce: AnnounceConfig::default(),
     }
 }

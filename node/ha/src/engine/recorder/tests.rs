@@ -17,6 +17,7 @@ fn machine() -> GroupMachine {
         instances: vec![instance],
         preempt: Preempt::Never,
         signed: true,
+        foreign_routers: Vec::new(),
         announce: AnnounceConfig::default(),
     };
     GroupMachine::new(config, Time(0)).unwrap()

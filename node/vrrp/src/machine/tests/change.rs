@@ -164,12 +164,43 @@ fn another_vrid_is_released_under_the_old_one_and_listened_to_first() {
 }
 
 #[test]
-fn another_family_restarts_the_group() {
+fn an_active_that_gets_another_family_stays_active_and_serves_it_at_once() {
     let mut rig = Rig::active(v4_only());
     let effects = rig.give(Input::ConfigChanged(Box::new(both_families())));
-    assert_eq!(reasons(&effects), [Reason::Reconfigured, Reason::Able]);
-    rig.tick_when_due();
+    assert_eq!(effects[0], Effect::AddAddresses(vips_v6()));
+    let families: Vec<_> = sent(&effects).iter().map(|one| one.family).collect();
+    assert_eq!(families, [Family::V4, Family::V6]);
+    assert_eq!((reasons(&effects), rig.state()), (vec![], State::Active));
+    let effects = rig.give(Input::ConfigChanged(Box::new(v4_only())));
+    assert_eq!(effects[0], Effect::RemoveAddresses(vips_v6()));
+    // No release: it would have others take over what stays.
+    assert!(sent(&effects).iter().all(|one| one.family == Family::V4 && one.priority == OWN));
+    assert_eq!((rig.state(), rig.machine.held_addresses()), (State::Active, &vips_v4()[..]));
+}
+
+#[test]
+fn a_backup_that_gets_another_family_goes_on_backing_up() {
+    let mut rig = Rig::backup(v4_only());
+    rig.hear_priority(180);
+    assert_eq!(rig.give(Input::ConfigChanged(Box::new(both_families()))), []);
+    // The Active does not know of the family yet: it keeps the group all the same.
+    for _ in 0..10 {
+        assert_eq!(rig.run(INTERVAL_US), []);
+        rig.hear_priority(180);
+    }
+    assert_eq!(rig.due_in(), ACTIVE_DOWN_US);
+    assert_eq!(reasons(&rig.tick_when_due()), [Reason::Silence]);
     assert_eq!(rig.machine.held_addresses().len(), 3);
+}
+
+#[test]
+fn a_family_that_nobody_was_heard_in_is_waited_for_once() {
+    let mut rig = Rig::backup(v4_only());
+    rig.hear_priority(180);
+    rig.run(ACTIVE_DOWN_US - 1);
+    rig.give(Input::ConfigChanged(Box::new(both_families())));
+    assert_eq!(rig.due_in(), ACTIVE_DOWN_US);
+    assert_eq!(reasons(&rig.tick_when_due()), [Reason::Silence]);
 }
 
 #[test]

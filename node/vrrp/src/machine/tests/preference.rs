@@ -48,6 +48,21 @@ fn who_is_left_to_serve_takes_over_from_one_that_leaves_even_degraded_and_braked
 }
 
 #[test]
+fn a_router_outside_the_cluster_keeps_what_it_has_at_any_priority() {
+    let foreign_routers = vec![[10, 0, 0, 9].into()];
+    let group = GroupConfig { foreign_routers, ..v4_only() };
+    for priority in [LEAVING_PRIORITY, 100, 127] {
+        let mut rig = Rig::backup(group.clone());
+        rig.hear_priority(priority);
+        assert_eq!(rig.due_in(), ACTIVE_DOWN_US, "{priority}");
+    }
+    let preempt = Preempt::After { delay_ms: 0 };
+    let mut rig = Rig::backup(GroupConfig { preempt, ..group });
+    rig.hear_priority(100);
+    assert_eq!(reasons(&rig.tick_when_due()), [Reason::Failback]);
+}
+
+#[test]
 fn of_two_that_leave_neither_takes_over() {
     let mut rig = Rig::backup(v4_only());
     rig.give(standing(LEAVING_PRIORITY));

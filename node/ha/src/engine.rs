@@ -30,6 +30,7 @@ use crate::wanted::{WantedGroup, wanted};
 
 mod brake;
 mod group;
+mod owner;
 mod recorder;
 mod virtual_mac;
 

@@ -197,12 +197,8 @@ fn group_status(group: &GroupPublished, judgements: &Judgements) -> GroupStatus 
         clash: view.vrid_in_use.map(|clash| format!("its VRID is in use by {}", clash.by)),
         device: Some(group.device.clone()),
         addresses: group.held.iter().map(ToString::to_string).collect(),
-        heard: group.heard_name.clone(),
-        heard_priority: view
-            .instances
-            .iter()
-            .find_map(|instance| instance.heard)
-            .map(|heard| heard.priority),
+        heard: group.heard.as_ref().map(|(name, _)| name.clone()),
+        heard_priority: group.heard.as_ref().map(|(_, priority)| *priority),
         transitions_total: group.counters.transitions_total,
         adverts_sent_total: group.counters.sent_total,
         adverts_received_total: group.counters.received_total,

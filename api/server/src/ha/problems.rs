@@ -50,10 +50,13 @@ fn no_owner(
     reports: &[NodeReport],
     problems: &mut Vec<String>,
 ) {
-    // A backup that stops hearing an owner becomes one; what any other heard last is old.
+    // A backup that stops hearing an owner becomes one; what any other heard last is old. A node that
+    // answers and says that it is no owner has let go since.
+    let answers =
+        |name: &str| reports.iter().any(|report| report.name == name && report.status.is_some());
     let backups = reports.iter().filter_map(|report| part(report, group));
     let mut backups = backups.filter(|part| part.state == GroupState::Backup);
-    let heard = backups.find_map(|part| part.heard.as_deref());
+    let heard = backups.find_map(|part| part.heard.as_deref().filter(|name| !answers(name)));
     match heard {
         Some(heard) => {
             let is_foreign =

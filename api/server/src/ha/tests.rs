@@ -172,6 +172,10 @@ fn each_fault_is_told_once() {
     let mut heard = report("a", Backup);
     ha(&mut heard).groups[0].heard = Some("b".to_owned());
     one(&[heard.clone(), silent("b")], "its owner b is heard, but does not answer");
+    // Who answers and owns nothing is no owner, whatever another heard of it: the reasons count.
+    let mut offline = report("b", GroupState::Initialize);
+    ha(&mut offline).groups[0].unable = Some("worker 1 hangs".to_owned());
+    one(&[heard.clone(), offline], "nobody owns traffic group blue: b: worker 1 hangs");
     ha(&mut heard).groups[0].state = GroupState::Initialize;
     one(&[heard, silent("b")], "nobody owns traffic group blue");
 

@@ -12,6 +12,7 @@ use ballast_vrrp::{
     State, Time, Transition, Unable,
 };
 
+use super::owner::heard_owner;
 use super::recorder::Recorder;
 use super::virtual_mac::Homes;
 use super::{LEASE, Shell};
@@ -54,7 +55,8 @@ pub(crate) struct Published {
     pub(crate) view: GroupView,
     pub(crate) missing: Option<String>,
     pub(crate) held: Vec<IpAddr>,
-    pub(crate) heard_name: Option<String>,
+    /// The node or router that a Backup hears owning the group, and its priority.
+    pub(crate) heard: Option<(String, u8)>,
     pub(crate) counters: Counters,
 }
 
@@ -433,10 +435,9 @@ impl Running {
         name_of: &dyn Fn(u64) -> Option<String>,
     ) -> Published {
         let view = self.machine.view(now);
-        let heard = view.instances.iter().find_map(|instance| instance.heard);
-        let heard_name = heard.map(|heard| {
+        let heard = heard_owner(&view).map(|heard| {
             let node = heard.node_id.and_then(name_of);
-            node.unwrap_or_else(|| heard.source.to_string())
+            (node.unwrap_or_else(|| heard.source.to_string()), heard.priority)
         });
         // The link-local address that stands for an IPv6 router is nobody's to use.
         let is_shown =
@@ -447,7 +448,7 @@ impl Running {
             link_up: self.plan.link_up,
             missing: self.missing.clone(),
             held: self.machine.held_addresses().iter().filter(is_shown).copied().collect(),
-            heard_name,
+            heard,
             counters: self.counters.clone(),
             view,
         }

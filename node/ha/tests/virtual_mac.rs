@@ -156,16 +156,18 @@ fn state(ha: &Ha) -> Option<GroupState> {
 }
 
 fn snapshot(index: u64, virtual_mac: bool) -> Arc<Snapshot> {
+    snapshot_of(index, virtual_mac, &[VIRTUAL_V4, VIRTUAL_V6])
+}
+
+fn snapshot_of(index: u64, virtual_mac: bool, addresses: &[&str]) -> Arc<Snapshot> {
     let mut edits = Vec::new();
     for id in 1..=2 {
         let node = NodeSpec::new(id, NodeRole::Traffic, format!("192.0.2.{id}:7400"), Vec::new());
         let draft = Draft::new(format!("node-{id}"), node);
         edits.push(Edit::put(AnyDraft::Node(draft), format!("n{id}")));
     }
-    let mut group = TrafficGroupSpec::new(
-        VRID,
-        [VIRTUAL_V4.parse::<IpAddr>().unwrap(), VIRTUAL_V6.parse().unwrap()],
-    );
+    let addresses = addresses.iter().map(|address| address.parse::<IpAddr>().unwrap());
+    let mut group = TrafficGroupSpec::new(VRID, addresses);
     group.virtual_mac = virtual_mac;
     group.advert_interval_ms = 100;
     edits.push(Edit::put(AnyDraft::TrafficGroup(Draft::new(GROUP, group)), "g"));
@@ -370,6 +372,28 @@ fn a_group_that_turns_it_off_goes_back_to_the_device_below() {
     let macvlan = name(&world, 0, 4);
     world.until("the device is gone", || world.device(0, &macvlan).is_none());
     assert_eq!(setting("ipv4/conf/eth0/arp_announce"), "0");
+    world.stop(&ha);
+}
+
+#[test]
+fn a_family_comes_and_goes_with_its_device_while_the_other_stays() {
+    let world = World::new();
+    let ha = world.start(0, true);
+    world.until_active(&ha);
+    let (v4, v6) = (name(&world, 0, 4), name(&world, 0, 6));
+    let before = world.device(0, &v4).expect("it is Active").index;
+    ha.apply(snapshot_of(2, true, &[VIRTUAL_V4]));
+    world.until("IPv6 is gone", || world.device(0, &v6).is_none());
+    assert_eq!(world.mac_of(VIRTUAL_V4), MAC_V4);
+    ha.apply(snapshot(3, true));
+    let address: IpAddr = VIRTUAL_V6.parse().unwrap();
+    world.until("IPv6 is back", || {
+        world.device(0, &v6).is_some_and(|device| {
+            is_up(Some(&device)) && device.addresses.iter().any(|it| it.address == address)
+        })
+    });
+    assert_eq!(world.mac_of(VIRTUAL_V6), MAC_V6);
+    assert_eq!(world.device(0, &v4).map(|device| device.index), Some(before));
     world.stop(&ha);
 }
 

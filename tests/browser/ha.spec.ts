@@ -347,5 +347,6 @@ async function settle(group: string, node: string): Promise<void> {
 }
 
 async function shot(page: Page, name: string): Promise<void> {
+  await page.evaluate(() => window.scrollTo(0, 0));
   await page.screenshot({ path: `${__dirname}/screenshots/${name}.png`, fullPage: true, animations: "disabled" });
 }

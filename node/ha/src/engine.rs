@@ -155,7 +155,7 @@ pub(crate) struct Engine {
     devices: Arc<[Device]>,
     snapshot: Option<Arc<Snapshot>>,
     groups: BTreeMap<String, Running>,
-    /// Standings of groups, told before the group was.
+    /// Standings of groups that are configured, whether they run here or not.
     standings: BTreeMap<String, Standing>,
     virtual_macs: VirtualMacs,
     problems: Vec<String>,
@@ -416,8 +416,11 @@ impl Engine {
         if self.is_released {
             return;
         }
-        let wanted = wanted(&snapshot.state.config, &self.node_name, &self.devices);
+        let config = &snapshot.state.config;
+        let wanted = wanted(config, &self.node_name, &self.devices);
         self.remove_unwanted(&wanted);
+        // Of a group that is off too: nobody tells it again when the group comes back.
+        self.standings.retain(|name, _| config.traffic_groups.get(name).is_some());
         for one in wanted {
             self.see_to(one);
         }
@@ -447,7 +450,6 @@ impl Engine {
             if let Some(mut running) = self.groups.remove(&name) {
                 running.handle(Input::Shutdown, &mut self.shell);
             }
-            self.standings.remove(&name);
         }
     }
 

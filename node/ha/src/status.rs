@@ -172,11 +172,12 @@ fn group_status(group: &GroupPublished, judgements: &Judgements) -> GroupStatus 
     let view = &group.view;
     let judgement = judgements.groups.get(&group.name);
     let judged = judgement.and_then(|judgement| judgement.unable.clone());
-    let idle = view.idle.and_then(|idle| match idle {
-        Idle::Unable(_) => None,
-        Idle::LinkDown => Some(format!("{} has no link", group.device)),
-        Idle::NoSource(_) => Some(format!("{} has no address of its own", group.device)),
-        Idle::ShutDown => Some("the node is stopping".to_owned()),
+    let idle = view.idle.map(|idle| match idle {
+        // Where nothing else says why, such as before the node was judged.
+        Idle::Unable(unable) => unable.to_string(),
+        Idle::LinkDown => format!("{} has no link", group.device),
+        Idle::NoSource(_) => format!("{} has no address of its own", group.device),
+        Idle::ShutDown => "the node is stopping".to_owned(),
     });
     let unable = group.missing.clone().or(judged).or(idle);
     let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();

@@ -2,177 +2,42 @@
 //! namespace of its own. Needs root; nothing of the machine's own network is touched.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use ballast_ha::kernel::{Device, Netlink};
-use ballast_ha::{Ha, HaOptions, TrafficView};
 use ballast_model::ha::GroupState;
-use ballast_model::{
-    AnyDraft, Draft, Edit, NodeRole, NodeSpec, Snapshot, State, TrafficGroupSpec, testing,
-};
+use ballast_model::{Snapshot, VirtualAddress};
 use ballast_telemetry::Metrics;
 use ballast_vrrp::State as Part;
-use futures_util::future::BoxFuture;
 use nix::sys::socket::{AddressFamily, SockFlag, SockProtocol, SockType, socket};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use tokio::runtime::Runtime;
 
 #[path = "shared/namespace.rs"]
 mod namespace;
+#[path = "shared/world.rs"]
+mod world;
 
-use namespace::{Namespace, ip};
+use namespace::ip;
+use world::{PATIENCE, VIRTUAL_V4, VIRTUAL_V6, VRID, World, state};
 
-const PATIENCE: Duration = Duration::from_secs(20);
-const VRID: u8 = 51;
-const VIRTUAL_V4: &str = "192.0.2.100";
-const VIRTUAL_V6: &str = "2001:db8::100";
 const MAC_V4: &str = "00:00:5e:00:01:33";
 const MAC_V6: &str = "00:00:5e:00:02:33";
 /// The virtual router's own, which the group adds (RFC 9568 §5.2.9).
 const LINK_LOCAL: &str = "fe80::200:5eff:fe00:233";
 const GROUP: &str = "web";
 
-struct Ready;
-
-impl TrafficView for Ready {
-    fn ready(&self) -> Result<(), String> {
-        Ok(())
-    }
-
-    fn data_plane_alive(&self) -> Result<(), String> {
-        Ok(())
-    }
-
-    fn pool_up_percent(&self, _: &str) -> Option<u8> {
-        None
-    }
-
-    fn quiesce(&self, _: Vec<IpAddr>, _: Duration) -> BoxFuture<'static, ()> {
-        Box::pin(std::future::ready(()))
-    }
-}
-
-/// A client at 192.0.2.9 and 2001:db8::9 with a bridge, and nodes at .1 and .2.
-struct World {
-    client: Namespace,
-    nodes: [Namespace; 2],
-    runtime: Runtime,
-    directory: tempfile::TempDir,
-}
-
-impl World {
-    fn new() -> Self {
-        let nodes = [Namespace::new(), Namespace::new()];
-        let client = Namespace::new();
-        ip("link add br0 type bridge mcast_snooping 0");
-        ip("address add 192.0.2.9/24 dev br0");
-        ip("address add 2001:db8::9/64 dev br0 nodad");
-        ip("link set br0 up");
-        for (host, node) in (1..).zip(&nodes) {
-            client.enter();
-            let there = format!("/proc/{}/fd/{}", std::process::id(), node.0.as_raw_fd());
-            ip(&format!("link add port{host} type veth peer name eth0 netns {there}"));
-            ip(&format!("link set port{host} master br0 up"));
-            node.enter();
-            ip(&format!("address add 192.0.2.{host}/24 dev eth0"));
-            ip(&format!("address add 2001:db8::{host}/64 dev eth0 nodad"));
-            // Its own link-local address needs no second to become usable.
-            std::fs::write("/proc/sys/net/ipv6/conf/eth0/accept_dad", "0").unwrap();
-            // As strict as distributions have it.
-            std::fs::write("/proc/sys/net/ipv4/conf/all/rp_filter", "1").unwrap();
-            ip("link set eth0 up");
-        }
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        Self { client, nodes, runtime, directory: tempfile::tempdir().unwrap() }
-    }
-
-    /// Starts a node: its thread is in its namespace.
-    fn start(&self, number: usize, virtual_mac: bool) -> Ha {
-        self.nodes[number].enter();
-        let node_id = number as u64 + 1;
-        let state_dir = self.directory.path().join(node_id.to_string());
-        std::fs::create_dir_all(&state_dir).unwrap();
-        let options = HaOptions {
-            node_name: format!("node-{node_id}"),
-            node_id,
-            state_dir,
-            advert_key: [7; 32],
-        };
-        let _entered = self.runtime.enter();
-        let ha = Ha::start(options, Arc::new(Ready)).unwrap();
-        ha.apply(snapshot(1, virtual_mac));
-        ha
-    }
-
-    /// Lets the nodes run until `is_so`.
-    fn until(&self, what: &str, mut is_so: impl FnMut() -> bool) {
-        let deadline = Instant::now() + PATIENCE;
-        let mut look = || {
-            assert!(Instant::now() < deadline, "in time: {what}");
-            is_so()
-        };
-        self.runtime.block_on(async {
-            while !look() {
-                // tidy: a pause between two looks.
-                tokio::time::sleep(Duration::from_millis(5)).await;
-            }
-        });
-    }
-
-    fn until_active(&self, ha: &Ha) {
-        self.until("a node is Active", || state(ha) == Some(GroupState::Active));
-    }
-
-    fn device(&self, number: usize, name: &str) -> Option<Device> {
-        self.nodes[number].enter();
-        let devices = Netlink::open().unwrap().devices().unwrap();
-        devices.into_iter().find(|device| device.name == name)
-    }
-
-    /// Which hardware address the client takes `address` for, after it has talked to it.
-    fn mac_of(&self, address: &str) -> String {
-        self.client.enter();
-        ip("neighbour flush dev br0");
-        let to = SocketAddr::new(address.parse().unwrap(), 9);
-        // Refused: nobody listens. What counts is that the host was found.
-        let _refused = TcpStream::connect_timeout(&to, PATIENCE);
-        let shown = ip(&format!("neighbour show {address} dev br0"));
-        let mut words = shown.split_whitespace().skip_while(|word| *word != "lladdr");
-        words.nth(1).unwrap_or_default().to_owned()
-    }
-
-    fn stop(&self, ha: &Ha) {
-        self.runtime.block_on(async {
-            ha.release_all(Duration::ZERO).await;
-            ha.shutdown().await;
-        });
-    }
-}
-
-fn state(ha: &Ha) -> Option<GroupState> {
-    ha.status().groups.first().map(|group| group.state)
-}
-
 fn snapshot(index: u64, virtual_mac: bool) -> Arc<Snapshot> {
     snapshot_of(index, virtual_mac, &[VIRTUAL_V4, VIRTUAL_V6])
 }
 
 fn snapshot_of(index: u64, virtual_mac: bool, addresses: &[&str]) -> Arc<Snapshot> {
-    let mut edits = Vec::new();
-    for id in 1..=2 {
-        let node = NodeSpec::new(id, NodeRole::Traffic, format!("192.0.2.{id}:7400"), Vec::new());
-        let draft = Draft::new(format!("node-{id}"), node);
-        edits.push(Edit::put(AnyDraft::Node(draft), format!("n{id}")));
-    }
-    let addresses = addresses.iter().map(|address| address.parse::<IpAddr>().unwrap());
-    let mut group = TrafficGroupSpec::new(VRID, addresses);
+    let mut group = world::group();
+    let addresses = addresses.iter().map(|address| VirtualAddress::new(address.parse().unwrap()));
+    group.addresses = addresses.collect();
     group.virtual_mac = virtual_mac;
-    group.advert_interval_ms = 100;
-    edits.push(Edit::put(AnyDraft::TrafficGroup(Draft::new(GROUP, group)), "g"));
-    let state = State { config: testing::config(edits), ..State::default() };
-    Arc::new(Snapshot { index, state })
+    world::snapshot(index, world::nodes(), &[(GROUP, group)])
 }
 
 fn name(world: &World, number: usize, family: u8) -> String {
@@ -224,9 +89,9 @@ fn written(mac: &[u8]) -> String {
 #[test]
 fn the_active_answers_with_the_virtual_mac_and_a_backup_not_at_all() {
     let world = World::new();
-    let first = world.start(0, true);
+    let first = world.start(0, snapshot(1, true));
     world.until_active(&first);
-    let second = world.start(1, true);
+    let second = world.start(1, snapshot(1, true));
     world.until("the second is a Backup", || state(&second) == Some(GroupState::Backup));
     for (address, mac, family) in [(VIRTUAL_V4, MAC_V4, 4), (VIRTUAL_V6, MAC_V6, 6)] {
         assert_eq!(world.mac_of(address), mac);
@@ -260,7 +125,7 @@ fn the_active_answers_with_the_virtual_mac_and_a_backup_not_at_all() {
 #[test]
 fn clients_are_served_by_both_families_under_a_strict_filter() {
     let world = World::new();
-    let ha = world.start(0, true);
+    let ha = world.start(0, snapshot(1, true));
     world.until_active(&ha);
     for (any, address) in [("0.0.0.0:0", VIRTUAL_V4), ("[::]:0", VIRTUAL_V6)] {
         world.nodes[0].enter();
@@ -284,7 +149,7 @@ fn what_speaks_for_the_virtual_router_carries_its_mac() {
         let path = format!("/proc/sys/net/ipv4/conf/{device}/rp_filter");
         std::fs::write(path, "0").unwrap();
     }
-    let ha = world.start(0, true);
+    let ha = world.start(0, snapshot(1, true));
     world.until_active(&ha);
     // The client asks, and the node asks for the client to answer it.
     world.nodes[0].enter();
@@ -345,9 +210,9 @@ fn what_a_killed_process_left_is_removed_and_strangers_devices_stay() {
     make(&mut netlink, "bv4-8-8", 8, "ballast node-2 web");
     make(&mut netlink, "other", 7, "somebody's");
 
-    let other = world.start(1, true);
+    let other = world.start(1, snapshot(1, true));
     world.until_active(&other);
-    let ha = world.start(0, true);
+    let ha = world.start(0, snapshot(1, true));
     world.until("a Backup", || state(&ha) == Some(GroupState::Backup));
     world.until("what no group needs is gone", || world.device(0, "bv4-9-9").is_none());
     let now = world.device(0, &left_over).expect("made anew");
@@ -360,7 +225,7 @@ fn what_a_killed_process_left_is_removed_and_strangers_devices_stay() {
 #[test]
 fn a_group_that_turns_it_off_goes_back_to_the_device_below() {
     let world = World::new();
-    let ha = world.start(0, true);
+    let ha = world.start(0, snapshot(1, true));
     world.until_active(&ha);
     ha.apply(snapshot(2, false));
     let own = written(&world.device(0, "eth0").unwrap().mac);
@@ -378,7 +243,7 @@ fn a_group_that_turns_it_off_goes_back_to_the_device_below() {
 #[test]
 fn a_family_comes_and_goes_with_its_device_while_the_other_stays() {
     let world = World::new();
-    let ha = world.start(0, true);
+    let ha = world.start(0, snapshot(1, true));
     world.until_active(&ha);
     let (v4, v6) = (name(&world, 0, 4), name(&world, 0, 6));
     let before = world.device(0, &v4).expect("it is Active").index;
@@ -400,7 +265,7 @@ fn a_family_comes_and_goes_with_its_device_while_the_other_stays() {
 #[test]
 fn a_device_that_somebody_removes_is_made_again() {
     let world = World::new();
-    let ha = world.start(0, true);
+    let ha = world.start(0, snapshot(1, true));
     world.until_active(&ha);
     let macvlan = name(&world, 0, 4);
     ip(&format!("link del {macvlan}"));
@@ -417,7 +282,7 @@ fn a_device_that_somebody_removes_is_made_again() {
 #[test]
 fn what_led_to_a_transition_can_be_played_again() {
     let world = World::new();
-    let ha = world.start(0, false);
+    let ha = world.start(0, snapshot(1, false));
     world.until_active(&ha);
     world.stop(&ha);
     let folder = world.directory.path().join("1/ha-recordings");
@@ -435,7 +300,7 @@ fn what_led_to_a_transition_can_be_played_again() {
 #[test]
 fn an_idle_active_lists_devices_every_five_seconds_and_no_more() {
     let world = World::new();
-    let ha = world.start(0, false);
+    let ha = world.start(0, snapshot(1, false));
     world.until_active(&ha);
     let lookups = || -> u64 {
         let mut metrics = Metrics::default();

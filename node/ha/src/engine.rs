@@ -32,6 +32,7 @@ mod brake;
 mod group;
 mod owner;
 mod recorder;
+mod refusal;
 mod virtual_mac;
 
 use group::Running;
@@ -570,10 +571,12 @@ impl Engine {
             nodes.find(|node| node.spec.node_id == id).map(|node| node.name.clone())
         };
         let groups = self.groups.values().map(|group| group.published(now, &name_of)).collect();
+        let refusals = self.groups.values().filter_map(Running::problem);
+        let problems = self.problems.iter().cloned().chain(refusals).collect();
         self.published.store(Arc::new(Published {
             groups,
             devices: Arc::clone(&self.devices),
-            problems: self.problems.clone(),
+            problems,
             late_max_us: self.late_max_us,
             unknown_vrid_total: self.unknown_vrid_total,
             lookups_total: self.shell.netlink.lists_total(),

@@ -3,19 +3,28 @@
 
 use std::sync::Arc;
 
-use ballast_model::{Snapshot, TrafficGroupSpec};
+use ballast_ha::Ha;
+use ballast_model::ha::GroupState;
+use ballast_model::{NodeInterface, Snapshot, TrafficGroupSpec};
+use rustix::thread::{CapabilitySet, capabilities, set_capabilities};
 
 #[path = "shared/namespace.rs"]
 mod namespace;
 #[path = "shared/world.rs"]
 mod world;
 
-use world::World;
+use namespace::ip;
+use world::{VIRTUAL_V4, VIRTUAL_V6, World, state};
 
 const GROUP: &str = "web";
 
 fn snapshot(index: u64, group: TrafficGroupSpec) -> Arc<Snapshot> {
     world::snapshot(index, world::nodes(), &[(GROUP, group)])
+}
+
+fn is_refused(ha: &Ha) -> bool {
+    let why = ha.status().groups.into_iter().find_map(|group| group.unable);
+    why.is_some_and(|why| why.contains("the kernel refused its addresses on eth0"))
 }
 
 #[test]
@@ -27,5 +36,59 @@ fn a_group_that_was_off_has_an_owner_again() {
     world.until("it runs nowhere", || ha.status().groups.is_empty());
     ha.apply(snapshot(3, world::group()));
     world.until_active(&ha);
+    world.stop(&ha);
+}
+
+#[test]
+fn a_node_that_may_not_add_addresses_leaves_them_to_the_other_and_says_why() {
+    let world = World::new();
+    let all = capabilities(None).unwrap();
+    let mut fewer = all;
+    fewer.effective.remove(CapabilitySet::NET_ADMIN);
+    // The thread of the node has what this one has when it is started.
+    set_capabilities(None, fewer).expect("this test gives up capabilities: run it as root");
+    world.nodes[0].enter();
+    let refused = world.start(0, snapshot(1, world::group()));
+    set_capabilities(None, all).unwrap();
+    world.until("it gives up by itself", || is_refused(&refused));
+    let ha = world.start(1, snapshot(1, world::group()));
+    world.until_active(&ha);
+    let mac: Vec<_> =
+        world.device(1, "eth0").unwrap().mac.iter().map(|byte| format!("{byte:02x}")).collect();
+    assert_eq!(world.mac_of(VIRTUAL_V4), mac.join(":"));
+    world.until("it is asked again later", || state(&refused) == Some(GroupState::Backup));
+    let problems = refused.status().problems;
+    assert!(problems.iter().any(|it| it.contains("needs CAP_NET_ADMIN")), "{problems:?}");
+    world.stop(&refused);
+    world.stop(&ha);
+}
+
+#[test]
+fn an_owner_that_can_no_longer_renew_lets_go_until_it_can() {
+    let world = World::new();
+    world.nodes[0].enter();
+    ip("address add fe80::1/64 dev eth0 nodad");
+    let mut nodes = world::nodes();
+    nodes[0].interfaces = vec![NodeInterface {
+        network: "front".to_owned(),
+        device: "eth0".to_owned(),
+        ipv4: None,
+        ipv6: Some("fe80::1".parse().unwrap()),
+    }];
+    let mut group = world::group();
+    group.addresses.retain(|it| it.address.is_ipv6());
+    group.network = Some("front".to_owned());
+    let ha = world.start(0, world::snapshot(1, nodes, &[(GROUP, group)]));
+    world.until_active(&ha);
+    world.nodes[0].enter();
+    let set = |value| std::fs::write("/proc/sys/net/ipv6/conf/eth0/disable_ipv6", value).unwrap();
+    set("1");
+    world.until("it lets go", || is_refused(&ha) && state(&ha) == Some(GroupState::Initialize));
+    set("0");
+    ip("address add fe80::1/64 dev eth0 nodad");
+    world.until_active(&ha);
+    let there = world.device(0, "eth0").unwrap().addresses;
+    assert!(there.iter().any(|it| it.address.to_string() == VIRTUAL_V6), "{there:?}");
+    assert_eq!(ha.status().problems.iter().find(|it| it.contains("refused")), None);
     world.stop(&ha);
 }

@@ -14,6 +14,7 @@ use ballast_vrrp::{
 
 use super::owner::heard_owner;
 use super::recorder::Recorder;
+use super::refusal::Refusal;
 use super::virtual_mac::Homes;
 use super::{LEASE, Shell};
 use crate::kernel::{self, Device, multicast_frame};
@@ -53,6 +54,7 @@ pub(crate) struct Published {
     pub(crate) device: String,
     pub(crate) link_up: bool,
     pub(crate) view: GroupView,
+    /// Why it can't be run here now.
     pub(crate) missing: Option<String>,
     pub(crate) held: Vec<IpAddr>,
     /// The node or router that a Backup hears owning the group, and its priority.
@@ -83,6 +85,7 @@ pub(crate) struct Running {
     standing: Option<Standing>,
     /// Why the group can't run on the devices that there are.
     missing: Option<String>,
+    refusal: Refusal,
     heard: Vec<Received>,
     counters: Counters,
     is_changed: bool,
@@ -107,6 +110,7 @@ impl Running {
             machine,
             standing,
             missing: None,
+            refusal: Refusal::default(),
             heard: Vec::new(),
             counters: Counters::default(),
             is_changed: true,
@@ -121,7 +125,12 @@ impl Running {
     }
 
     pub(crate) fn next_deadline(&self) -> Option<Time> {
-        self.machine.next_deadline()
+        self.machine.next_deadline().into_iter().chain(self.refusal.until()).min()
+    }
+
+    /// What is wrong with it here, in a sentence.
+    pub(crate) fn problem(&self) -> Option<String> {
+        self.refusal.why().map(|why| format!("traffic group {}: {why}", self.name))
     }
 
     /// The device that the addresses of each family are on.
@@ -179,6 +188,9 @@ impl Running {
         let is_other_machine = plan.machine != self.plan.machine;
         self.plan = plan;
         if is_other_machine {
+            // Other addresses are another question.
+            self.refusal.end();
+            self.give_standing(shell);
             self.handle(Input::ConfigChanged(Box::new(self.plan.machine.clone())), shell);
             for instance in self.plan.machine.instances.clone() {
                 let (family, source) = (instance.family, Some(instance.source));
@@ -211,6 +223,9 @@ impl Running {
         let Some(mut standing) = self.standing else { return };
         if self.missing.is_some() && standing.unable.is_none() {
             standing.unable = Some(Unable::InterfaceMissing);
+        }
+        if self.refusal.until().is_some() && standing.unable.is_none() {
+            standing.unable = Some(Unable::KernelRefused);
         }
         standing.may_volunteer = shell.brake.is_open(kernel::monotonic()) && !shell.is_leaving;
         if shell.is_leaving {
@@ -246,6 +261,9 @@ impl Running {
     }
 
     pub(crate) fn tick(&mut self, shell: &mut Shell) {
+        if self.refusal.has_paused(kernel::monotonic()) {
+            self.give_standing(shell);
+        }
         if self.next_deadline().is_some_and(|deadline| deadline <= kernel::monotonic()) {
             self.handle(Input::Tick, shell);
         }
@@ -253,13 +271,40 @@ impl Running {
 
     /// Renews the lease of what is held.
     pub(crate) fn renew(&mut self, shell: &mut Shell, lease: Duration) {
-        for address in self.machine.held_addresses().to_vec() {
-            let length = self.plan.prefix_length(address);
-            let home = self.home(address);
-            if shell.netlink.add_address(home, address, length, lease).is_err() {
-                self.counters.failures_total += 1;
-            }
+        let held = self.machine.held_addresses().to_vec();
+        if held.is_empty() {
+            return;
         }
+        let renewed = all(held.iter().map(|address| {
+            let length = self.plan.prefix_length(*address);
+            shell.netlink.add_address(self.home(*address), *address, length, lease)
+        }));
+        self.counters.failures_total += u64::from(renewed.is_err());
+        if self.is_refused(&renewed, true) {
+            self.give_standing(shell);
+        }
+    }
+
+    /// Whether the node has to let go of its addresses, or can't take them, by what the kernel said.
+    fn is_refused(&mut self, added: &io::Result<()>, was_active: bool) -> bool {
+        let Err(error) = added else {
+            self.refusal.end();
+            return false;
+        };
+        let hint = match error.raw_os_error() {
+            Some(libc::EPERM) => "; the process needs CAP_NET_ADMIN",
+            Some(libc::EACCES) => "; is IPv6 turned off there?",
+            _ => "",
+        };
+        let device = &self.plan.device_name;
+        let why =
+            format!("asked last, the kernel refused its addresses on {device}: {error}{hint}");
+        let now = kernel::monotonic();
+        if was_active {
+            return self.refusal.note_renewal(now, why);
+        }
+        self.refusal.note(now, why);
+        true
     }
 
     fn home(&self, address: IpAddr) -> u32 {
@@ -306,6 +351,7 @@ impl Running {
 
     pub(crate) fn handle(&mut self, input: Input, shell: &mut Shell) {
         let now = kernel::monotonic();
+        let was_active = self.machine.state() == State::Active;
         let mut effects = Vec::new();
         self.recorder.begin(now, &input);
         self.machine.handle(now, input, &mut effects);
@@ -313,9 +359,20 @@ impl Running {
         let is_noted = effects.iter().any(|effect| matches!(effect, Effect::Note(_)));
         let mut steps = Vec::new();
         let mut transitions = Vec::new();
+        let mut is_refused = false;
         for effect in effects {
+            // Who does not have the addresses does not speak for them.
+            if is_refused
+                && matches!(effect, Effect::SendAdvertisement(_) | Effect::Announce { .. })
+            {
+                continue;
+            }
+            let adds = matches!(effect, Effect::AddAddresses(_));
             let done = self.carry_out(effect, shell, &mut transitions);
             if let Some((what, result)) = done {
+                // An owner that gets further addresses may lack some that it has: renewals tell.
+                let is_answer = adds && !(was_active && result.is_ok());
+                is_refused |= is_answer && self.is_refused(&result, was_active);
                 let error = result.err().map(|error| error.to_string());
                 self.counters.failures_total += u64::from(error.is_some());
                 steps.push(Step { what, after: kernel::monotonic().since(now), error });
@@ -340,6 +397,9 @@ impl Running {
             self.hand_out_recording(shell);
         } else if is_noted && let Ok(place) = shell.recordings.try_reserve() {
             place.send(self.recorder.copy(&self.name, now));
+        }
+        if is_refused {
+            self.give_standing(shell);
         }
     }
 
@@ -446,7 +506,10 @@ impl Running {
             name: self.name.clone(),
             device: self.plan.device_name.clone(),
             link_up: self.plan.link_up,
-            missing: self.missing.clone(),
+            missing: self.missing.clone().or_else(|| {
+                let is_paused = self.refusal.until().is_some();
+                self.refusal.why().filter(|_| is_paused).map(str::to_owned)
+            }),
             held: self.machine.held_addresses().iter().filter(is_shown).copied().collect(),
             heard,
             counters: self.counters.clone(),

@@ -433,7 +433,7 @@ impl Config {
             }
         }
         next.check_listener_count()?;
-        next.check_puts(edits, &mut errors);
+        next.check_puts(self, edits, &mut errors);
         if !errors.is_empty() {
             return Err(Rejection::Invalid { errors: errors.into_vec() });
         }
@@ -527,7 +527,7 @@ impl Config {
         }
     }
 
-    fn check_puts(&self, edits: &[Edit], errors: &mut FieldErrors) {
+    fn check_puts(&self, before: &Self, edits: &[Edit], errors: &mut FieldErrors) {
         let mut owners = None;
         for edit in edits {
             let EditAction::Put { draft, .. } = &edit.action else { continue };
@@ -547,6 +547,7 @@ impl Config {
                         listeners::check(draft, owners, errors);
                     }
                     AnyDraft::TrafficGroup(draft) => self.check_traffic_group(draft, errors),
+                    AnyDraft::Node(draft) => self.check_node_addresses(before, draft, errors),
                     _ => {}
                 }
             });

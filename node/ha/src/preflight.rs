@@ -45,7 +45,7 @@ pub fn planned_groups(config: &Config, node: &str, devices: &[Device]) -> Vec<Pl
                 device: plan.device,
                 sources: plan.machine.instances.iter().map(|one| one.source).collect(),
                 addresses: floating.map(|address| (address, in_subnet(address))).collect(),
-                is_multicast: plan.peers.is_empty(),
+                is_multicast: plan.peers.is_none(),
                 has_virtual_mac: plan.virtual_mac_alias.is_some(),
             }
         });

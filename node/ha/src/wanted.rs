@@ -2,7 +2,7 @@
 //!
 //! Pure: the same configuration and devices give the same plan.
 
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 
 use ballast_model::{
     AdvertChecksum, AdvertTransport, Config, NodeRole, NodeSpec, TrafficGroupSpec,
@@ -34,8 +34,8 @@ pub(crate) struct GroupPlan {
     pub(crate) link_up: bool,
     pub(crate) machine: GroupConfig,
     pub(crate) checksum: ChecksumForm,
-    /// Where advertisements go; empty: to the multicast group.
-    pub(crate) peers: Vec<IpAddr>,
+    /// To whom advertisements go by unicast; none: to the multicast group.
+    pub(crate) peers: Option<Vec<IpAddr>>,
     /// Each virtual address with the length of its prefix.
     pub(crate) prefixes: Vec<(IpAddr, u8)>,
     /// Where the addresses have hardware addresses of their own: what their devices are known by.
@@ -76,10 +76,12 @@ impl GroupPlan {
 
     /// Where an advertisement of that family goes.
     pub(crate) fn destinations(&self, family: Family) -> Vec<IpAddr> {
-        if self.peers.is_empty() {
-            return vec![family.multicast()];
+        match &self.peers {
+            None => vec![family.multicast()],
+            Some(peers) => {
+                peers.iter().copied().filter(|peer| Family::of(*peer) == family).collect()
+            }
         }
-        self.peers.iter().copied().filter(|peer| Family::of(*peer) == family).collect()
     }
 }
 
@@ -106,6 +108,7 @@ fn plan(
     spec: &TrafficGroupSpec,
     devices: &[Device],
 ) -> Result<GroupPlan, String> {
+    let peers = peers(config, node, own, spec)?;
     let device = device(own, spec, devices)?;
     let floating = |address: IpAddr| {
         let mut groups = config.traffic_groups.iter();
@@ -163,7 +166,7 @@ fn plan(
             AdvertChecksum::PseudoHeader => ChecksumForm::PseudoHeader,
             AdvertChecksum::Rfc9568 => ChecksumForm::Rfc9568,
         },
-        peers: peers(config, node, spec),
+        peers,
         prefixes: spec.addresses.iter().map(|a| (a.address, a.prefix_length())).collect(),
         virtual_mac_alias: spec.virtual_mac.then(|| virtual_mac_alias(node, name)),
     })
@@ -236,21 +239,36 @@ fn contains(subnet: &DeviceAddress, address: IpAddr) -> bool {
     }
 }
 
-/// The other nodes' addresses, and those of routers outside the cluster, for unicast.
-fn peers(config: &Config, node: &str, spec: &TrafficGroupSpec) -> Vec<IpAddr> {
-    let (AdvertTransport::Unicast, Some(network)) = (spec.transport, &spec.network) else {
-        return Vec::new();
-    };
+/// The other nodes' addresses, and those of routers outside the cluster; none for multicast.
+///
+/// # Errors
+/// Where the others can't know this node's own, in a sentence: nobody would be heard by all.
+fn peers(
+    config: &Config,
+    node: &str,
+    own: &NodeSpec,
+    spec: &TrafficGroupSpec,
+) -> Result<Option<Vec<IpAddr>>, String> {
+    if spec.transport != AdvertTransport::Unicast {
+        return Ok(None);
+    }
+    let network = spec.network.as_ref().ok_or("unicast advertisements need a `network`")?;
+    if !spec.has_unicast_addresses(own) {
+        return Err(format!(
+            "node {node} names no address on network {network} in its `interfaces`; unicast \
+             advertisements need one for each address family"
+        ));
+    }
     let others = config.nodes.iter().filter(|other| {
         other.name != node && other.spec.role == NodeRole::Traffic && spec.may_run_on(&other.name)
     });
     let addresses =
         others.filter_map(|other| other.spec.interface(network)).flat_map(|interface| {
             let v4 = interface.ipv4.map(IpAddr::from);
-            let v6 = interface.ipv6.map(|address: Ipv6Addr| IpAddr::from(address));
+            let v6 = interface.ipv6.map(IpAddr::from);
             [v4, v6].into_iter().flatten()
         });
-    addresses.chain(spec.foreign_routers.iter().copied()).collect()
+    Ok(Some(addresses.chain(spec.foreign_routers.iter().copied()).collect()))
 }
 
 #[cfg(test)]

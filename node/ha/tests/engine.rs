@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use ballast_ha::Ha;
 use ballast_model::ha::GroupState;
-use ballast_model::{NodeInterface, Snapshot, TrafficGroupSpec};
+use ballast_model::{AdvertTransport, NodeInterface, Snapshot, TrafficGroupSpec};
 use rustix::thread::{CapabilitySet, capabilities, set_capabilities};
 
 #[path = "shared/namespace.rs"]
@@ -91,4 +91,37 @@ fn an_owner_that_can_no_longer_renew_lets_go_until_it_can() {
     assert!(there.iter().any(|it| it.address.to_string() == VIRTUAL_V6), "{there:?}");
     assert_eq!(ha.status().problems.iter().find(|it| it.contains("refused")), None);
     world.stop(&ha);
+}
+
+#[test]
+fn a_peer_that_nobody_can_reach_keeps_no_advertisement_from_the_next() {
+    let world = World::new();
+    let mut nodes = world::nodes();
+    for (node, host) in nodes.iter_mut().zip(1..) {
+        node.interfaces = vec![NodeInterface {
+            network: "front".to_owned(),
+            device: "eth0".to_owned(),
+            ipv4: Some([192, 0, 2, host].into()),
+            ipv6: None,
+        }];
+    }
+    // The first by name: there is no way to it.
+    let mut gone = nodes[0].clone();
+    gone.node_id = 0;
+    gone.interfaces[0].ipv4 = Some([203, 0, 113, 9].into());
+    nodes.push(gone);
+    let mut group = world::group();
+    group.addresses.retain(|it| it.address.is_ipv4());
+    group.network = Some("front".to_owned());
+    group.transport = AdvertTransport::Unicast;
+    let snapshot = world::snapshot(1, nodes, &[(GROUP, group)]);
+    let first = world.start(0, Arc::clone(&snapshot));
+    world.until_active(&first);
+    let second = world.start(1, snapshot);
+    let hears =
+        |ha: &Ha| ha.status().groups.first().is_some_and(|group| group.adverts_received_total > 3);
+    world.until("the second hears the first", || hears(&second));
+    assert_eq!(state(&second), Some(GroupState::Backup));
+    world.stop(&second);
+    world.stop(&first);
 }

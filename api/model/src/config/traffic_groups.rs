@@ -52,15 +52,11 @@ impl Config {
             });
             return;
         };
-        let (v4, v6) = spec.families();
         let runs = |node: &&Arc<Resource<NodeSpec>>| {
             node.spec.role == NodeRole::Traffic && spec.may_run_on(&node.name)
         };
         for node in self.nodes.iter().filter(runs) {
-            let interface = node.spec.interface(network);
-            let has_v4 = !v4 || interface.is_some_and(|interface| interface.ipv4.is_some());
-            let has_v6 = !v6 || interface.is_some_and(|interface| interface.ipv6.is_some());
-            if !(has_v4 && has_v6) {
+            if !spec.has_unicast_addresses(&node.spec) {
                 errors.at("/spec/transport", "missing_interface", || {
                     format!(
                         "node {} names no address on network {network} in its `interfaces`; \
@@ -69,6 +65,36 @@ impl Config {
                     )
                 });
             }
+        }
+    }
+
+    /// A node keeps the addresses that groups reach it at. One that has none, such as one that has
+    /// just joined, can be edited all the same: nothing gets worse.
+    pub(super) fn check_node_addresses(
+        &self,
+        before: &Self,
+        draft: &Draft<NodeSpec>,
+        errors: &mut FieldErrors,
+    ) {
+        let Some(was) = before.nodes.get(&draft.name) else { return };
+        let mut groups = self.traffic_groups.iter().filter(|group| {
+            group.spec.transport == AdvertTransport::Unicast
+                && draft.spec.role == NodeRole::Traffic
+                && group.spec.may_run_on(&draft.name)
+        });
+        let lost = groups.find(|group| {
+            group.spec.has_unicast_addresses(&was.spec)
+                && !group.spec.has_unicast_addresses(&draft.spec)
+        });
+        if let Some(group) = lost {
+            errors.at("/spec/interfaces", "missing_interface", || {
+                format!(
+                    "traffic group {} advertises by unicast: name an address on network {} for \
+                     each of its address families",
+                    group.name,
+                    group.spec.network.as_deref().unwrap_or_default()
+                )
+            });
         }
     }
 }

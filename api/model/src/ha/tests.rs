@@ -177,7 +177,23 @@ fn unicast_needs_each_nodes_address() {
         })
         .collect();
     edits.extend(put(&spec));
-    assert!(config.edited(&edits, 2, 2).is_ok());
+    let config = config.edited(&edits, 2, 2).unwrap();
+
+    let mut draft = config.nodes.get("node-1").unwrap().to_draft();
+    draft.spec.interfaces[0].ipv4 = None;
+    let lost = [Edit::put(AnyDraft::Node(draft.clone()), "uid")];
+    let Err(crate::Rejection::Invalid { errors }) = config.edited(&lost, 3, 3) else {
+        panic!("the others could not reach it");
+    };
+    let error = (errors[0].code.as_str(), errors[0].pointer.as_str());
+    assert_eq!(error, ("missing_interface", "/spec/interfaces"));
+    // Nobody refuses a node that joins: it can be set up, and emptied.
+    let joined = NodeSpec::new(9, NodeRole::Traffic, "198.51.100.9:7400", Vec::new());
+    let put = Edit::put(AnyDraft::Node(Draft::new("node-9", joined.clone())), "uid");
+    let config = config.with_nodes(&[put], 4, 4);
+    let busy = NodeSpec { availability: Availability::Maintenance, ..joined };
+    let edit = Edit::put(AnyDraft::Node(Draft::new("node-9", busy)), "uid");
+    assert!(config.edited(&[edit], 5, 5).is_ok());
 }
 
 #[test]

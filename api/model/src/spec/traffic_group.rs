@@ -5,6 +5,7 @@ use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
+use super::node::NodeSpec;
 use super::{no, yes};
 use crate::config::{Kind, Reference};
 use crate::limits::{
@@ -261,6 +262,14 @@ impl TrafficGroupSpec {
     /// Whether this node may own it by the HA order; an empty order allows every traffic node.
     pub fn may_run_on(&self, node: &str) -> bool {
         self.nodes.is_empty() || self.nodes.iter().any(|name| name == node)
+    }
+
+    /// Whether a node names an address on the group's network for each of its families, as others
+    /// must know for unicast advertisements.
+    pub fn has_unicast_addresses(&self, node: &NodeSpec) -> bool {
+        let (v4, v6) = self.families();
+        let interface = self.network.as_deref().and_then(|network| node.interface(network));
+        interface.is_some_and(|it| (!v4 || it.ipv4.is_some()) && (!v6 || it.ipv6.is_some()))
     }
 }
 

@@ -237,7 +237,7 @@ impl Running {
 
     /// Takes in a datagram; acted on by [`Running::act_on_heard`].
     pub(crate) fn hear(&mut self, datagram: &kernel::Datagram, verifier: &mut Verifier) {
-        let is_guarded = self.plan.machine.signed && !self.plan.peers.is_empty();
+        let is_guarded = self.plan.machine.signed && self.plan.peers.is_some();
         let datagram = Datagram {
             source: datagram.source,
             destination: datagram.destination,
@@ -447,26 +447,33 @@ impl Running {
         }
     }
 
+    /// Sends it to all that it is for, also after one can't be reached; the first failure.
     fn send(&mut self, advertisement: &Advertisement, shell: &mut Shell) -> io::Result<()> {
-        let family = advertisement.family;
-        for destination in self.plan.destinations(family) {
-            let signer = self.plan.machine.signed.then_some(&mut shell.signer);
-            let message = wire::encode(advertisement, destination, self.plan.checksum, signer)
-                .map_err(io::Error::other)?;
-            let source = advertisement.source;
-            if self.plan.virtual_mac_alias.is_some() && destination.is_multicast() {
-                // RFC 9568 §7.2: it leaves with the virtual MAC, so that switches learn its place.
-                let frame =
-                    multicast_frame(self.plan.mac_of(family), source, destination, &message)
-                        .ok_or_else(|| io::Error::other("source and group are of two families"))?;
-                shell.send_frame(self.plan.device, &frame)?;
-            } else {
-                let socket = shell.vrrp.get(&(self.plan.device, family));
-                let socket = socket.ok_or_else(|| io::Error::other("there is no socket"))?;
-                socket.send(source, destination, &message)?;
-            }
-            self.counters.sent_total += 1;
+        let destinations = self.plan.destinations(advertisement.family);
+        all(destinations.into_iter().map(|to| self.send_to(to, advertisement, shell)))
+    }
+
+    fn send_to(
+        &mut self,
+        destination: IpAddr,
+        advertisement: &Advertisement,
+        shell: &mut Shell,
+    ) -> io::Result<()> {
+        let (family, source) = (advertisement.family, advertisement.source);
+        let signer = self.plan.machine.signed.then_some(&mut shell.signer);
+        let message = wire::encode(advertisement, destination, self.plan.checksum, signer)
+            .map_err(io::Error::other)?;
+        if self.plan.virtual_mac_alias.is_some() && destination.is_multicast() {
+            // RFC 9568 §7.2: it leaves with the virtual MAC, so that switches learn its place.
+            let frame = multicast_frame(self.plan.mac_of(family), source, destination, &message)
+                .ok_or_else(|| io::Error::other("source and group are of two families"))?;
+            shell.send_frame(self.plan.device, &frame)?;
+        } else {
+            let socket = shell.vrrp.get(&(self.plan.device, family));
+            let socket = socket.ok_or_else(|| io::Error::other("there is no socket"))?;
+            socket.send(source, destination, &message)?;
         }
+        self.counters.sent_total += 1;
         Ok(())
     }
 

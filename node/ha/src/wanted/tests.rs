@@ -92,3 +92,56 @@ fn witnesses_and_nodes_outside_the_order_have_no_part() {
     assert!(wanted(&config, "node-9", &devices()).is_empty());
     assert_eq!(wanted(&config, "node-1", &devices()).len(), 1);
 }
+
+/// `group()` by unicast, with addresses of both nodes on the network.
+fn unicast() -> Config {
+    let interface = |ipv4: [u8; 4], ipv6: &str| NodeInterface {
+        network: "front".to_owned(),
+        device: "eth1".to_owned(),
+        ipv4: Some(ipv4.into()),
+        ipv6: Some(ipv6.parse().unwrap()),
+    };
+    let interfaces = [interface([192, 0, 2, 1], "fe80::1"), interface([192, 0, 2, 2], "fe80::2")];
+    let nodes = (1..).zip(interfaces).map(|(id, interface)| {
+        let mut node = NodeSpec::new(id, NodeRole::Traffic, "192.0.2.1:7400", Vec::new());
+        node.interfaces = vec![interface];
+        Edit::put(AnyDraft::Node(Draft::new(format!("node-{id}"), node)), "n")
+    });
+    let mut spec = group();
+    spec.transport = AdvertTransport::Unicast;
+    spec.network = Some("front".to_owned());
+    let group = Edit::put(AnyDraft::TrafficGroup(Draft::new("web", spec)), "g");
+    testing::config(nodes.chain([group]))
+}
+
+#[test]
+fn unicast_goes_to_each_other_nodes_address() {
+    let plan = plan_of(&unicast(), &devices()).unwrap();
+    assert_eq!(plan.destinations(Family::V4), ["192.0.2.2".parse::<IpAddr>().unwrap()]);
+    assert_eq!(plan.destinations(Family::V6), ["fe80::2".parse::<IpAddr>().unwrap()]);
+}
+
+#[test]
+fn a_node_whose_address_the_others_do_not_know_takes_no_part_in_unicast() {
+    let whole = serde_json::to_value(unicast()).unwrap();
+    for lost in ["ipv4", "ipv6", "all"] {
+        // As one is that has just joined.
+        let mut value = whole.clone();
+        let interfaces = &mut value["nodes"][0]["spec"]["interfaces"];
+        match lost {
+            "all" => *interfaces = serde_json::Value::Array(Vec::new()),
+            address => interfaces[0][address] = serde_json::Value::Null,
+        }
+        let config = serde_json::from_value(value).unwrap();
+        let why = plan_of(&config, &devices()).unwrap_err();
+        assert!(why.contains("node node-1 names no address on network front"), "{why}");
+    }
+}
+
+#[test]
+fn unicast_without_a_peer_is_no_multicast() {
+    let mut value = serde_json::to_value(unicast()).unwrap();
+    value["nodes"].as_array_mut().unwrap().truncate(1);
+    let plan = plan_of(&serde_json::from_value(value).unwrap(), &devices()).unwrap();
+    assert!(plan.destinations(Family::V4).is_empty() && plan.destinations(Family::V6).is_empty());
+}

@@ -26,6 +26,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use tokio::sync::mpsc;
 
 use crate::kernel::{self, Device, FrameSocket, Netlink, VrrpSocket};
+use crate::pulse::Pulse;
 use crate::wanted::{WantedGroup, wanted};
 
 mod brake;
@@ -117,6 +118,7 @@ pub(crate) struct Published {
 pub(crate) struct EngineOptions {
     pub(crate) node_name: String,
     pub(crate) commands: Receiver<Command>,
+    pub(crate) pulse: Arc<Pulse>,
     pub(crate) wake: OwnedFd,
     pub(crate) reports: mpsc::Sender<Report>,
     pub(crate) recordings: mpsc::Sender<Recording>,
@@ -149,6 +151,7 @@ impl Shell {
 pub(crate) struct Engine {
     node_name: String,
     commands: Receiver<Command>,
+    pulse: Arc<Pulse>,
     wake: OwnedFd,
     published: Arc<ArcSwap<Published>>,
     verifier: Verifier,
@@ -175,6 +178,7 @@ impl Engine {
         Self {
             node_name: options.node_name,
             commands: options.commands,
+            pulse: options.pulse,
             wake: options.wake,
             published: options.published,
             verifier: options.verifier,
@@ -209,6 +213,7 @@ impl Engine {
         EngineOptions {
             node_name: self.node_name,
             commands: self.commands,
+            pulse: self.pulse,
             wake: self.wake,
             reports: self.shell.reports,
             recordings: self.shell.recordings,
@@ -239,6 +244,10 @@ impl Engine {
                 self.compare();
             }
             loop {
+                if self.pulse.must_stop() {
+                    self.release_all();
+                    return Ok(());
+                }
                 match self.commands.try_recv() {
                     Ok(Command::Stop) | Err(std::sync::mpsc::TryRecvError::Disconnected) => {
                         self.release_all();
@@ -248,7 +257,12 @@ impl Engine {
                     Err(std::sync::mpsc::TryRecvError::Empty) => break,
                 }
             }
+            if self.pulse.must_release() && !self.is_released {
+                self.release_all();
+                self.publish(kernel::monotonic());
+            }
             self.tick();
+            self.pulse.turn();
         }
     }
 

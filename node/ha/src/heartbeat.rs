@@ -189,18 +189,17 @@ impl Inner {
 
     fn heartbeat(&self) -> Heartbeat {
         let published = self.published.load();
+        let interval_ms = self.heartbeat_interval_ms();
+        // Who is not served sends no advertisements, and must not keep others from taking over.
+        let is_alive = self.pulse.is_alive(Duration::from_millis(interval_ms.into()));
         let groups = published.groups.iter().take(GROUP_MAX_COUNT).map(|group| GroupReport {
             group: group.name.clone(),
-            state: group.view.state,
+            state: if is_alive { group.view.state } else { State::Initialize },
             priority: group.view.priority,
             link_up: group.link_up,
             gateways: self.gateways_of(&group.name),
         });
-        Heartbeat {
-            epoch: self.epoch,
-            interval_ms: self.heartbeat_interval_ms(),
-            groups: groups.collect(),
-        }
+        Heartbeat { epoch: self.epoch, interval_ms, groups: groups.collect() }
     }
 
     /// How the other nodes are heard.

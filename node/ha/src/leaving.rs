@@ -29,6 +29,7 @@ impl Ha {
             self.0.view.quiesce(addresses, limit).await;
             self.0.let_others_take_over().await;
         }
+        self.0.pulse.ask_for_release();
         let (done, released) = std::sync::mpsc::sync_channel(1);
         self.0.command(Command::Release { done });
         let waited = tokio::task::spawn_blocking(move || released.recv_timeout(RELEASE_LIMIT));

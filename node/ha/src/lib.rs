@@ -21,6 +21,7 @@ mod epoch;
 mod handover;
 mod heartbeat;
 mod leaving;
+mod pulse;
 mod standing;
 mod status;
 mod thread;
@@ -35,7 +36,7 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::SyncSender;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use ballast_model::Snapshot;
@@ -51,6 +52,7 @@ use tokio_util::task::TaskTracker;
 
 use control::Judgements;
 use engine::{Command, EngineOptions, Published};
+use pulse::Pulse;
 use thread::Scheduling;
 use timeline::Timeline;
 use tracking::Seen;
@@ -63,6 +65,11 @@ const REPORT_MAX_COUNT: usize = 1_024;
 const EVENT_MAX_COUNT: usize = 256;
 /// Number of the key that advertisements are signed with.
 const ADVERT_KEY_ID: u32 = 1;
+/// Longest wait for the thread to end, and how often it is looked.
+const STOP_LIMIT: Duration = Duration::from_secs(3);
+const LOOK_INTERVAL: Duration = Duration::from_millis(5);
+/// A thread that has not run for so long is told of.
+const SILENCE_TOLD: Duration = Duration::from_secs(1);
 
 /// What high availability is started with.
 pub struct HaOptions {
@@ -122,6 +129,7 @@ pub(crate) struct Inner {
     view: Arc<dyn TrafficView>,
     store: OnceLock<Store>,
     commands: SyncSender<Command>,
+    pulse: Arc<Pulse>,
     /// Commands that the thread did not take since it last took one.
     refused_count: AtomicU64,
     /// The thread misses something that it was told: it is told everything again.
@@ -165,9 +173,11 @@ impl Ha {
         let key = || SigningKey::new(ADVERT_KEY_ID, &options.advert_key);
         let mut verifier = Verifier::new(options.node_id);
         verifier.accept_keys([key()]);
+        let pulse = Arc::new(Pulse::new());
         let engine = EngineOptions {
             node_name: options.node_name.clone(),
             commands: receiver,
+            pulse: Arc::clone(&pulse),
             wake: wake.try_clone().map_err(HaError::Thread)?,
             reports,
             recordings,
@@ -184,6 +194,7 @@ impl Ha {
             view,
             store: OnceLock::new(),
             commands,
+            pulse,
             refused_count: AtomicU64::new(0),
             is_out_of_step: AtomicBool::new(false),
             wake,
@@ -241,8 +252,12 @@ impl Ha {
     pub fn plane_status(&self) -> PlaneStatus {
         let published = self.0.published.load();
         let scheduling = self.0.scheduling.load();
-        let problems = scheduling.problem().into_iter().chain(published.problems.iter().cloned());
-        let problems: Vec<_> = problems.collect();
+        let silence = self.0.pulse.silence();
+        let is_silent = silence > SILENCE_TOLD && scheduling.problem().is_none();
+        let silent = is_silent
+            .then(|| format!("the VRRP thread has not run for {} ms", silence.as_millis()));
+        let problems = scheduling.problem().into_iter().chain(silent);
+        let problems: Vec<_> = problems.chain(published.problems.iter().cloned()).collect();
         PlaneStatus {
             plane: "ha".to_owned(),
             applied_index: *self.0.applied.borrow(),
@@ -263,14 +278,22 @@ impl Ha {
     /// Ends the thread and the tasks; what is held still is given up.
     pub async fn shutdown(&self) {
         self.0.stop.cancel();
+        self.0.pulse.ask_for_stop();
         self.0.command(Command::Stop);
-        self.0.tasks.close();
-        self.0.tasks.wait().await;
         let thread = self.0.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(thread) = thread {
-            // A panic of the thread was told of when it happened.
-            let _joined = tokio::task::spawn_blocking(move || thread.join()).await;
+            let until = Instant::now() + STOP_LIMIT;
+            let mut looks = tokio::time::interval(LOOK_INTERVAL);
+            while !thread.is_finished() && Instant::now() < until {
+                looks.tick().await;
+            }
+            if !thread.is_finished() {
+                // The process ends all the same: its addresses go by their lease.
+                tracing::error!("the VRRP thread hangs and is left behind");
+            }
         }
+        self.0.tasks.close();
+        self.0.tasks.wait().await;
     }
 }
 

@@ -83,6 +83,8 @@ pub(crate) fn run(inner: &Inner, mut options: EngineOptions) {
         let failure = Failure { why, at: Instant::now(), is_over: false };
         scheduling.last_failure = Some(failure.clone());
         inner.scheduling.store(Arc::new(scheduling.clone()));
+        // What it owned it owns no more: nobody may be kept from taking it over.
+        inner.published.store(Arc::default());
         if is_stopped_within(pause, &mut options) {
             return;
         }

@@ -137,6 +137,38 @@ async fn a_thread_that_waits_for_its_next_start_lets_go_and_stops() {
 }
 
 #[tokio::test]
+async fn a_thread_that_hangs_is_told_of_and_not_believed() {
+    let directory = tempfile::tempdir().unwrap();
+    let ha = start(&directory);
+    let interval = Duration::from_millis(100);
+    until(|| ha.0.pulse.is_alive(interval)).await;
+    assert_eq!(ha.plane_status().error, None);
+    let (release, hung) = std::sync::mpsc::sync_channel(0);
+    ha.0.command(Command::Hang(hung));
+    until(|| !ha.0.pulse.is_alive(interval)).await;
+    until(|| ha.plane_status().error.is_some_and(|error| error.contains("has not run for"))).await;
+    drop(release);
+    until(|| ha.0.pulse.is_alive(interval) && ha.plane_status().error.is_none()).await;
+    ha.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_thread_that_hangs_keeps_no_node_from_stopping_and_stops_when_it_goes_on() {
+    let directory = tempfile::tempdir().unwrap();
+    let ha = start(&directory);
+    let (release, hung) = std::sync::mpsc::sync_channel(0);
+    ha.0.command(Command::Hang(hung));
+    // Neither demand finds room in the channel.
+    for _ in 0..=crate::COMMAND_MAX_COUNT {
+        ha.0.command(Command::HandOver { group: "nobody".to_owned() });
+    }
+    ha.release_all(Duration::ZERO).await;
+    let ended = tokio::time::timeout(PATIENCE, ha.shutdown()).await;
+    ended.expect("in time");
+    drop(release);
+}
+
+#[tokio::test]
 async fn commands_that_a_full_channel_refused_are_made_up_for() {
     let directory = tempfile::tempdir().unwrap();
     let ha = start(&directory);

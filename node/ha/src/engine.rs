@@ -85,6 +85,10 @@ pub(crate) enum Command {
     HandOver {
         group: String,
     },
+    /// Let go of a group that another node is known to own.
+    StepDown {
+        group: String,
+    },
     /// This node goes soon: whoever can serve may take over.
     Leave,
     /// Let go of everything; answered when it is done.
@@ -373,6 +377,7 @@ impl Engine {
             }
             Command::TakeOver { group } => self.give(&group, Input::TakeOver),
             Command::HandOver { group } => self.give(&group, Input::HandOver),
+            Command::StepDown { group } => self.give(&group, Input::StepDown),
             Command::Leave => {
                 self.shell.is_leaving = true;
                 self.give_standings();

@@ -5,9 +5,10 @@
 //! target:                                    └─► "take over" ─► adds, advertises, announces
 //! ```
 //!
-//! Invariant: as long as the target has not answered that it owns the group, the owner keeps it.
+//! Invariant: as long as the target has not answered that it owns the group, the owner keeps it. Once it
+//! has, the owner lets go, heard or not: two owners would divide the clients.
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
 use axum::extract::State as Extract;
@@ -28,7 +29,7 @@ const QUIESCE_LIMIT: Duration = Duration::from_secs(1);
 /// How long the new owner may take.
 const TAKE_OVER_LIMIT: Duration = Duration::from_secs(2);
 /// How long the old owner may take to hear the new one.
-const LET_GO_LIMIT: Duration = Duration::from_secs(2);
+const LET_GO_LIMIT: Duration = Duration::from_secs(1);
 /// How often it is looked whether it has happened.
 const LOOK_INTERVAL: Duration = Duration::from_millis(5);
 
@@ -63,6 +64,10 @@ impl Ha {
             to: to.to_owned(),
             ..MoveReport::default()
         };
+        let Some(_moving) = Moving::begin(inner, group) else {
+            report.error = Some("it is being moved already".to_owned());
+            return report;
+        };
         let moved = if to == inner.node_name {
             let started = Instant::now();
             let taken = inner.take_over(group).await;
@@ -93,23 +98,53 @@ impl Inner {
         self.view.quiesce(self.held_of(group), QUIESCE_LIMIT).await;
         report.quiesced_ms = millis(started);
         let started = Instant::now();
+        let was_manual = self.is_manual(group);
         self.command(Command::HandOver { group: group.to_owned() });
         let ask = TakeOver { group: group.to_owned() };
         let asked = store.peers().call::<_, TookOver>(target_id, TAKE_OVER, &ask, TAKE_OVER_LIMIT);
-        let answer = asked.await.map_err(|error| format!("node {to} can't be asked: {error}"))?;
-        if let Some(error) = answer.error {
-            return Err(format!("node {to} can't own it: {error}"));
+        let answer = asked.await;
+        let refused = match &answer {
+            Ok(TookOver { error: Some(error) }) => Some(format!("node {to} can't own it: {error}")),
+            Err(error) if error.is_certainly_not_sent() => {
+                Some(format!("node {to} can't be asked: {error}"))
+            }
+            _ => None,
+        };
+        if let Some(refused) = refused {
+            if was_manual && self.state_of(group) == Some(State::Active) {
+                // It was moved here, and stays as if nobody had asked.
+                self.command(Command::TakeOver { group: group.to_owned() });
+            }
+            return Err(refused);
         }
-        let is_gone =
-            self.wait_for(group, LET_GO_LIMIT, |state| state != Some(State::Active)).await;
+        let is_gone = self.is_let_go(group).await;
         report.moved_ms = millis(started);
-        if is_gone {
-            Ok(())
-        } else {
-            Err(format!(
-                "node {to} owns it too, but is not heard here: is the segment between them broken?"
-            ))
+        match answer {
+            _ if is_gone => Ok(()),
+            // It may have got the question: then it is heard sooner or later, or nobody took over.
+            Err(error) => Err(format!("node {to} does not say whether it owns it: {error}")),
+            Ok(_) => {
+                tracing::warn!(
+                    group,
+                    to,
+                    "the new owner is not heard here: is the segment between them broken?"
+                );
+                self.command(Command::StepDown { group: group.to_owned() });
+                let is_gone = self.is_let_go(group).await;
+                is_gone.then_some(()).ok_or_else(|| {
+                    format!("node {to} owns it too, and this node does not let go of it")
+                })
+            }
         }
+    }
+
+    async fn is_let_go(&self, group: &str) -> bool {
+        self.wait_for(group, LET_GO_LIMIT, |state| state != Some(State::Active)).await
+    }
+
+    fn is_manual(&self, group: &str) -> bool {
+        let published = self.published.load();
+        published.groups.iter().any(|running| running.name == group && running.view.is_manual)
     }
 
     async fn take_over(&self, group: &str) -> Result<(), String> {
@@ -163,6 +198,26 @@ impl Inner {
             }
         }
         false
+    }
+}
+
+/// A group that is being moved: one move at a time.
+struct Moving<'a> {
+    inner: &'a Inner,
+    group: &'a str,
+}
+
+impl<'a> Moving<'a> {
+    fn begin(inner: &'a Inner, group: &'a str) -> Option<Self> {
+        let mut moving = inner.moving.lock().unwrap_or_else(PoisonError::into_inner);
+        moving.insert(group.to_owned()).then_some(Self { inner, group })
+    }
+}
+
+impl Drop for Moving<'_> {
+    fn drop(&mut self) {
+        let mut moving = self.inner.moving.lock().unwrap_or_else(PoisonError::into_inner);
+        moving.remove(self.group);
     }
 }
 

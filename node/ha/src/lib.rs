@@ -29,6 +29,7 @@ mod timeline;
 mod tracking;
 mod wanted;
 
+use std::collections::BTreeSet;
 use std::io;
 use std::net::IpAddr;
 use std::os::fd::OwnedFd;
@@ -124,6 +125,8 @@ pub(crate) struct Inner {
     /// In which this process signs.
     epoch: u32,
     heard: Mutex<heartbeat::Heard>,
+    /// Groups that are being moved on this node's account.
+    moving: Mutex<BTreeSet<String>>,
     /// The index that the cluster's configuration had once this node had caught up with it.
     caught_up: OnceLock<u64>,
     view: Arc<dyn TrafficView>,
@@ -190,6 +193,7 @@ impl Ha {
             node_name: options.node_name,
             epoch,
             heard: Mutex::default(),
+            moving: Mutex::default(),
             caught_up: OnceLock::new(),
             view,
             store: OnceLock::new(),

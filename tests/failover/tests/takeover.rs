@@ -116,6 +116,14 @@ async fn one_silent_network_makes_no_second_owner_where_the_other_path_knows_bet
     probe.wait_for_answers(400, LIMIT).await?;
     ensure!(world.holders(vip)? == [owner], "{:?}", world.holders(vip)?);
     ensure!(watch.rivalry_since(since_us).0 == 0);
+    // Moved by hand, it has one owner again, though the old one can't hear the new one.
+    let to = world.cluster.nodes[1 - owner].name();
+    let client = world.cluster.client_of(owner);
+    let report = client.fail_over("floating", Some(to)).await?;
+    ensure!(report.moves[0].error.is_none(), "{report:?}");
+    ensure!(world.holders(vip)? == [1 - owner], "{:?}", world.holders(vip)?);
+    probe.wait_for_answers(400, LIMIT).await?;
+    ensure!(world.holders(vip)? == [1 - owner], "{:?}", world.holders(vip)?);
     // Without the second path both become active; healed, one remains.
     world.lab.partition(Segment::Cluster, &[one], &[two])?;
     wait_for("both to hold it", LIMIT, async || world.holders(vip).is_ok_and(|all| all.len() == 2))

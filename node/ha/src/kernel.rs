@@ -63,7 +63,8 @@ pub struct DeviceAddress {
     pub address: IpAddr,
     /// Length of its prefix.
     pub prefix_length: u8,
-    /// Whether the kernel will take it away by itself.
+    /// Whether the kernel will take it away by itself: as it does with floating ones, and with those of
+    /// DHCP and of router advertisements.
     pub leased: bool,
 }
 

@@ -2,12 +2,13 @@
 //!
 //! Invariant: the same rules as those that the VRRP thread goes by.
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use ballast_model::Config;
 
 use crate::kernel::Device;
-use crate::wanted::{has_subnet_of, wanted};
+use crate::wanted::{floating, has_subnet_of, wanted};
 
 /// A traffic group that a node has a part in.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,12 +36,13 @@ pub struct Place {
 
 /// The traffic groups that `node` has a part in.
 pub fn planned_groups(config: &Config, node: &str, devices: &[Device]) -> Vec<PlannedGroup> {
+    let never_own = floating(config);
     let planned = wanted(config, node, devices).into_iter().map(|group| {
         let place = group.plan.map(|plan| {
             let device = devices.iter().find(|device| device.index == plan.device);
             let floating = plan.prefixes.iter().map(|(address, _)| *address);
             let in_subnet =
-                |address| device.is_some_and(|device| has_subnet_of(device, address, &[address]));
+                |address| device.is_some_and(|device| has_subnet_of(device, address, &never_own));
             Place {
                 device: plan.device,
                 sources: plan.machine.instances.iter().map(|one| one.source).collect(),
@@ -57,5 +59,5 @@ pub fn planned_groups(config: &Config, node: &str, devices: &[Device]) -> Vec<Pl
 /// The device that a group with that floating address would run on, where it names no network.
 pub fn device_for(address: IpAddr, devices: &[Device]) -> Option<&Device> {
     let mut candidates = devices.iter().filter(|device| !device.loopback);
-    candidates.find(|device| has_subnet_of(device, address, &[address]))
+    candidates.find(|device| has_subnet_of(device, address, &BTreeSet::from([address])))
 }

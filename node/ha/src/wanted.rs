@@ -2,10 +2,11 @@
 //!
 //! Pure: the same configuration and devices give the same plan.
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use ballast_model::{
-    AdvertChecksum, AdvertTransport, Config, NodeRole, NodeSpec, TrafficGroupSpec,
+    AdvertChecksum, AdvertTransport, Config, NodeRole, NodeSpec, Resource, TrafficGroupSpec,
 };
 use ballast_vrrp::announce::{MacAddress, virtual_link_local, virtual_mac};
 use ballast_vrrp::wire::ChecksumForm;
@@ -85,17 +86,39 @@ impl GroupPlan {
     }
 }
 
+/// Addresses that no node has for its own: those of every group, and the link-local ones that stand for
+/// IPv6 routers.
+pub(crate) fn floating(config: &Config) -> BTreeSet<IpAddr> {
+    let groups = config.traffic_groups.iter().map(|group| &group.spec);
+    let addresses = groups.flat_map(|spec| {
+        let router = virtual_link_local(spec.virtual_router_id).into();
+        spec.addresses.iter().map(|a| a.address).chain([router])
+    });
+    addresses.collect()
+}
+
+/// A device's own addresses; those of DHCP and the like, which may go, come last.
+fn own_addresses<'a>(
+    device: &'a Device,
+    floating: &BTreeSet<IpAddr>,
+) -> impl Iterator<Item = &'a DeviceAddress> {
+    let own = device.addresses.iter().filter(|it| !floating.contains(&it.address));
+    let (leased, permanent): (Vec<_>, Vec<_>) = own.partition(|it| it.leased);
+    permanent.into_iter().chain(leased)
+}
+
 /// The groups that `node` has a part in.
 pub(crate) fn wanted(config: &Config, node: &str, devices: &[Device]) -> Vec<WantedGroup> {
     let Some(own) = config.nodes.get(node) else { return Vec::new() };
     if own.spec.role == NodeRole::Witness {
         return Vec::new();
     }
+    let floating = floating(config);
     let groups = config.traffic_groups.iter();
     let ours = groups.filter(|group| group.spec.enabled && group.spec.may_run_on(node));
     ours.map(|group| WantedGroup {
         name: group.name.clone(),
-        plan: plan(config, node, &own.spec, &group.name, &group.spec, devices),
+        plan: plan(config, node, &own.spec, group, &floating, devices),
     })
     .collect()
 }
@@ -104,45 +127,38 @@ fn plan(
     config: &Config,
     node: &str,
     own: &NodeSpec,
-    name: &str,
-    spec: &TrafficGroupSpec,
+    group: &Resource<TrafficGroupSpec>,
+    floating: &BTreeSet<IpAddr>,
     devices: &[Device],
 ) -> Result<GroupPlan, String> {
+    let (name, spec) = (&group.name, &group.spec);
     let peers = peers(config, node, own, spec)?;
-    let device = device(own, spec, devices)?;
-    let floating = |address: IpAddr| {
-        let mut groups = config.traffic_groups.iter();
-        groups.any(|group| group.spec.addresses.iter().any(|other| other.address == address))
-    };
+    let device = device(own, spec, floating, devices)?;
     let own_interface = spec.network.as_deref().and_then(|network| own.interface(network));
     let mut instances = Vec::new();
     let (v4, v6) = spec.families();
     if v4 {
         let configured = own_interface.and_then(|i| i.ipv4).map(IpAddr::from);
-        let source = configured.or_else(|| {
-            let mut addresses = device.addresses.iter().filter(|a| !a.leased);
-            addresses.find(|a| a.address.is_ipv4() && !floating(a.address)).map(|a| a.address)
-        });
-        let source =
-            source.ok_or_else(|| format!("{} has no IPv4 address of its own", device.name))?;
+        let source = configured
+            .or_else(|| own_addresses(device, floating).map(|a| a.address).find(IpAddr::is_ipv4));
+        let source = source.ok_or_else(|| {
+            format!("{} has no IPv4 address of its own; floating ones do not count", device.name)
+        })?;
         instances.push(instance(spec, Family::V4, source, Vec::new()));
     }
     if v6 {
         let virtual_ip = virtual_link_local(spec.virtual_router_id);
         let configured = own_interface.and_then(|i| i.ipv6).map(IpAddr::from);
         let source = configured.or_else(|| {
-            let mut addresses = device.addresses.iter().filter(|a| !a.leased);
-            let usable = |a: &&DeviceAddress| {
-                matches!(a.address, IpAddr::V6(v6) if v6.is_unicast_link_local() && v6 != virtual_ip)
-            };
-            addresses.find(usable).map(|a| a.address)
+            let usable = |a: &IpAddr| matches!(a, IpAddr::V6(v6) if v6.is_unicast_link_local());
+            own_addresses(device, floating).map(|a| a.address).find(usable)
         });
         let source =
             source.ok_or_else(|| format!("{} has no link-local IPv6 address", device.name))?;
         instances.push(instance(spec, Family::V6, source, vec![virtual_ip.into()]));
     }
     let machine = GroupConfig {
-        name: name.to_owned(),
+        name: name.clone(),
         vrid: spec.virtual_router_id,
         interval_cs: u16::try_from(spec.advert_interval_ms / 10).unwrap_or(u16::MAX),
         instances,
@@ -187,6 +203,7 @@ fn instance(
 fn device<'a>(
     own: &NodeSpec,
     spec: &TrafficGroupSpec,
+    floating: &BTreeSet<IpAddr>,
     devices: &'a [Device],
 ) -> Result<&'a Device, String> {
     if let Some(network) = &spec.network
@@ -197,26 +214,30 @@ fn device<'a>(
             format!("there is no device {}, which is said to be on {network}", interface.device)
         });
     }
-    let floating: Vec<_> = spec.addresses.iter().map(|a| a.address).collect();
-    let has_subnet = |device: &&Device| {
-        floating.iter().any(|address| has_subnet_of(device, *address, &floating))
+    let addresses: Vec<_> = spec.addresses.iter().map(|a| a.address).collect();
+    let is_near = |device: &&Device, may_go: bool| {
+        let mut own = own_addresses(device, floating).filter(|own| may_go || !own.leased);
+        own.any(|own| addresses.iter().any(|address| is_in_subnet(own, *address)))
     };
-    let candidates = devices.iter().filter(|device| !device.loopback);
-    candidates.clone().find(has_subnet).ok_or_else(|| {
-        let addresses: Vec<_> = floating.iter().map(ToString::to_string).collect();
+    let mut candidates = devices.iter().filter(|device| !device.loopback);
+    let steady = candidates.clone().find(|device| is_near(device, false));
+    steady.or_else(|| candidates.find(|device| is_near(device, true))).ok_or_else(|| {
+        let addresses: Vec<_> = addresses.iter().map(ToString::to_string).collect();
         format!(
-            "no device has an address in the subnet of {}; give the group a `network` and name \
-             its device in the node's `interfaces`",
+            "no device has an address of its own in the subnet of {}; give the group a `network` \
+             and name its device in the node's `interfaces`",
             addresses.join(", ")
         )
     })
 }
 
 /// Whether a device has an address of its own, none of the `floating` ones, in the subnet of `address`.
-pub(crate) fn has_subnet_of(device: &Device, address: IpAddr, floating: &[IpAddr]) -> bool {
-    let own = device.addresses.iter().filter(|a| !a.leased && !floating.contains(&a.address));
-    let mut subnets = own.filter(|a| a.prefix_length < host_prefix(a.address));
-    subnets.any(|subnet| contains(subnet, address))
+pub(crate) fn has_subnet_of(device: &Device, address: IpAddr, floating: &BTreeSet<IpAddr>) -> bool {
+    own_addresses(device, floating).any(|own| is_in_subnet(own, address))
+}
+
+fn is_in_subnet(own: &DeviceAddress, address: IpAddr) -> bool {
+    own.prefix_length < host_prefix(own.address) && contains(own, address)
 }
 
 fn host_prefix(address: IpAddr) -> u8 {

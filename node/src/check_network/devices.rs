@@ -69,7 +69,7 @@ pub(super) fn judge_interface(interface: &NodeInterface, devices: &[Device]) -> 
             return Check::failed(what, format!("{name} does not have {address}"), remedy);
         }
     }
-    if !device.addresses.iter().any(|it| !it.leased) {
+    if device.addresses.is_empty() {
         let remedy = format!("give {name} an address of the network");
         return Check::failed(what, format!("{name} has no address of its own"), remedy);
     }
@@ -223,7 +223,7 @@ fn filter(device: &Device, devices: &[Device]) -> Option<Check> {
     let strictness = read("all").ok()?.max(read(&device.name).ok()?);
     let ways = devices.iter().filter(|device| {
         let is_way = device.up && !device.loopback && device.macvlan.is_none();
-        is_way && device.addresses.iter().any(|it| it.address.is_ipv4() && !it.leased)
+        is_way && device.addresses.iter().any(|it| it.address.is_ipv4())
     });
     let what = format!("rp_filter of {}", device.name);
     if strictness != RP_FILTER_STRICT {

@@ -1,4 +1,4 @@
-use ballast_model::{AnyDraft, Draft, Edit, NodeInterface, testing};
+use ballast_model::{AnyDraft, Draft, Edit, NodeInterface, VirtualAddress, testing};
 
 use super::*;
 
@@ -91,6 +91,44 @@ fn witnesses_and_nodes_outside_the_order_have_no_part() {
     assert!(wanted(&config, "witness", &devices()).is_empty());
     assert!(wanted(&config, "node-9", &devices()).is_empty());
     assert_eq!(wanted(&config, "node-1", &devices()).len(), 1);
+}
+
+#[test]
+fn an_address_that_may_go_is_the_nodes_own_where_no_other_is() {
+    let (mut other, config) = (group(), config(&group(), Vec::new()));
+    other.virtual_router_id = 8;
+    other.addresses =
+        vec![VirtualAddress { address: "192.0.2.20".parse().unwrap(), prefix_length: Some(24) }];
+    let put = Edit::put(AnyDraft::TrafficGroup(Draft::new("other", other)), "d");
+    let config = config.edited(&[put], 2, 2).unwrap();
+    let floating = [("192.0.2.10", 32), ("192.0.2.20", 24), ("fe80::200:5eff:fe00:208", 64)];
+    let mut devices = vec![device(2, "eth0", &floating), device(3, "eth1", &floating)];
+    devices[1].addresses.extend(device(0, "", &[("192.0.2.1", 24), ("fe80::1", 64)]).addresses);
+    let mut leased = devices.clone();
+    leased.iter_mut().flat_map(|it| &mut it.addresses).for_each(|it| it.leased = true);
+    let sources = |devices: &[Device]| -> (String, Vec<String>) {
+        let plan = wanted(&config, "node-1", devices).pop().unwrap().plan.unwrap();
+        (plan.device_name, plan.machine.instances.iter().map(|i| i.source.to_string()).collect())
+    };
+    let expected = ("eth1".to_owned(), vec!["192.0.2.1".to_owned(), "fe80::1".to_owned()]);
+    assert_eq!(sources(&leased), expected);
+
+    // One that stays is better, on this device and on another.
+    let steady = device(0, "", &[("192.0.2.2", 24), ("fe80::2", 64)]).addresses;
+    leased[1].addresses.extend(steady);
+    assert_eq!(sources(&leased).1, ["192.0.2.2", "fe80::2"]);
+    let last = leased[1].addresses.split_off(floating.len() + 2);
+    leased.push(Device { index: 4, name: "eth2".to_owned(), addresses: last, ..leased[0].clone() });
+    assert_eq!(sources(&leased).0, "eth2");
+}
+
+#[test]
+fn a_device_with_floating_addresses_alone_is_no_place_for_a_group() {
+    let mut devices = vec![device(2, "eth0", &[("192.0.2.10", 24)])];
+    let why = plan_of(&config(&group(), Vec::new()), &devices).unwrap_err();
+    assert!(why.contains("of its own in the subnet"), "{why}");
+    devices[0].addresses[0].leased = true;
+    plan_of(&config(&group(), Vec::new()), &devices).unwrap_err();
 }
 
 /// `group()` by unicast, with addresses of both nodes on the network.

@@ -1,11 +1,12 @@
 //! What becomes of groups on real devices when their configuration or the kernel changes. Needs root;
 //! nothing of the machine's own network is touched.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use ballast_ha::Ha;
 use ballast_model::ha::GroupState;
-use ballast_model::{AdvertTransport, NodeInterface, Snapshot, TrafficGroupSpec};
+use ballast_model::{AdvertTransport, NodeInterface, Snapshot, TrafficGroupSpec, VirtualAddress};
 use rustix::thread::{CapabilitySet, capabilities, set_capabilities};
 
 #[path = "shared/namespace.rs"]
@@ -20,6 +21,22 @@ const GROUP: &str = "web";
 
 fn snapshot(index: u64, group: TrafficGroupSpec) -> Arc<Snapshot> {
     world::snapshot(index, world::nodes(), &[(GROUP, group)])
+}
+
+/// The address in a group, with or without a prefix of its own.
+fn with_prefix(index: u64, others: &[&str], address: &str, length: Option<u8>) -> Arc<Snapshot> {
+    let mut group = world::group();
+    let address = VirtualAddress { address: address.parse().unwrap(), prefix_length: length };
+    let others = others.iter().map(|other| VirtualAddress::new(other.parse().unwrap()));
+    group.addresses = others.chain([address]).collect();
+    snapshot(index, group)
+}
+
+/// The lengths of an address's prefix on a node's device.
+fn lengths(world: &World, address: &str) -> Vec<u8> {
+    let address: IpAddr = address.parse().unwrap();
+    let there = world.device(0, "eth0").unwrap().addresses.into_iter();
+    there.filter(|it| it.address == address).map(|it| it.prefix_length).collect()
 }
 
 fn is_refused(ha: &Ha) -> bool {
@@ -124,4 +141,36 @@ fn a_peer_that_nobody_can_reach_keeps_no_advertisement_from_the_next() {
     assert_eq!(state(&second), Some(GroupState::Backup));
     world.stop(&second);
     world.stop(&first);
+}
+
+#[test]
+fn an_address_that_leaves_a_group_is_gone_at_once_whatever_its_prefix() {
+    let world = World::new();
+    for (stays, goes, length) in
+        [(VIRTUAL_V4, "192.0.2.101", 24), (VIRTUAL_V6, "2001:db8::101", 64)]
+    {
+        let ha = world.start(0, with_prefix(1, &[stays], goes, Some(length)));
+        world.until_active(&ha);
+        assert_eq!(lengths(&world, goes), [length]);
+        ha.apply(with_prefix(2, &[], stays, None));
+        world.until("it is carried out", || *ha.applied().borrow() == 2);
+        assert_eq!(state(&ha), Some(GroupState::Active));
+        assert_eq!((lengths(&world, goes).len(), lengths(&world, stays).len()), (0, 1));
+        world.stop(&ha);
+    }
+}
+
+#[test]
+fn an_address_whose_prefix_is_changed_has_the_new_one_alone_and_goes_with_its_owner() {
+    let world = World::new();
+    for (address, before, after) in [(VIRTUAL_V4, 32, 24), (VIRTUAL_V6, 128, 64)] {
+        let ha = world.start(0, with_prefix(1, &[], address, None));
+        world.until_active(&ha);
+        assert_eq!(lengths(&world, address), [before]);
+        ha.apply(with_prefix(2, &[], address, Some(after)));
+        world.until("it has the new one", || lengths(&world, address) == [after]);
+        assert_eq!(state(&ha), Some(GroupState::Active));
+        world.stop(&ha);
+        assert!(lengths(&world, address).is_empty());
+    }
 }

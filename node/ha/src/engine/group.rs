@@ -86,6 +86,8 @@ pub(crate) struct Running {
     /// Why the group can't run on the devices that there are.
     missing: Option<String>,
     refusal: Refusal,
+    /// With which length of prefix each address was added: the kernel knows it by both.
+    lengths: BTreeMap<IpAddr, u8>,
     heard: Vec<Received>,
     counters: Counters,
     is_changed: bool,
@@ -111,6 +113,7 @@ impl Running {
             standing,
             missing: None,
             refusal: Refusal::default(),
+            lengths: BTreeMap::new(),
             heard: Vec::new(),
             counters: Counters::default(),
             is_changed: true,
@@ -275,10 +278,7 @@ impl Running {
         if held.is_empty() {
             return;
         }
-        let renewed = all(held.iter().map(|address| {
-            let length = self.plan.prefix_length(*address);
-            shell.netlink.add_address(self.home(*address), *address, length, lease)
-        }));
+        let renewed = all(held.iter().map(|address| self.put_address(*address, lease, shell)));
         self.counters.failures_total += u64::from(renewed.is_err());
         if self.is_refused(&renewed, true) {
             self.give_standing(shell);
@@ -316,16 +316,35 @@ impl Running {
         let homes = self.virtual_homes(addresses);
         let is_up = all(homes.iter().map(|home| shell.netlink.set_up(*home, true)));
         self.raised.extend(homes);
-        let added = addresses.iter().map(|address| {
-            let length = self.plan.prefix_length(*address);
-            shell.netlink.add_address(self.home(*address), *address, length, LEASE)
-        });
+        let added = addresses.iter().map(|address| self.put_address(*address, LEASE, shell));
         is_up.and(all(added))
     }
 
-    fn remove_addresses(&self, addresses: &[IpAddr], shell: &mut Shell) -> io::Result<()> {
+    /// Adds an address, or renews it. Where its prefix is configured otherwise by now, it gets that one.
+    fn put_address(
+        &mut self,
+        address: IpAddr,
+        lease: Duration,
+        shell: &mut Shell,
+    ) -> io::Result<()> {
+        let (home, length) = (self.home(address), self.plan.prefix_length(address));
+        let other = self.lengths.get(&address).copied().filter(|before| *before != length);
+        // An IPv6 address keeps the length that it was added with; IPv4 ones are two.
+        if let Some(other) = other.filter(|_| address.is_ipv6()) {
+            shell.netlink.remove_address(home, address, other)?;
+        }
+        shell.netlink.add_address(home, address, length, lease)?;
+        self.lengths.insert(address, length);
+        match other.filter(|_| address.is_ipv4()) {
+            Some(other) => shell.netlink.remove_address(home, address, other),
+            None => Ok(()),
+        }
+    }
+
+    fn remove_addresses(&mut self, addresses: &[IpAddr], shell: &mut Shell) -> io::Result<()> {
         all(addresses.iter().map(|address| {
-            let length = self.plan.prefix_length(*address);
+            let added = self.lengths.remove(address);
+            let length = added.unwrap_or_else(|| self.plan.prefix_length(*address));
             shell.netlink.remove_address(self.home(*address), *address, length)
         }))
     }

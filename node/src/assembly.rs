@@ -18,7 +18,7 @@ use anyhow::{Context, Result, bail};
 use ballast_api::{Api, ServeError};
 use ballast_ha::Ha;
 use ballast_model::NodeRole;
-use ballast_raft_store::{Identity, Listen, SnapshotPolicy, Store, StoreConfig};
+use ballast_raft_store::{Identity, Listen, SnapshotPolicy, Store, StoreConfig, StoreFailure};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -153,7 +153,8 @@ impl Node {
         })
     }
 
-    /// Waits for a reason to stop. An error is one that the node has itself.
+    /// Waits for a reason to stop. An error is one that the node has itself. A disk that fails is
+    /// none while there is traffic.
     async fn until_stopped(&self, signals: &mut Signals) -> Result<()> {
         // Cancel-safe: both branches only wait.
         tokio::select! {
@@ -161,7 +162,19 @@ impl Node {
                 tracing::info!(reason = stop.as_str(), "stopping");
                 Ok(())
             }
-            why = self.store.failed() => bail!("the store has stopped: {why}"),
+            failure = self.store.failed() => {
+                if let (StoreFailure::Broken(why), Some(ha)) = (&failure, &self.ha) {
+                    tracing::error!(
+                        why,
+                        "the configuration can't be stored any more: traffic goes on with the one that there is, \
+                         and no change comes through; see to the disk, then restart ballastd"
+                    );
+                    ha.store_failed(why);
+                    let stop = self.until_told(signals).await;
+                    tracing::info!(reason = stop.as_str(), "stopping");
+                }
+                bail!("the store has stopped: {failure}")
+            }
         }
     }
 

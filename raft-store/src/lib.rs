@@ -22,5 +22,5 @@ pub use keys::{ClusterKey, KeyError};
 pub use storage::StorageError;
 pub use store::{
     Change, Following, JoinToken, Listen, OpenError, PeerError, Peers, ProposeError,
-    SnapshotPolicy, Store, StoreConfig, TokenError,
+    SnapshotPolicy, Store, StoreConfig, StoreFailure, TokenError,
 };

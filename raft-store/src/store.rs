@@ -30,6 +30,7 @@ use crate::keys::ClusterKey;
 use crate::raft::Raft;
 use crate::storage::StorageError;
 use crate::storage::machine::Published;
+pub use crate::store::status::StoreFailure;
 pub use crate::transport::client::{PeerError, Peers};
 pub use crate::transport::following::Following;
 
@@ -333,8 +334,8 @@ impl Store {
     }
 
     /// Resolves when the store can't go on by itself (its disk failed, or this node was removed from
-    /// the cluster), with the reason in a sentence. Never after [`Store::shutdown`].
-    pub async fn failed(&self) -> String {
+    /// the cluster). Never after [`Store::shutdown`].
+    pub async fn failed(&self) -> StoreFailure {
         self.wait_for_failure().await
     }
 

@@ -145,7 +145,8 @@ pub(crate) fn judge_all(inner: &Inner) {
     let active = published.groups.iter().filter(|group| group.view.state == State::Active);
     let observed = Observed {
         held_down: next.held_down.clone(),
-        is_behind: inner.caught_up.get().is_none_or(|index| snapshot.index < *index),
+        is_behind: inner.store_failure.get().is_some()
+            || inner.caught_up.get().is_none_or(|index| snapshot.index < *index),
         data_plane: inner.view.data_plane_alive().err(),
         owned: active.map(|group| group.name.clone()).collect(),
     };

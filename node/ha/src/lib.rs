@@ -129,6 +129,8 @@ pub(crate) struct Inner {
     moving: Mutex<BTreeSet<String>>,
     /// The index that the cluster's configuration had once this node had caught up with it.
     caught_up: OnceLock<u64>,
+    /// Why it learns of no change any more.
+    store_failure: OnceLock<String>,
     view: Arc<dyn TrafficView>,
     store: OnceLock<Store>,
     commands: SyncSender<Command>,
@@ -195,6 +197,7 @@ impl Ha {
             heard: Mutex::default(),
             moving: Mutex::default(),
             caught_up: OnceLock::new(),
+            store_failure: OnceLock::new(),
             view,
             store: OnceLock::new(),
             commands,
@@ -247,6 +250,13 @@ impl Ha {
         self.0.command(Command::Apply(snapshot));
     }
 
+    /// The node learns of no change any more: it goes on with what it knows, and leaves its groups to
+    /// nodes that do, where there are any.
+    pub fn store_failed(&self, why: &str) {
+        // The first reason is the one.
+        let _set = self.0.store_failure.set(why.to_owned());
+    }
+
     /// The index of the configuration that is carried out.
     pub fn applied(&self) -> watch::Receiver<u64> {
         self.0.applied.subscribe()
@@ -260,7 +270,9 @@ impl Ha {
         let is_silent = silence > SILENCE_TOLD && scheduling.problem().is_none();
         let silent = is_silent
             .then(|| format!("the VRRP thread has not run for {} ms", silence.as_millis()));
-        let problems = scheduling.problem().into_iter().chain(silent);
+        let stale = self.0.store_failure.get();
+        let stale = stale.map(|why| format!("no change of the configuration comes through: {why}"));
+        let problems = scheduling.problem().into_iter().chain(silent).chain(stale);
         let problems: Vec<_> = problems.chain(published.problems.iter().cloned()).collect();
         PlaneStatus {
             plane: "ha".to_owned(),

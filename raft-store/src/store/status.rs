@@ -85,7 +85,7 @@ impl Store {
     }
 
     /// Resolves when this node can't go on.
-    pub(super) async fn wait_for_failure(&self) -> String {
+    pub(super) async fn wait_for_failure(&self) -> StoreFailure {
         let mut metrics = self.0.raft.metrics();
         let mut memberships = self.0.raft.metrics();
         let mut removed = self.0.contact.removed();
@@ -119,19 +119,30 @@ impl Store {
                 _ = told => {}
                 () = seen => {}
             }
-            "this node was removed from the cluster; it can come back only by joining anew, with an \
-             empty state directory"
-                .to_owned()
         };
         let why = tokio::select! {
-            why = stopped => why,
-            why = gone => why,
+            why = stopped => StoreFailure::Broken(why),
+            () = gone => StoreFailure::Removed,
         };
         if self.0.stop.is_cancelled() {
             std::future::pending::<()>().await;
         }
         why
     }
+}
+
+/// Why a store can't go on by itself.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum StoreFailure {
+    /// Its disk failed, or is full: what it knows is still true, and gets old.
+    #[error("{0}")]
+    Broken(String),
+    /// The node was removed from the cluster.
+    #[error(
+        "this node was removed from the cluster; it can come back only by joining anew, with an empty \
+         state directory"
+    )]
+    Removed,
 }
 
 pub(super) fn leads_with_quorum(metrics: &RaftMetrics) -> bool {

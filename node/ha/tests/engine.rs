@@ -111,7 +111,7 @@ fn an_owner_that_can_no_longer_renew_lets_go_until_it_can() {
 }
 
 #[test]
-fn a_peer_that_nobody_can_reach_keeps_no_advertisement_from_the_next() {
+fn a_peer_that_can_not_be_sent_to_keeps_no_advertisement_from_the_next() {
     let world = World::new();
     let mut nodes = world::nodes();
     for (node, host) in nodes.iter_mut().zip(1..) {
@@ -122,10 +122,10 @@ fn a_peer_that_nobody_can_reach_keeps_no_advertisement_from_the_next() {
             ipv6: None,
         }];
     }
-    // The first by name: there is no way to it.
+    // The first by name: the kernel sends nothing to a broadcast address.
     let mut gone = nodes[0].clone();
     gone.node_id = 0;
-    gone.interfaces[0].ipv4 = Some([203, 0, 113, 9].into());
+    gone.interfaces[0].ipv4 = Some([192, 0, 2, 255].into());
     nodes.push(gone);
     let mut group = world::group();
     group.addresses.retain(|it| it.address.is_ipv4());

@@ -32,6 +32,9 @@ const EMPTY_LINE_MAX_COUNT: u32 = 4;
 /// How long a client that has just connected may take to ask while the connection shall end, in ms:
 /// its request may be on its way, and could not be told from one that was served.
 const FIRST_REQUEST_GRACE_MS: u64 = 1_000;
+/// The same for a client that was answered a moment ago, and how long a moment is, in ms: who asks one
+/// thing after another has the next one on its way.
+const NEXT_REQUEST_GRACE_MS: u64 = 250;
 /// How long we wait for the client to close after our last answer, in ms.
 const LINGER_MS: u64 = 2_000;
 /// What we read meanwhile and throw away, in bytes at most.
@@ -191,7 +194,8 @@ impl<'a, S: Stream> Serving<'a, S> {
             http.keep_alive_timeout_ms
         };
         self.session.ticket.set_timeout_ms(idle_ms);
-        let mut wait = HeadWait { is_grace_due: is_first, ..HeadWait::default() };
+        let since_ms = self.session.worker.context.clock.coarse_ms();
+        let mut wait = HeadWait { is_first, since_ms, ..HeadWait::default() };
         poll_fn(|cx| self.poll_next(cx, &mut wait)).await
     }
 
@@ -254,11 +258,19 @@ impl<'a, S: Stream> Serving<'a, S> {
     fn check_waiting(&self, cx: &Context<'_>, wait: &mut HeadWait) -> Poll<Next> {
         let ticket = &self.session.ticket;
         if wait.start_us.is_none() {
-            if ticket.is_ending() && wait.is_grace_due {
-                wait.is_grace_due = false;
-                wait.has_grace = true;
-                let header_timeout_ms = self.session.server.http.header_timeout_ms;
-                ticket.set_timeout_ms(header_timeout_ms.min(FIRST_REQUEST_GRACE_MS));
+            if ticket.is_ending() && !wait.has_grace {
+                let waited_ms =
+                    self.session.worker.context.clock.coarse_ms().saturating_sub(wait.since_ms);
+                let grace_ms = if wait.is_first {
+                    Some(FIRST_REQUEST_GRACE_MS)
+                } else {
+                    (waited_ms < NEXT_REQUEST_GRACE_MS).then_some(NEXT_REQUEST_GRACE_MS)
+                };
+                if let Some(grace_ms) = grace_ms {
+                    wait.has_grace = true;
+                    let header_timeout_ms = self.session.server.http.header_timeout_ms;
+                    ticket.set_timeout_ms(header_timeout_ms.min(grace_ms));
+                }
             }
             let checked = if wait.has_grace { ticket.check(cx) } else { ticket.check_idle(cx) };
             return match checked {
@@ -331,9 +343,11 @@ impl<'a, S: Stream> Serving<'a, S> {
 struct HeadWait {
     scanner: HeadScanner,
     empty_line_count: u32,
-    /// Whether the connection, if it shall end, is given time for a first request.
-    is_grace_due: bool,
-    /// Whether it was given that.
+    /// Whether nothing was asked on the connection yet.
+    is_first: bool,
+    /// When the wait began, in ms.
+    since_ms: u64,
+    /// Whether the connection, which shall end, was given time for one more request.
     has_grace: bool,
     /// When the first byte was seen.
     start_us: Option<u64>,

@@ -142,3 +142,21 @@ async fn clients_that_come_back_lose_no_request() {
         assert!(soon(client).await.unwrap() > 0);
     }
 }
+
+#[tokio::test]
+async fn a_client_that_asks_one_thing_after_another_is_never_cut_off() {
+    let (site, _origin, _answer) = site().await;
+    let mut client = site.connect_at(MOVING).await;
+    assert_eq!(client.get("/").await.field("connection"), None);
+    let asking = async {
+        // Its next request comes while its connection shall end already, and is told so.
+        let mut answer = client.get("/").await;
+        while answer.field("connection").is_none() {
+            answer = client.get("/").await;
+        }
+        assert_eq!((answer.status(), answer.field("connection")), (200, Some("close")));
+        assert!(client.rest().await.is_empty());
+    };
+    tokio::join!(soon(site.plane.quiesce(&[MOVING], QUIESCE_MAX)), asking);
+    assert_eq!(site.totals().failures_total(), 0);
+}

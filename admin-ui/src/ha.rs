@@ -422,6 +422,8 @@ fn cell(
             hindrances.extend(held_down.or_else(|| part.unable.clone()));
         } else {
             hindrances.extend(part.degraded.iter().cloned());
+            let wait = part.wait.iter().filter(|wait| wait.kind.is_problem());
+            hindrances.extend(wait.map(|wait| wait.message.clone()));
         }
     }
     Cell {

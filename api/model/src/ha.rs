@@ -39,7 +39,8 @@ pub struct Fitness<'a> {
     pub placement: Placement,
     /// The node's place in the HA order; 0 is preferred.
     pub rank: usize,
-    /// Load of the other groups that the node owns, in percent of its capacity.
+    /// Load of the node with this group and all others that it owns, in percent of its capacity. The
+    /// group counts for its owner and for who would take it: it moves only where it leaves more room.
     pub load_percent: u32,
     /// Weights of tracked things that failed.
     pub failed_weights: &'a [u8],
@@ -138,6 +139,13 @@ pub struct GroupStatus {
     /// Priority of that one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub heard_priority: Option<u8>,
+    /// A node that reports over the second path to own the group, and has long not been heard on the
+    /// segment: it is silent between the two.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unheard_owner: Option<String>,
+    /// What a backup waits for besides the owner's end; absent where that is all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub wait: Option<TakeoverWait>,
     /// Times that it became or ceased to be the owner since it started.
     pub transitions_total: u64,
     /// Advertisements sent.
@@ -149,6 +157,41 @@ pub struct GroupStatus {
     /// Advertisements dropped, by reason.
     #[serde(default, skip_serializing_if = "std::collections::BTreeMap::is_empty")]
     pub dropped_total: std::collections::BTreeMap<String, u64>,
+}
+
+/// What keeps a backup from taking a group over.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct TakeoverWait {
+    /// What it is.
+    pub kind: WaitKind,
+    /// The same in a sentence.
+    pub message: String,
+    /// In how many ms it ends; absent where that is not known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ends_in_ms: Option<u64>,
+}
+
+/// What can keep a backup from taking a group over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum WaitKind {
+    /// It is preferred, or fitter than the owner, but too many groups moved to it lately.
+    Brake,
+    /// It is preferred, and has not been fit for the failback delay.
+    Failback,
+    /// It has just begun to listen.
+    Listening,
+    /// The owner is not heard, but reports over the second path that it serves.
+    Veto,
+}
+
+impl WaitKind {
+    /// Whether something is amiss: the others pass by themselves.
+    pub fn is_problem(self) -> bool {
+        matches!(self, Self::Brake | Self::Veto)
+    }
 }
 
 /// Something that a traffic group tracks, as a node finds it.
@@ -253,7 +296,8 @@ pub struct HeartbeatStatus {
     pub heard_before_ms: Option<u64>,
 }
 
-/// A change of a node's part in a traffic group, with everything that led to it.
+/// A change of a node's part in a traffic group, with everything that led to it; or something worth
+/// telling that changed nothing: then `from` is `to`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct HaTransition {

@@ -6,10 +6,10 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use ballast_model::Config;
 use ballast_model::event::EventBody;
 use ballast_model::ha::{GroupState, HaStep, HaTransition};
-use ballast_vrrp::{Gateways, Note, State, Transition};
+use ballast_model::{Config, TrackedPool};
+use ballast_vrrp::{Gateways, State, Transition};
 use tokio::sync::mpsc;
 use tokio::time::{MissedTickBehavior, interval};
 
@@ -17,6 +17,10 @@ use crate::Inner;
 use crate::engine::{Command, Published, Report};
 use crate::standing::{Judgement, Observed, Sight, Tracked, judge};
 use crate::tracking::{Seen, Sighting, Target, targets};
+
+mod notes;
+
+use notes::Noted;
 
 /// How often the node judges itself: the data plane's death must show within half a second.
 const JUDGE_INTERVAL: Duration = Duration::from_millis(100);
@@ -57,6 +61,7 @@ impl Judgements {
 pub(crate) async fn run(inner: Arc<Inner>, mut reports: mpsc::Receiver<Report>) {
     let mut ticks = interval(JUDGE_INTERVAL);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut noted = Noted::default();
     loop {
         // Cancel-safe: all branches only wait.
         tokio::select! {
@@ -65,7 +70,7 @@ pub(crate) async fn run(inner: Arc<Inner>, mut reports: mpsc::Receiver<Report>) 
                 judge_all(&inner);
             }
             report = reports.recv() => match report {
-                Some(report) => take(&inner, report),
+                Some(report) => take(&inner, report, &mut noted),
                 None => break,
             },
         }
@@ -73,7 +78,7 @@ pub(crate) async fn run(inner: Arc<Inner>, mut reports: mpsc::Receiver<Report>) 
     // What the thread does at the very end belongs into the timeline too.
     let last = tokio::time::timeout(LAST_WRITE_LIMIT, async {
         while let Some(report) = reports.recv().await {
-            take(&inner, report);
+            take(&inner, report, &mut noted);
         }
     });
     if last.await.is_err() {
@@ -187,6 +192,7 @@ impl<'a> Eyes<'a> {
         let now = Instant::now();
         let mut seen = inner.seen.lock().unwrap_or_else(PoisonError::into_inner);
         seen.note_links(config, &inner.node_name, &published.devices, now);
+        seen.note_pools(config, |pool| inner.view.pool_up_percent(pool), now);
         Self { inner, published, seen, now }
     }
 
@@ -213,8 +219,8 @@ impl<'a> Eyes<'a> {
 }
 
 impl Sight for Eyes<'_> {
-    fn pool_up_percent(&self, pool: &str) -> Option<u8> {
-        self.inner.view.pool_up_percent(pool)
+    fn pool(&self, pool: &TrackedPool) -> Sighting {
+        self.seen.pool(pool, self.now)
     }
 
     fn gateway(&self, group: &str, address: IpAddr) -> Sighting {
@@ -231,14 +237,19 @@ impl Sight for Eyes<'_> {
     }
 }
 
-fn take(inner: &Inner, report: Report) {
+fn take(inner: &Inner, report: Report, noted: &mut Noted) {
     match report {
         Report::Applied { index } => {
             inner.applied.send_replace(index);
         }
         Report::Note { group, note } => {
-            let what = note_sentence(inner, &note);
+            let what = notes::sentence(inner, &note);
             tracing::warn!(group, "{what}");
+            if let Some(code) = notes::code(&note)
+                && noted.is_time(&group, code, Instant::now())
+            {
+                keep(inner, notes::entry(inner, &group, code, what));
+            }
         }
         Report::Transition { group, transition, steps, at } => {
             let ago = crate::kernel::monotonic().since(at);
@@ -252,16 +263,21 @@ fn take(inner: &Inner, report: Report) {
                 "{}",
                 told.message
             );
-            let image = {
-                let mut timeline = inner.timeline.lock().unwrap_or_else(PoisonError::into_inner);
-                timeline.push(told.clone());
-                timeline.image()
-            };
-            inner.image.send_replace(Some(Arc::new(image)));
-            // No reader is no error.
-            let _readers = inner.events.send(EventBody::Ha { transition: told });
+            keep(inner, told);
         }
     }
+}
+
+/// Adds to the timeline and tells who follows.
+fn keep(inner: &Inner, told: HaTransition) {
+    let image = {
+        let mut timeline = inner.timeline.lock().unwrap_or_else(PoisonError::into_inner);
+        timeline.push(told.clone());
+        timeline.image()
+    };
+    inner.image.send_replace(Some(Arc::new(image)));
+    // No reader is no error.
+    let _readers = inner.events.send(EventBody::Ha { transition: told });
 }
 
 fn told(
@@ -303,34 +319,6 @@ fn told(
                 error: step.error.clone(),
             })
             .collect(),
-    }
-}
-
-fn note_sentence(inner: &Inner, note: &Note) -> String {
-    let name = |id: &u64| inner.node_called(*id).unwrap_or_else(|| format!("number {id}"));
-    match note {
-        Note::VridInUse { by } => format!("its VRID is in use by {by}: this node does not join"),
-        Note::VridFree => "its VRID is free again: this node joins".to_owned(),
-        Note::VridClash { by } => format!("its VRID is used by {by} too, which is no node of ours"),
-        Note::AddressListDiffers { source } => {
-            format!("{source} advertises other virtual addresses for it")
-        }
-        Note::IntervalDiffers { source, interval_cs } => {
-            format!("{source} advertises every {} ms", u32::from(*interval_cs) * 10)
-        }
-        Note::ConflictWon { source } => format!("{source} owned it too and has let go"),
-        Note::TakeoverVetoed { node_id } => format!(
-            "node {} is not heard on the segment but reports that it serves: not taken over",
-            name(node_id)
-        ),
-        Note::ActiveTwice { node_id } => {
-            format!("node {} owns it too, and neither hears the other", name(node_id))
-        }
-        Note::Braked { reason } => {
-            format!("too many groups moved here within a minute: {} waits", reason.as_str())
-        }
-        Note::TakeOverRefused { .. } => "a move to this node was refused".to_owned(),
-        Note::ConfigRefused(error) => format!("its configuration is refused: {error}"),
     }
 }
 

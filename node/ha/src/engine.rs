@@ -38,6 +38,7 @@ mod virtual_mac;
 
 use group::Running;
 pub(crate) use group::{Published as GroupPublished, Report, Step};
+pub(crate) use owner::Wait;
 
 pub(crate) use recorder::Recording;
 #[cfg(test)]
@@ -45,6 +46,7 @@ pub(crate) use recorder::recording_of_nothing;
 pub(crate) use virtual_mac::alias as virtual_mac_alias;
 
 use brake::Brake;
+pub(crate) use brake::TAKEOVER_MAX_COUNT;
 use virtual_mac::VirtualMacs;
 
 /// How long the kernel keeps an address that nobody renews.
@@ -146,6 +148,11 @@ pub(crate) struct Shell {
 }
 
 impl Shell {
+    /// Whether a group may move here though nobody died and nobody asked for it.
+    fn may_volunteer(&self) -> bool {
+        self.brake.may_volunteer(kernel::monotonic()) && !self.is_leaving
+    }
+
     fn send_frame(&self, device: u32, frame: &[u8]) -> io::Result<()> {
         let socket = self.frames.get(&device);
         socket.ok_or_else(|| io::Error::other("there is no packet socket"))?.send(frame)
@@ -172,7 +179,6 @@ pub(crate) struct Engine {
     publish_at: Time,
     late_max_us: u64,
     unknown_vrid_total: u64,
-    brake_was_open: bool,
     is_released: bool,
 }
 
@@ -207,7 +213,6 @@ impl Engine {
             publish_at: now,
             late_max_us: 0,
             unknown_vrid_total: 0,
-            brake_was_open: true,
             is_released: options.is_released,
         }
     }
@@ -327,11 +332,6 @@ impl Engine {
 
     fn tick(&mut self) {
         let now = kernel::monotonic();
-        let is_open = self.shell.brake.is_open(now);
-        if is_open != self.brake_was_open {
-            self.brake_was_open = is_open;
-            self.give_standings();
-        }
         for group in self.groups.values_mut() {
             group.tick(&mut self.shell);
         }
@@ -589,7 +589,9 @@ impl Engine {
             let mut nodes = names.iter().flat_map(|nodes| nodes.iter());
             nodes.find(|node| node.spec.node_id == id).map(|node| node.name.clone())
         };
-        let groups = self.groups.values().map(|group| group.published(now, &name_of)).collect();
+        let shell = &self.shell;
+        let groups =
+            self.groups.values().map(|group| group.published(now, shell, &name_of)).collect();
         let refusals = self.groups.values().filter_map(Running::problem);
         let problems = self.problems.iter().cloned().chain(refusals).collect();
         self.published.store(Arc::new(Published {

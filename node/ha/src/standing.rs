@@ -7,13 +7,13 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use ballast_model::ha::{Fitness, TrackedKind, TrackedState};
-use ballast_model::{Availability, Config, NodeSpec, Tracking};
+use ballast_model::{Availability, Config, NodeSpec, TrackedPool};
 use ballast_vrrp::{Gateways, Standing, Unable};
 
 use crate::tracking::Sighting;
 
-/// How much longer than others the owner of a group holds a gateway or a network for well, and how
-/// much sooner it does so again. What fails for all nodes fails for the owner last: nobody is fit to
+/// How much longer than others the owner of a group holds what it tracks for well, and how much sooner
+/// it does so again; at least, and for pools [`pool_grace`]. What fails for all nodes fails for the owner last: nobody is fit to
 /// take over by then, and the group stays where it is. Longer than the nodes' views can be apart.
 const OWNER_GRACE: Duration = Duration::from_secs(1);
 
@@ -32,8 +32,8 @@ pub(crate) struct Observed {
 
 /// What the node sees of what is tracked.
 pub(crate) trait Sight {
-    /// Share of a pool's members that are up; none while that is unknown.
-    fn pool_up_percent(&self, pool: &str) -> Option<u8>;
+    /// Whether enough members of a pool are up.
+    fn pool(&self, pool: &TrackedPool) -> Sighting;
     /// How a gateway is found from the device that a group is on.
     fn gateway(&self, group: &str, address: IpAddr) -> Sighting;
     /// Whether a device has a link.
@@ -93,7 +93,7 @@ pub(crate) fn judge(
     let spec = &config.traffic_groups.get(group)?.spec;
     let rank = config.rank(group, node)?;
     let owns = observed.owned.iter().any(|owned| owned == group);
-    let tracked = track(group, &spec.tracking, own, owns, sight);
+    let tracked = track(config, group, own, owns, sight);
     let failed = || tracked.iter().filter(|tracked| tracked.state == TrackedState::Failed);
     let mut failed_weights: Vec<_> = failed().map(|tracked| tracked.weight).collect();
     let mut degraded: Vec<_> = failed().filter_map(|tracked| tracked.reason.clone()).collect();
@@ -113,7 +113,8 @@ pub(crate) fn judge(
     let fitness = Fitness {
         placement: spec.placement,
         rank,
-        load_percent: load.saturating_mul(100) / own.capacity.max(1),
+        load_percent: load.saturating_add(spec.load_factor).saturating_mul(100)
+            / own.capacity.max(1),
         failed_weights: &failed_weights,
         in_maintenance: own.availability == Availability::Maintenance,
     };
@@ -132,15 +133,18 @@ pub(crate) fn judge(
 
 /// Looks at everything that a group tracks.
 fn track(
+    config: &Config,
     group: &str,
-    tracking: &Tracking,
     own: &NodeSpec,
     owns: bool,
     sight: &impl Sight,
 ) -> Vec<Tracked> {
+    let Some(tracking) = config.traffic_groups.get(group).map(|group| &group.spec.tracking) else {
+        return Vec::new();
+    };
     let gateways = tracking.gateways.iter().map(|gateway| {
         let name = gateway.address.to_string();
-        let (state, why) = weigh(sight.gateway(group, gateway.address), owns);
+        let (state, why) = weigh(sight.gateway(group, gateway.address), owns, OWNER_GRACE);
         let reason = why.map(|why| format!("gateway {name} {why}"));
         Tracked {
             kind: TrackedKind::Gateway,
@@ -154,7 +158,7 @@ fn track(
     let networks = tracking.networks.iter().map(|network| {
         let name = network.network.clone();
         let (state, why) = match own.interface(&name) {
-            Some(interface) => weigh(sight.link(&interface.device), owns),
+            Some(interface) => weigh(sight.link(&interface.device), owns, OWNER_GRACE),
             None => (TrackedState::Failed, Some("the node names no device on it".to_owned())),
         };
         let reason = why.map(|why| format!("network {name}: {why}"));
@@ -168,33 +172,38 @@ fn track(
         }
     });
     let pools = tracking.pools.iter().map(|pool| {
-        let up_percent = sight.pool_up_percent(&pool.pool);
-        let (state, reason) = match up_percent {
-            // Unknown is not failed: the first round is waited for elsewhere.
-            None => (TrackedState::Unknown, None),
-            Some(up_percent) if up_percent >= pool.up_min_percent => (TrackedState::Well, None),
-            Some(up_percent) => {
-                let wanted = pool.up_min_percent;
-                let why =
-                    format!("{up_percent} % of pool {} is up, {wanted} % should be", pool.pool);
-                (TrackedState::Failed, Some(why))
-            }
-        };
+        // Unknown is not failed: the first round is waited for elsewhere.
+        let (state, why) = weigh(sight.pool(pool), owns, pool_grace(config, &pool.pool));
+        let reason = why.map(|why| format!("pool {} {why}", pool.pool));
         let name = pool.pool.clone();
         Tracked { kind: TrackedKind::Pool, name, state, weight: pool.weight, reason, since_ms: 0 }
     });
     gateways.chain(networks).chain(pools).collect()
 }
 
+/// How far apart two nodes can find that a pool's members went or came back: each begins its probes at
+/// a moment of its own, and shifts each of those that it takes by up to a tenth of the interval.
+fn pool_grace(config: &Config, pool: &str) -> Duration {
+    let monitors = config.pools.get(pool).into_iter().flat_map(|pool| &pool.spec.monitors);
+    let monitors = monitors.filter_map(|name| config.monitors.get(name));
+    let apart_ms = monitors.map(|monitor| {
+        let monitor = &monitor.spec;
+        let shifts =
+            u64::from(monitor.fall.max(monitor.rise)).saturating_mul(monitor.interval_ms / 5);
+        monitor.interval_ms.saturating_add(shifts).saturating_add(monitor.timeout_ms)
+    });
+    OWNER_GRACE.max(Duration::from_millis(apart_ms.max().unwrap_or_default()))
+}
+
 /// What something that is seen so counts as.
-fn weigh(sighting: Sighting, owns: bool) -> (TrackedState, Option<String>) {
+fn weigh(sighting: Sighting, owns: bool, grace: Duration) -> (TrackedState, Option<String>) {
     match sighting {
         Sighting::Unknown => (TrackedState::Unknown, None),
-        Sighting::Well { lasts } if owns || lasts >= OWNER_GRACE => (TrackedState::Well, None),
+        Sighting::Well { lasts } if owns || lasts >= grace => (TrackedState::Well, None),
         Sighting::Well { .. } => {
             (TrackedState::Failed, Some("is well again, but has not been for long".to_owned()))
         }
-        Sighting::Lost { lasts, .. } if owns && lasts < OWNER_GRACE => (TrackedState::Well, None),
+        Sighting::Lost { lasts, .. } if owns && lasts < grace => (TrackedState::Well, None),
         Sighting::Lost { why, .. } => (TrackedState::Failed, Some(why)),
     }
 }

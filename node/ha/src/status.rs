@@ -4,14 +4,16 @@ use std::sync::PoisonError;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use ballast_model::Availability;
-use ballast_model::ha::{GroupState, GroupStatus, HaStatus, TrackedState, TrackedStatus};
+use ballast_model::ha::{
+    GroupState, GroupStatus, HaStatus, TakeoverWait, TrackedState, TrackedStatus, WaitKind,
+};
 use ballast_telemetry::Metrics;
 use ballast_telemetry::prometheus::MetricKind;
 use ballast_vrrp::Idle;
 
 use crate::Ha;
 use crate::control::{Judgements, group_state};
-use crate::engine::{GroupPublished, Published};
+use crate::engine::{GroupPublished, Published, TAKEOVER_MAX_COUNT, Wait};
 use crate::standing::Tracked;
 use crate::tracking::{GATEWAY_MAX_COUNT, targets};
 
@@ -40,12 +42,15 @@ impl Ha {
                 "{targets} gateways are tracked here; the first {GATEWAY_MAX_COUNT} are watched"
             ));
         }
+        let node_called = |id| self.0.node_called(id).unwrap_or_else(|| format!("number {id}"));
+        let groups = published.groups.iter();
+        let groups = groups.map(|group| group_status(group, &judgements, &node_called));
         HaStatus {
             availability: own.map_or(Availability::Available, |own| own.spec.availability),
             held_down: judgements.held_down.clone(),
             realtime: matches!(scheduling.realtime, Some(Ok(()))),
             memory_locked: scheduling.memory_locked,
-            groups: published.groups.iter().map(|group| group_status(group, &judgements)).collect(),
+            groups: groups.collect(),
             heartbeats: self.0.heartbeat_statuses(),
             problems,
         }
@@ -168,7 +173,40 @@ fn write_tracked(metrics: &mut Metrics, judgements: &Judgements) {
     }
 }
 
-fn group_status(group: &GroupPublished, judgements: &Judgements) -> GroupStatus {
+fn wait_status(wait: Wait, node_called: &dyn Fn(u64) -> String) -> TakeoverWait {
+    let (kind, message, left) = match wait {
+        Wait::Braked => (
+            WaitKind::Brake,
+            format!(
+                "it would take the group over, but {TAKEOVER_MAX_COUNT} moved here within a minute"
+            ),
+            None,
+        ),
+        Wait::Failback { left } => (
+            WaitKind::Failback,
+            "it is preferred, and waits for the failback delay".to_owned(),
+            Some(left),
+        ),
+        Wait::Listening => {
+            (WaitKind::Listening, "it listens whether somebody owns the group".to_owned(), None)
+        }
+        Wait::Vetoed { by } => {
+            let message = format!(
+                "node {} is not heard on the segment, but reports that it serves: it keeps the group",
+                node_called(by)
+            );
+            (WaitKind::Veto, message, None)
+        }
+    };
+    let ends_in_ms = left.map(|left| u64::try_from(left.as_millis()).unwrap_or(u64::MAX));
+    TakeoverWait { kind, message, ends_in_ms }
+}
+
+fn group_status(
+    group: &GroupPublished,
+    judgements: &Judgements,
+    node_called: &dyn Fn(u64) -> String,
+) -> GroupStatus {
     let view = &group.view;
     let judgement = judgements.groups.get(&group.name);
     let judged = judgement.and_then(|judgement| judgement.unable.clone());
@@ -200,6 +238,8 @@ fn group_status(group: &GroupPublished, judgements: &Judgements) -> GroupStatus 
         addresses: group.held.iter().map(ToString::to_string).collect(),
         heard: group.heard.as_ref().map(|(name, _)| name.clone()),
         heard_priority: group.heard.as_ref().map(|(_, priority)| *priority),
+        unheard_owner: group.unheard.clone(),
+        wait: group.wait.map(|wait| wait_status(wait, node_called)),
         transitions_total: group.counters.transitions_total,
         adverts_sent_total: group.counters.sent_total,
         adverts_received_total: group.counters.received_total,

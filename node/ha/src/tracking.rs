@@ -9,7 +9,7 @@ use std::net::IpAddr;
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
-use ballast_model::Config;
+use ballast_model::{Config, TrackedPool};
 use tokio::time::{MissedTickBehavior, interval, timeout};
 use tokio_util::sync::CancellationToken;
 
@@ -48,6 +48,8 @@ pub(crate) struct Seen {
     gateways: BTreeMap<Target, Asked>,
     /// By the device's name.
     links: BTreeMap<String, Link>,
+    /// By the pool's name and the share of it that should be up.
+    pools: BTreeMap<(String, u8), Pool>,
 }
 
 #[derive(Debug)]
@@ -62,6 +64,13 @@ struct Asked {
 struct Link {
     is_up: bool,
     /// None: since it was seen first.
+    since: Option<Instant>,
+}
+
+#[derive(Debug)]
+struct Pool {
+    up_percent: u8,
+    /// Since when there is enough of it, or not; none: since it was seen first.
     since: Option<Instant>,
 }
 
@@ -112,6 +121,44 @@ impl Seen {
             links.insert(interface.device.clone(), Link { is_up, since });
         }
         self.links = links;
+    }
+
+    /// Whether enough members of a pool are up, for how long.
+    pub(crate) fn pool(&self, pool: &TrackedPool, now: Instant) -> Sighting {
+        let wanted = pool.up_min_percent;
+        let Some(seen) = self.pools.get(&(pool.pool.clone(), wanted)) else {
+            return Sighting::Unknown;
+        };
+        let lasts = seen.since.map_or(Duration::MAX, |since| now.saturating_duration_since(since));
+        if seen.up_percent >= wanted {
+            Sighting::Well { lasts }
+        } else {
+            let why = format!("has {} % of its members up, {wanted} % should be", seen.up_percent);
+            Sighting::Lost { lasts, why }
+        }
+    }
+
+    /// Takes in how much of each tracked pool is up; none where that is unknown.
+    pub(crate) fn note_pools(
+        &mut self,
+        config: &Config,
+        up_percent: impl Fn(&str) -> Option<u8>,
+        now: Instant,
+    ) {
+        let mut pools = BTreeMap::new();
+        let groups = config.traffic_groups.iter();
+        for tracked in groups.flat_map(|group| &group.spec.tracking.pools) {
+            let Some(up_percent) = up_percent(&tracked.pool) else { continue };
+            let wanted = tracked.up_min_percent;
+            let key = (tracked.pool.clone(), wanted);
+            let since = match self.pools.get(&key) {
+                None => None,
+                Some(seen) if (seen.up_percent >= wanted) == (up_percent >= wanted) => seen.since,
+                Some(_) => Some(now),
+            };
+            pools.insert(key, Pool { up_percent, since });
+        }
+        self.pools = pools;
     }
 
     /// What keeps gateways from being asked, in sentences.

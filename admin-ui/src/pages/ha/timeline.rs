@@ -117,6 +117,8 @@ fn Transition(item: HaTransition, live: live::Live) -> impl IntoView {
     let failed = item.steps.iter().any(|step| step.error.is_some());
     let (tone, symbol) = match item.to {
         _ if failed => (Tone::Bad, Symbol::Warning),
+        // Told, not a change: why a group did not move, or has two owners.
+        _ if item.from == item.to => (Tone::Neutral, Symbol::Warning),
         GroupState::Active => (Tone::Good, Symbol::Up),
         GroupState::Backup => (Tone::Neutral, Symbol::Waiting),
         GroupState::Initialize => (Tone::Neutral, Symbol::Offline),
@@ -133,7 +135,9 @@ fn Transition(item: HaTransition, live: live::Live) -> impl IntoView {
                 <div class="line-head">
                     <strong>{item.group.clone()}</strong>
                     <span>{item.node.clone()}</span>
-                    <span class="quiet small nowrap">{format!("{} →", state_text(item.from))}</span>
+                    {(item.from != item.to).then(|| view! {
+                        <span class="quiet small nowrap">{format!("{} →", state_text(item.from))}</span>
+                    })}
                     <Badge tone symbol text=state_text(item.to) />
                     <span class="quiet small">{gap}</span>
                 </div>

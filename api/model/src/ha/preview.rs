@@ -178,7 +178,11 @@ impl<'a> Situation<'a> {
         let fitness = Fitness {
             placement: spec.placement,
             rank,
-            load_percent: self.load_of(&node.name, then) * 100 / node.spec.capacity.max(1),
+            load_percent: self
+                .load_of(&node.name, then)
+                .saturating_add(spec.load_factor)
+                .saturating_mul(100)
+                / node.spec.capacity.max(1),
             // What exactly failed is known to the node alone; how bad it takes that to be is in
             // the priority that it reports.
             failed_weights: &[],

@@ -23,15 +23,26 @@ pub(crate) fn problems(config: &Config, reports: &[NodeReport]) -> Vec<String> {
         match owners.as_slice() {
             [] => no_owner(&group.name, &group.spec, config, reports, &mut problems),
             [owner] => standbys(&group.name, owner, config, reports, &mut problems),
-            [..] => problems.push(format!(
-                "traffic group {} is owned by {} at once",
-                group.name,
-                owners.join(" and ")
-            )),
+            [..] => {
+                let is_unheard = |owner: &String| {
+                    let report = reports.iter().find(|report| report.name == *owner);
+                    report
+                        .and_then(|report| part(report, &group.name))
+                        .is_some_and(|part| part.unheard_owner.is_some())
+                };
+                let owned_by = owners.join(" and ");
+                let why = if owners.iter().any(is_unheard) {
+                    ": they do not hear each other on the segment"
+                } else {
+                    ""
+                };
+                let name = &group.name;
+                problems.push(format!("traffic group {name} is owned by {owned_by} at once{why}"));
+            }
         }
         for report in reports {
             if let Some(part) = part(report, &group.name) {
-                part_problems(config, &report.name, part, &mut problems);
+                part_problems(config, &report.name, part, &owners, &mut problems);
             }
         }
     }
@@ -71,7 +82,9 @@ fn no_owner(
             let reasons = reports.iter().filter_map(|report| {
                 let name = &report.name;
                 let is_meant = report.role == NodeRole::Traffic && spec.may_run_on(name);
-                let why = unable(config, reports, group, name).filter(|_| is_meant)?;
+                let wait = || Some(part(report, group)?.wait.as_ref()?.message.clone());
+                let why = unable(config, reports, group, name).or_else(wait);
+                let why = why.filter(|_| is_meant)?;
                 Some(format!("{name}: {}", short(&why)))
             });
             let reasons: Vec<_> = reasons.collect();
@@ -127,10 +140,30 @@ fn is_told(reports: &[NodeReport], node: &str, group: &str) -> bool {
     is_held_down || clash.is_some()
 }
 
-fn part_problems(config: &Config, node: &str, part: &GroupStatus, problems: &mut Vec<String>) {
+fn part_problems(
+    config: &Config,
+    node: &str,
+    part: &GroupStatus,
+    owners: &[String],
+    problems: &mut Vec<String>,
+) {
     let group = &part.group;
     if let Some(clash) = &part.clash {
         problems.push(format!("traffic group {group}, node {node}: {}", short(clash)));
+    }
+    if let Some(wait) =
+        part.wait.as_ref().filter(|wait| wait.kind.is_problem() && !owners.is_empty())
+    {
+        problems.push(format!("traffic group {group}: {node} waits: {}", short(&wait.message)));
+    }
+    // Where that one answers as an owner, both are named already.
+    if part.state == GroupState::Active
+        && let Some(other) = part.unheard_owner.as_ref().filter(|other| !owners.contains(other))
+    {
+        problems.push(format!(
+            "traffic group {group}: {node} owns it, and {other} reports to own it too; they do not \
+             hear each other on the segment"
+        ));
     }
     // A node that an operator holds back is as it should be, unless it has to own the group.
     let wished = config.nodes.get(node).map(|node| node.spec.availability);

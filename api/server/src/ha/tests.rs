@@ -1,6 +1,6 @@
 //! Overview, plans of moves and problems, of values.
 
-use ballast_model::ha::{GroupStatus, HaStatus, HeartbeatStatus};
+use ballast_model::ha::{GroupStatus, HaStatus, HeartbeatStatus, TakeoverWait, WaitKind};
 use ballast_model::status::RaftStatus;
 use ballast_model::{Draft, Edit, NodeSpec, TrafficGroupSpec, testing};
 
@@ -182,6 +182,27 @@ fn each_fault_is_told_once() {
     let mut degraded = report("a", Active);
     ha(&mut degraded).groups[0].degraded = vec!["gateway 192.0.2.1 is lost".to_owned()];
     one(&[degraded, report("b", Backup)], "a is degraded: gateway 192.0.2.1 is lost");
+
+    // What keeps a backup from taking over, and what only passes.
+    let mut vetoed = report("b", Backup);
+    let message = "node a is not heard on the segment, but reports that it serves".to_owned();
+    let wait = TakeoverWait { kind: WaitKind::Veto, message, ends_in_ms: None };
+    ha(&mut vetoed).groups[0].wait = Some(wait.clone());
+    one(
+        &[report("a", Active), vetoed.clone()],
+        "blue: b waits: node a is not heard on the segment",
+    );
+    one(
+        &[silent("a"), vetoed.clone()],
+        "nobody owns traffic group blue: a: it does not answer; b:",
+    );
+    ha(&mut vetoed).groups[0].wait = Some(TakeoverWait { kind: WaitKind::Failback, ..wait });
+    assert_eq!(said(&[report("a", Active), vetoed]), [""; 0]);
+    let mut twice = report("b", Active);
+    ha(&mut twice).groups[0].unheard_owner = Some("a".to_owned());
+    one(&[report("a", Active), twice.clone()], "by a and b at once: they do not hear each other");
+    let told = said(&[silent("a"), twice]);
+    assert!(told.iter().any(|one| one.contains("a reports to own it too")), "{told:?}");
 
     let mut deaf = report("b", Backup);
     ha(&mut deaf).heartbeats =

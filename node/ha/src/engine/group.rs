@@ -12,7 +12,7 @@ use ballast_vrrp::{
     State, Time, Transition, Unable,
 };
 
-use super::owner::heard_owner;
+use super::owner::{Claims, Wait, heard_owner};
 use super::recorder::Recorder;
 use super::refusal::Refusal;
 use super::virtual_mac::Homes;
@@ -59,6 +59,9 @@ pub(crate) struct Published {
     pub(crate) held: Vec<IpAddr>,
     /// The node or router that a Backup hears owning the group, and its priority.
     pub(crate) heard: Option<(String, u8)>,
+    /// The node that reports to own the group and is not heard.
+    pub(crate) unheard: Option<String>,
+    pub(crate) wait: Option<Wait>,
     pub(crate) counters: Counters,
 }
 
@@ -89,6 +92,9 @@ pub(crate) struct Running {
     /// With which length of prefix each address was added: the kernel knows it by both.
     lengths: BTreeMap<IpAddr, u8>,
     heard: Vec<Received>,
+    claims: Claims,
+    /// What the machine was told last.
+    may_volunteer: bool,
     counters: Counters,
     is_changed: bool,
 }
@@ -115,6 +121,8 @@ impl Running {
             refusal: Refusal::default(),
             lengths: BTreeMap::new(),
             heard: Vec::new(),
+            claims: Claims::default(),
+            may_volunteer: false,
             counters: Counters::default(),
             is_changed: true,
         };
@@ -230,7 +238,8 @@ impl Running {
         if self.refusal.until().is_some() && standing.unable.is_none() {
             standing.unable = Some(Unable::KernelRefused);
         }
-        standing.may_volunteer = shell.brake.is_open(kernel::monotonic()) && !shell.is_leaving;
+        standing.may_volunteer = shell.may_volunteer();
+        self.may_volunteer = standing.may_volunteer;
         if shell.is_leaving {
             // Others take over, and are there before this one lets go.
             standing.priority = LEAVING_PRIORITY;
@@ -259,6 +268,7 @@ impl Running {
 
     pub(crate) fn act_on_heard(&mut self, shell: &mut Shell) {
         for received in std::mem::take(&mut self.heard) {
+            self.tell_brake(shell);
             self.handle(Input::Advertisement(received), shell);
         }
     }
@@ -268,7 +278,15 @@ impl Running {
             self.give_standing(shell);
         }
         if self.next_deadline().is_some_and(|deadline| deadline <= kernel::monotonic()) {
+            self.tell_brake(shell);
             self.handle(Input::Tick, shell);
+        }
+    }
+
+    /// Another group may have moved here a moment ago: the brake counts as it is when it matters.
+    fn tell_brake(&mut self, shell: &mut Shell) {
+        if self.may_volunteer != shell.may_volunteer() {
+            self.give_standing(shell);
         }
     }
 
@@ -372,6 +390,9 @@ impl Running {
         let now = kernel::monotonic();
         let was_active = self.machine.state() == State::Active;
         let mut effects = Vec::new();
+        if let Input::Heartbeat(report) = &input {
+            self.claims.note(report, now);
+        }
         self.recorder.begin(now, &input);
         self.machine.handle(now, input, &mut effects);
         self.recorder.end(&effects, &self.machine);
@@ -402,7 +423,7 @@ impl Running {
             self.is_changed = true;
             self.counters.transitions_total += 1;
             if transition.to == State::Active && transition.reason.is_voluntary() {
-                shell.brake.note(now);
+                shell.brake.note(now, transition.reason);
             }
             let (group, steps) = (self.name.clone(), steps.clone());
             // A full channel loses the report, never the time.
@@ -454,6 +475,8 @@ impl Running {
                 transitions.push(transition);
                 None
             }
+            // The short wait after a failback is nothing to tell of.
+            Effect::Note(Note::Braked { .. }) if shell.brake.is_open(kernel::monotonic()) => None,
             Effect::Note(note) => {
                 self.is_changed = true;
                 let _lost = shell.reports.try_send(Report::Note { group: self.name.clone(), note });
@@ -518,6 +541,7 @@ impl Running {
     pub(crate) fn published(
         &self,
         now: Time,
+        shell: &Shell,
         name_of: &dyn Fn(u64) -> Option<String>,
     ) -> Published {
         let view = self.machine.view(now);
@@ -525,6 +549,9 @@ impl Running {
             let node = heard.node_id.and_then(name_of);
             (node.unwrap_or_else(|| heard.source.to_string()), heard.priority)
         });
+        let (machine, is_braked) = (&self.plan.machine, !shell.brake.is_open(now));
+        let unheard = self.claims.unheard(&view, machine.interval_cs, now);
+        let named = |id: u64| name_of(id).unwrap_or_else(|| format!("number {id}"));
         // The link-local address that stands for an IPv6 router is nobody's to use.
         let is_shown =
             |ip: &&IpAddr| self.plan.prefixes.iter().any(|(floating, _)| floating == *ip);
@@ -538,6 +565,8 @@ impl Running {
             }),
             held: self.machine.held_addresses().iter().filter(is_shown).copied().collect(),
             heard,
+            unheard: unheard.map(named),
+            wait: Wait::of(&view, is_braked, &machine.foreign_routers),
             counters: self.counters.clone(),
             view,
         }

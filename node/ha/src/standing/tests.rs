@@ -1,7 +1,7 @@
 use ballast_model::ha::PRIORITY_HEALTHY_MIN;
 use ballast_model::{
-    AnyDraft, Draft, Edit, NodeInterface, NodeRole, NodeSpec, PoolSpec, TrackedGateway,
-    TrackedNetwork, TrackedPool, TrafficGroupSpec, testing,
+    AnyDraft, Draft, Edit, MonitorKind, MonitorSpec, NodeInterface, NodeRole, NodeSpec, Placement,
+    PoolSpec, TrackedGateway, TrackedNetwork, TrackedPool, TrafficGroupSpec, testing,
 };
 
 use super::*;
@@ -26,20 +26,21 @@ fn well() -> Observed {
 
 /// What is seen of pools, of the gateway and of the device `eth1`.
 struct Seen {
-    up_percent: Option<u8>,
+    pool: Sighting,
     gateway: Sighting,
     link: Sighting,
 }
 
 const ALL_WELL: Seen = Seen {
-    up_percent: Some(100),
+    pool: Sighting::Well { lasts: Duration::MAX },
     gateway: Sighting::Well { lasts: Duration::MAX },
     link: Sighting::Well { lasts: Duration::MAX },
 };
 
 impl Sight for Seen {
-    fn pool_up_percent(&self, _pool: &str) -> Option<u8> {
-        self.up_percent
+    fn pool(&self, pool: &TrackedPool) -> Sighting {
+        assert_eq!(pool.pool, "app");
+        self.pool.clone()
     }
 
     fn gateway(&self, group: &str, address: IpAddr) -> Sighting {
@@ -53,9 +54,8 @@ impl Sight for Seen {
     }
 }
 
-fn judged(config: &Config, observed: &Observed, up_percent: u8) -> Judgement {
-    let seen = Seen { up_percent: Some(up_percent), ..ALL_WELL };
-    judge(config, "node-1", "web", observed, &seen).unwrap()
+fn judged(config: &Config, observed: &Observed) -> Judgement {
+    judge(config, "node-1", "web", observed, &ALL_WELL).unwrap()
 }
 
 /// The group tracks a gateway and the network `back`.
@@ -78,33 +78,81 @@ fn lost_for(lasts: Duration) -> Sighting {
 }
 
 #[test]
-fn a_pool_below_its_threshold_degrades_and_at_it_does_not() {
+fn a_pool_of_which_too_little_is_up_degrades() {
     let config = config(|_| ());
-    let well_off = judged(&config, &well(), 50);
+    let well_off = judged(&config, &well());
     assert_eq!((well_off.standing.unable, well_off.standing.priority), (None, 220));
-    let degraded = judged(&config, &well(), 49);
-    assert!(degraded.standing.priority < PRIORITY_HEALTHY_MIN);
-    assert_eq!(degraded.degraded.len(), 1);
+    let seen = Seen { pool: lost_for(Duration::ZERO), ..ALL_WELL };
+    let degraded = judge(&config, "node-1", "web", &well(), &seen).unwrap();
+    assert_eq!(degraded.standing.priority, 100);
+    assert_eq!(degraded.degraded, ["pool app does not answer ARP on eth0"]);
+}
+
+/// Else each outage of a shared pool moves the group, in one half of all cases, there and back.
+#[test]
+fn an_owner_holds_a_pool_for_well_until_every_node_must_have_found_it_lost() {
+    let mut monitor = MonitorSpec::new(MonitorKind::Tcp);
+    (monitor.interval_ms, monitor.timeout_ms, monitor.fall) = (1_000, 500, 3);
+    let pool = PoolSpec { monitors: vec!["tcp".to_owned()], ..PoolSpec::default() };
+    let edits = [
+        Edit::put(AnyDraft::Monitor(Draft::new("tcp", monitor)), "m"),
+        Edit::put(AnyDraft::Pool(Draft::new("app", pool)), "b"),
+    ];
+    let config = config(|_| ()).edited(&edits, 2, 2).unwrap();
+    let owner = Observed { owned: vec!["web".to_owned()], ..well() };
+    let priority = |observed: &Observed, pool: Sighting| {
+        let seen = Seen { pool, ..ALL_WELL };
+        judge(&config, "node-1", "web", observed, &seen).unwrap().standing.priority
+    };
+    // An interval, three shifts of up to a tenth of it either way, and the time of a probe.
+    let (short, long) = (Duration::from_millis(2_099), Duration::from_millis(2_100));
+    assert_eq!([short, long].map(|lasts| priority(&owner, lost_for(lasts))), [220, 100]);
+    assert_eq!(priority(&well(), lost_for(Duration::ZERO)), 100, "others take it as it is");
+    let back = |lasts| Sighting::Well { lasts };
+    assert_eq!([short, long].map(|lasts| priority(&well(), back(lasts))), [100, 220]);
+    assert_eq!(priority(&owner, back(Duration::ZERO)), 220);
+}
+
+#[test]
+fn by_load_a_group_stays_where_it_is_the_smaller_share() {
+    let config = |capacity| {
+        let config = config(|node| node.capacity = capacity);
+        let mut web = config.traffic_groups.get("web").unwrap().to_draft();
+        (web.spec.placement, web.spec.load_factor) = (Placement::Load, 20);
+        let mut other = TrafficGroupSpec::new(8, ["192.0.2.11".parse().unwrap()]);
+        other.load_factor = 20;
+        let edits = [
+            Edit::put(AnyDraft::TrafficGroup(web), "c"),
+            Edit::put(AnyDraft::TrafficGroup(Draft::new("other", other)), "d"),
+        ];
+        config.edited(&edits, 2, 2).unwrap()
+    };
+    let both = Observed { owned: vec!["web".to_owned(), "other".to_owned()], ..well() };
+    let large_owner = judged(&config(1_000), &both).standing.priority;
+    let small_and_empty = judged(&config(100), &well()).standing.priority;
+    assert!(large_owner > small_and_empty, "4 % there, 20 % here");
+    let large_and_empty = judged(&config(1_000), &well()).standing.priority;
+    assert!(large_and_empty > large_owner, "2 % there, 4 % here");
 }
 
 #[test]
 fn a_dead_data_plane_and_a_start_take_no_part() {
     let config = config(|_| ());
     let dead = Observed { data_plane: Some("worker 1 hangs".to_owned()), ..well() };
-    let judgement = judged(&config, &dead, 100);
+    let judgement = judged(&config, &dead);
     assert_eq!(judgement.standing.unable, Some(Unable::DataPlaneDead));
     assert!(judgement.unable.unwrap().contains("worker 1"));
     let starting = Observed { held_down: Some("probes".to_owned()), ..well() };
-    assert_eq!(judged(&config, &starting, 100).standing.unable, Some(Unable::Starting));
+    assert_eq!(judged(&config, &starting).standing.unable, Some(Unable::Starting));
 }
 
 #[test]
 fn maintenance_is_the_last_resort_and_offline_none() {
     let maintenance = config(|node| node.availability = Availability::Maintenance);
-    let judgement = judged(&maintenance, &well(), 100);
+    let judgement = judged(&maintenance, &well());
     assert_eq!((judgement.standing.unable, judgement.standing.priority), (None, 1));
     let offline = config(|node| node.availability = Availability::Offline);
-    assert_eq!(judged(&offline, &well(), 100).standing.unable, Some(Unable::Offline));
+    assert_eq!(judged(&offline, &well()).standing.unable, Some(Unable::Offline));
 }
 
 #[test]
@@ -116,7 +164,7 @@ fn a_group_that_is_not_there_is_not_judged() {
 fn a_node_whose_configuration_may_be_old_takes_nothing_from_one_that_serves() {
     let config = config(|_| ());
     let behind = Observed { is_behind: true, ..well() };
-    let judgement = judged(&config, &behind, 100);
+    let judgement = judged(&config, &behind);
     assert_eq!(judgement.standing.unable, None, "where nobody serves it does");
     assert!(judgement.standing.priority < PRIORITY_HEALTHY_MIN);
 }
@@ -142,7 +190,8 @@ fn a_lost_gateway_and_a_network_without_link_degrade_by_their_weights() {
 
 #[test]
 fn what_can_not_be_looked_at_takes_nothing_but_a_network_without_device_is_lost() {
-    let unknown = Seen { up_percent: None, gateway: Sighting::Unknown, link: Sighting::Unknown };
+    let unknown = Sighting::Unknown;
+    let unknown = Seen { pool: unknown.clone(), gateway: unknown.clone(), link: unknown };
     let config = tracking_config(eth1());
     let judgement = judge(&config, "node-1", "web", &well(), &unknown).unwrap();
     assert!(judgement.standing.priority >= PRIORITY_HEALTHY_MIN);

@@ -5,8 +5,8 @@ use std::os::fd::AsRawFd;
 use std::process::Command;
 
 use ballast_model::{
-    AnyDraft, Draft, Edit, NodeInterface, NodeRole, NodeSpec, TrackedGateway, TrafficGroupSpec,
-    testing,
+    AnyDraft, Draft, Edit, NodeInterface, NodeRole, NodeSpec, PoolSpec, TrackedGateway,
+    TrafficGroupSpec, testing,
 };
 use nix::sched::{CloneFlags, setns, unshare};
 
@@ -175,4 +175,30 @@ fn the_first_verdict_is_awaited_unless_it_can_not_come() {
     (asked.obstacle, asked.verdict) = (None, Verdict::default());
     asked.verdict.note(true, Instant::now());
     assert!(!seen.is_awaited(&target));
+}
+
+#[test]
+fn a_pool_is_well_at_its_threshold_and_its_age_counts_from_when_it_crossed_it() {
+    let (config, start) = (config(), Instant::now());
+    let mut group = config.traffic_groups.get("web").unwrap().to_draft();
+    let tracked = TrackedPool { pool: "app".to_owned(), up_min_percent: 50, weight: 20 };
+    group.spec.tracking.pools = vec![tracked.clone()];
+    let edits = [
+        Edit::put(AnyDraft::Pool(Draft::new("app", PoolSpec::default())), "p"),
+        Edit::put(AnyDraft::TrafficGroup(group), "b"),
+    ];
+    let config = config.edited(&edits, 2, 2).unwrap();
+    let later = |s| start + Duration::from_secs(s);
+    let mut seen = Seen::default();
+    seen.note_pools(&config, |_| None, start);
+    assert_eq!(seen.pool(&tracked, start), Sighting::Unknown);
+    seen.note_pools(&config, |_| Some(50), start);
+    assert_eq!(seen.pool(&tracked, start), Sighting::Well { lasts: Duration::MAX });
+    seen.note_pools(&config, |_| Some(49), later(1));
+    seen.note_pools(&config, |_| Some(20), later(2));
+    let why = "has 20 % of its members up, 50 % should be".to_owned();
+    let lost = Sighting::Lost { lasts: Duration::from_secs(2), why };
+    assert_eq!(seen.pool(&tracked, later(3)), lost, "how much less does not matter");
+    seen.note_pools(&config, |_| Some(100), later(4));
+    assert_eq!(seen.pool(&tracked, later(4)), Sighting::Well { lasts: Duration::ZERO });
 }

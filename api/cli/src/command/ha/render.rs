@@ -71,10 +71,16 @@ fn group_row(group: &GroupOverview) -> Vec<Field> {
 
 fn part_row(group: &str, part: &GroupPart) -> Vec<Field> {
     let status = &part.status;
-    let is_well = status.unable.is_none() && status.degraded.is_empty() && status.clash.is_none();
+    let is_held_back = status.wait.as_ref().is_some_and(|wait| wait.kind.is_problem());
+    let is_well = status.unable.is_none()
+        && status.degraded.is_empty()
+        && status.clash.is_none()
+        && status.unheard_owner.is_none()
+        && !is_held_back;
     let state = match status.state {
         GroupState::Active if is_well => Field::toned("active", Tone::Good),
         GroupState::Active => Field::toned("active", Tone::Between),
+        GroupState::Backup if is_held_back => Field::toned("backup", Tone::Between),
         GroupState::Backup => Field::from("backup"),
         GroupState::Initialize => Field::toned("takes no part", Tone::Bad),
     };
@@ -87,6 +93,13 @@ fn part_row(group: &str, part: &GroupPart) -> Vec<Field> {
         clash.clone()
     } else if let Some(unable) = &status.unable {
         unable.clone()
+    } else if let Some(wait) = status.wait.as_ref().filter(|_| status.degraded.is_empty()) {
+        match wait.ends_in_ms {
+            Some(ends_in_ms) => format!("{}: {} s", wait.message, ends_in_ms.div_ceil(1_000)),
+            None => wait.message.clone(),
+        }
+    } else if let (Some(other), GroupState::Active) = (&status.unheard_owner, status.state) {
+        format!("{other} reports to own it too, and is not heard on the segment")
     } else if status.degraded.is_empty() {
         status.reason.clone()
     } else {
@@ -137,13 +150,18 @@ fn event_row(item: &HaTransition) -> Vec<Field> {
         Some(format!("; {} failed: {error}", step.step))
     });
     let took = item.steps.iter().map(|step| step.after_us).max();
-    let change = format!("{} → {}", item.from, item.to);
+    let change = if item.from == item.to {
+        format!("stays {}", item.to)
+    } else {
+        format!("{} → {}", item.from, item.to)
+    };
     vec![
         utc(item.at_ms).into(),
         item.group.as_str().into(),
         item.node.as_str().into(),
         match (item.to, &failed) {
             (_, Some(_)) => Field::toned(change, Tone::Bad),
+            _ if item.from == item.to => Field::toned(change, Tone::Between),
             (GroupState::Active, None) => Field::toned(change, Tone::Good),
             (GroupState::Backup | GroupState::Initialize, None) => change.into(),
         },

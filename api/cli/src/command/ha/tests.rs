@@ -3,7 +3,7 @@
 use ballast_model::ha::{
     GroupMove, GroupOverview, GroupPart, GroupState, GroupStatus, HaNode, HaOverview, HaStep,
     HaTimeline, HaTransition, HeartbeatStatus, MoveReport, NodeLoad, Preview as Previewed,
-    TrackedKind, TrackedState, TrackedStatus,
+    TakeoverWait, TrackedKind, TrackedState, TrackedStatus, WaitKind,
 };
 
 use super::*;
@@ -193,4 +193,46 @@ fn a_report_names_each_move_and_counts_those_that_failed() {
     );
     assert_eq!(unmoved(&report), 1);
     assert_eq!(render::report(&FailoverReport::default(), false), "there was nothing to move");
+}
+
+#[test]
+fn what_a_backup_waits_for_and_a_second_owner_that_is_not_heard_are_told() {
+    let waiting = |kind, message: &str, ends_in_ms| GroupStatus {
+        state: GroupState::Backup,
+        priority: 209,
+        wait: Some(TakeoverWait { kind, message: message.to_owned(), ends_in_ms }),
+        ..GroupStatus::default()
+    };
+    let twice = GroupStatus {
+        state: GroupState::Active,
+        priority: 220,
+        unheard_owner: Some("lb1".to_owned()),
+        ..GroupStatus::default()
+    };
+    let mut overview = overview();
+    overview.groups[0].parts = vec![
+        part("lb2", waiting(WaitKind::Veto, "node lb1 is not heard", None)),
+        part("lb3", waiting(WaitKind::Failback, "it is preferred", Some(41_001))),
+        part("lb4", twice),
+    ];
+    let text = render::status(&overview, false);
+    has_row(&text, &["blue", "lb2", "backup", "209", "-", "node lb1 is not heard"]);
+    has_row(&text, &["blue", "lb3", "backup", "209", "-", "it is preferred: 42 s"]);
+    let twice = "lb1 reports to own it too, and is not heard on the segment";
+    has_row(&text, &["blue", "lb4", "active", "220", "-", twice]);
+}
+
+#[test]
+fn an_entry_that_changed_nothing_is_no_change() {
+    let item = HaTransition {
+        group: "blue".to_owned(),
+        node: "lb2".to_owned(),
+        from: GroupState::Backup,
+        to: GroupState::Backup,
+        message: "node lb1 is not heard".to_owned(),
+        ..HaTransition::default()
+    };
+    let timeline = HaTimeline { items: vec![item], missing: Vec::new() };
+    let text = render::events(&timeline, false);
+    assert!(text.contains("stays backup") && !text.contains('→'), "{text}");
 }

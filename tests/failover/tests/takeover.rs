@@ -2,7 +2,7 @@
 //! address stays where it is.
 
 use anyhow::{Result, ensure};
-use ballast_client::WriteOptions;
+use ballast_client::{HaEventsQuery, WriteOptions};
 use ballast_model::{Draft, TrafficGroupSpec};
 use ballast_test_support::{ArpWatch, Segment, probe, wait_for};
 use ballast_tests_failover::{LIMIT, RETURN_LIMIT, VRID, World, fetch};
@@ -116,6 +116,15 @@ async fn one_silent_network_makes_no_second_owner_where_the_other_path_knows_bet
     probe.wait_for_answers(400, LIMIT).await?;
     ensure!(world.holders(vip)? == [owner], "{:?}", world.holders(vip)?);
     ensure!(watch.rivalry_since(since_us).0 == 0);
+    // And it is told, by the problems and by the timeline.
+    let client = world.cluster.client_of(1 - owner);
+    wait_for("the veto to be told", LIMIT, async || {
+        let is_told = |problem: &String| problem.contains("is not heard on the segment");
+        client.ha().await.is_ok_and(|overview| overview.problems.iter().any(is_told))
+    })
+    .await?;
+    let timeline = client.ha_events(&HaEventsQuery::default()).await?;
+    ensure!(timeline.items.iter().any(|item| item.reason == "takeover_vetoed"), "{timeline:?}");
     // Moved by hand, it has one owner again, though the old one can't hear the new one.
     let to = world.cluster.nodes[1 - owner].name();
     let client = world.cluster.client_of(owner);

@@ -37,6 +37,7 @@ impl Rhythm {
         if due < now {
             due += self.interval;
         }
+        // tidy: the moment is what is measured.
         tokio::time::sleep(due.saturating_sub(now)).await;
         Ok(())
     }

@@ -14,9 +14,6 @@ const STOP_TIMEOUT_MS = 30_000;
 /** How often its note is looked for, in ms. */
 const LOOK_MS = 200;
 
-/** Whether a lab can be made here: namespaces need root. */
-export const canMakeLab = process.platform === "linux" && process.getuid?.() === 0;
-
 export class Lab {
   private constructor(
     private readonly owner: ChildProcess,

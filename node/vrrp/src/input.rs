@@ -125,7 +125,8 @@ pub struct PeerReport {
     pub link_up: bool,
     /// What it sees of the gateways it tracks.
     pub gateways: Gateways,
-    /// After how many ms its next report is due; the report is fresh for three times that.
+    /// After how many ms its next report is due; the report is fresh for twice that, and for three times that
+    /// where it keeps a takeover up.
     pub interval_ms: u32,
 }
 

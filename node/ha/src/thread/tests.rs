@@ -115,10 +115,10 @@ async fn an_owner_whose_thread_panics_owns_again_and_leaves_a_recording() {
 }
 
 async fn until(mut is_so: impl FnMut() -> bool) {
+    let mut looks = tokio::time::interval(Duration::from_millis(5));
     let waited = async {
         while !is_so() {
-            // tidy: a pause between two looks.
-            tokio::time::sleep(Duration::from_millis(5)).await;
+            looks.tick().await;
         }
     };
     tokio::time::timeout(PATIENCE, waited).await.expect("in time");

@@ -101,9 +101,9 @@ impl World {
             is_so()
         };
         self.runtime.block_on(async {
+            let mut looks = tokio::time::interval(Duration::from_millis(5));
             while !look() {
-                // tidy: a pause between two looks.
-                tokio::time::sleep(Duration::from_millis(5)).await;
+                looks.tick().await;
             }
         });
     }

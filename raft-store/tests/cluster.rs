@@ -2,6 +2,7 @@
 
 use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use axum::routing::post;
@@ -141,9 +142,15 @@ fn has(store: &Store, name: &str) -> bool {
     store.snapshot().state.config.monitors.get(name).is_some()
 }
 
+/// Named, as a client's writes are: on a busy machine the leader may change meanwhile, and only what
+/// has a name is repeated then instead of being [`ProposeError::Unknown`].
 async fn applied(store: &Store, name: &str) -> u64 {
-    match store.propose(put(name)).await.unwrap() {
-        Outcome::Applied { index, .. } => index,
+    static WRITES: AtomicU64 = AtomicU64::new(0);
+    let key = format!("write-{}", WRITES.fetch_add(1, Ordering::Relaxed));
+    let key = IdempotencyKey { key, fingerprint: name.to_owned() };
+    let named = Command { idempotency: Some(key), ..put(name) };
+    match store.propose(named).await.unwrap() {
+        Outcome::Applied { index, .. } | Outcome::Replayed { index } => index,
         other => panic!("{name}: {other:?}"),
     }
 }

@@ -81,7 +81,8 @@ pub struct RaftStatus {
     pub last_log_index: u64,
     /// The last entry that it applied.
     pub applied_index: u64,
-    /// Numbers of the voters.
+    /// Numbers of the voters; while the membership is being changed, of those that vote before and
+    /// after it.
     pub voters: Vec<u64>,
     /// Whether a quorum has been heard lately, so that writes can succeed.
     pub has_quorum: bool,

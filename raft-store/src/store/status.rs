@@ -27,7 +27,7 @@ impl Store {
             term: metrics.current_term,
             last_log_index: metrics.last_log_index.unwrap_or(0),
             applied_index: self.snapshot().index,
-            voters: metrics.membership_config.membership().voter_ids().collect(),
+            voters: settled_voters(&metrics),
             has_quorum: self.has_quorum(&metrics),
         }
     }
@@ -129,6 +129,16 @@ impl Store {
         }
         why
     }
+}
+
+/// Who votes whichever way a change of the membership ends: while one is on its way, both the old
+/// and the new voters must agree (Raft dissertation §4.3), and a node that is only in one of them
+/// can't be counted on to replace another yet.
+fn settled_voters(metrics: &RaftMetrics) -> Vec<u64> {
+    let membership = metrics.membership_config.membership();
+    let votes_everywhere =
+        |voter: &u64| membership.get_joint_config().iter().all(|config| config.contains(voter));
+    membership.voter_ids().filter(votes_everywhere).collect()
 }
 
 /// Why a store can't go on by itself.

@@ -1,26 +1,43 @@
-//! HTTP/1.1 keep-alive: ballast, HAProxy and nginx in alternated rounds, one worker each.
+//! The HTTP data plane: ballast, HAProxy and nginx in alternated rounds, one worker each.
 //!
-//! The proxy has CPU 0; wrk and the origin share CPU 1. All three do the same to a request: pick the
-//! one member, reuse a connection to it, add X-Forwarded-For, -Proto, -Host and -Port, write no log.
+//! The proxy has CPU 0; load and origin share CPU 1. All three do the same to a request: pick a
+//! member, reuse a connection to it, add X-Forwarded-For, -Proto, -Host and -Port.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use anyhow::{Result, ensure};
-use ballast_test_support::Lab;
+use anyhow::{Context, Result, ensure};
+use ballast_test_support::{Lab, wait_for};
+use clap::Args;
+use tokio::net::TcpStream;
 
+use crate::Options;
+use crate::driver::Outcome;
 use crate::procfs::Usage;
 use crate::report::{Bar, Report};
 use crate::statistics::median;
 
+mod certificate;
+mod drive;
+mod h2load;
+mod memory;
+mod origin;
+mod peers;
+mod scenario;
 mod strace;
 mod subject;
 mod wrk;
 
-use subject::{Origin, Subject};
+use certificate::Certificate;
+use origin::Origin;
+use scenario::{Generator, HOST_RULE_COUNT, Listener, SCENARIOS, Scenario, rule_host};
+use subject::Subject;
 
-/// CPU per request relative to the better peer, at most.
-const CPU_RATIO_LIMIT: f64 = 1.25;
+/// The proxies' CPU, and the one of origin and load.
+const PROXY_CPU: &[&str] = &["taskset", "-c", "0"];
+const LOAD_CPU: &[&str] = &["taskset", "-c", "1"];
+/// For two workers.
+const BOTH_CPUS: &[&str] = &["taskset", "-c", "0,1"];
 
 /// Length of a measurement, and of the run before it that opens connections.
 const MEASURE_S: u32 = 4;
@@ -29,74 +46,239 @@ const WARM_UP_S: u32 = 1;
 /// Length of the run under strace; that one is slow, and only its counts are used.
 const TRACE_S: u32 = 2;
 
+const START_LIMIT: Duration = Duration::from_secs(20);
+
+/// The rate at which latencies are compared, relative to the slowest subject's capacity.
+const OPEN_LOOP_LOAD: f64 = 0.6;
+
+/// What a request of a kept connection may cost.
+const SYSCALL_LIMIT: f64 = 5.0;
+const CONTEXT_SWITCH_LIMIT: f64 = 0.05;
+/// CPU per request with two workers, relative to one.
+const TWO_WORKERS_LIMIT: f64 = 1.1;
+
 /// The peers that ballast is compared with.
 const PEERS: [&str; 2] = ["haproxy", "nginx"];
 
+#[derive(Clone, Debug, Args)]
+pub(crate) struct L7Options {
+    #[command(flatten)]
+    pub(crate) common: Options,
+    /// Rows to measure, separated by commas; all without it. `memory` and `two-workers` are rows too.
+    #[arg(long, value_delimiter = ',')]
+    only: Vec<String>,
+}
+
+impl L7Options {
+    fn wants(&self, row: &str) -> bool {
+        self.only.is_empty() || self.only.iter().any(|only| only == row)
+    }
+}
+
 type Metrics = BTreeMap<String, f64>;
 
-/// Measures `rounds` alternated rounds.
-pub(crate) async fn run(rounds: u32) -> Result<Report> {
+/// Everything that is running.
+struct Bench {
+    lab: Lab,
+    origin: Origin,
+    certificate: Certificate,
+    subjects: [Subject; 3],
+}
+
+/// Measures `rounds` alternated rounds of each row.
+pub(crate) async fn run(options: &L7Options, rounds: u32) -> Result<Report> {
     ensure!(rounds > 0, "no rounds");
     let cpus = std::thread::available_parallelism().map_or(1, usize::from);
     ensure!(cpus >= 2, "two CPUs are needed: one for the proxy, one for load and origin");
     let lab = Lab::loopback()?;
     let origin = Origin::start(&lab).await?;
-    let subjects = [
-        Subject::ballast(&lab, &origin).await?,
-        Subject::haproxy(&lab, &origin).await?,
-        Subject::nginx(&lab, &origin).await?,
-    ];
-    let mut samples: BTreeMap<&str, Vec<Metrics>> = BTreeMap::new();
-    let mut ratios = Vec::new();
-    for round in 0..rounds as usize {
-        let mut cpu = BTreeMap::new();
-        for turn in 0..subjects.len() {
-            // Another subject is first in each round: none is always measured on a fresh machine.
-            let subject = &subjects[(round + turn) % subjects.len()];
-            let metrics = measure(&lab, subject).await?;
-            eprintln!(
-                "round {}: {:<8} {:.2} µs CPU per request, {:.0} requests/s",
-                round + 1,
-                subject.name,
-                metrics["cpu_us_per_request"],
-                metrics["requests_per_s"]
-            );
-            cpu.insert(subject.name, metrics["cpu_us_per_request"]);
-            samples.entry(subject.name).or_default().push(metrics);
-        }
-        let better = PEERS.iter().map(|peer| cpu[peer]).fold(f64::INFINITY, f64::min);
-        ratios.push(cpu["ballast"] / better);
-    }
+    let certificate = Certificate::issue(&lab)?;
+    let subjects = subject::all(&lab, &origin, &certificate).await?;
+    let bench = Bench { lab, origin, certificate, subjects };
     let mut report = Report::new("l7", rounds);
-    for subject in &subjects {
-        let mut metrics = medians(&samples[subject.name]);
-        metrics.insert("syscalls_per_request".to_owned(), strace::count(&lab, subject).await?);
-        report.subjects.insert(subject.name.to_owned(), metrics);
+    for scenario in SCENARIOS.iter().filter(|scenario| options.wants(scenario.name)) {
+        report.add_row(bench.row(scenario, rounds).await.context(scenario.name)?);
     }
-    let ratio = median(&ratios);
-    report.ratios.insert("cpu_vs_better_peer".to_owned(), ratio);
-    let failures = samples["ballast"].iter().map(|metrics| metrics["failures"]).sum();
-    report.bars.push(Bar::at_most("CPU per request vs the better peer", ratio, CPU_RATIO_LIMIT));
-    report.bars.push(Bar::at_most("failed requests", failures, 0.0));
+    if options.wants("memory") {
+        report.add_row(memory::row(&bench).await.context("memory")?);
+    }
+    if options.wants("two-workers") {
+        report.add_row(bench.two_workers(rounds).await.context("two-workers")?);
+    }
+    ensure!(!report.rows.is_empty(), "no row has such a name");
     Ok(report)
 }
 
-async fn measure(lab: &Lab, subject: &Subject) -> Result<Metrics> {
-    wrk::run(lab, &subject.url, WARM_UP_S).await?;
-    let before = Usage::of(subject.pid)?;
-    let result = wrk::run(lab, &subject.url, MEASURE_S).await?;
-    let usage = Usage::of(subject.pid)?.since(before);
-    let requests = result.requests as f64;
-    ensure!(requests > 0.0, "{} answered nothing", subject.name);
-    Ok(BTreeMap::from([
-        ("cpu_us_per_request".to_owned(), usage.cpu_us / requests),
-        ("context_switches_per_request".to_owned(), usage.context_switches as f64 / requests),
-        ("requests_per_s".to_owned(), requests / result.duration_s),
-        ("p50_us".to_owned(), result.p50_us),
-        ("p99_us".to_owned(), result.p99_us),
-        ("failures".to_owned(), result.failures as f64),
-        ("rss_mib".to_owned(), usage.rss_bytes as f64 / (1_024.0 * 1_024.0)),
-    ]))
+impl Bench {
+    async fn row(&self, scenario: &Scenario, rounds: u32) -> Result<Report> {
+        let mut samples: BTreeMap<&str, Vec<Metrics>> = BTreeMap::new();
+        let mut ratios = Vec::new();
+        for round in 0..rounds as usize {
+            let mut cpu = BTreeMap::new();
+            for turn in 0..self.subjects.len() {
+                // Another subject is first in each round: none is always measured on a fresh machine.
+                let subject = &self.subjects[(round + turn) % self.subjects.len()];
+                let metrics = self.measure(subject, scenario).await.context(subject.name)?;
+                eprintln!(
+                    "{} {}: {:<8} {:.2} µs CPU per request, {:.0} requests/s",
+                    scenario.name,
+                    round + 1,
+                    subject.name,
+                    metrics["cpu_us_per_request"],
+                    metrics["requests_per_s"]
+                );
+                cpu.insert(subject.name, metrics["cpu_us_per_request"]);
+                samples.entry(subject.name).or_default().push(metrics);
+            }
+            let better = PEERS.iter().map(|peer| cpu[peer]).fold(f64::INFINITY, f64::min);
+            ratios.push(cpu["ballast"] / better);
+        }
+        let mut report = Report::new(scenario.name, rounds);
+        for subject in &self.subjects {
+            let metrics = medians(&samples[subject.name]);
+            report.subjects.insert(subject.name.to_owned(), metrics);
+        }
+        let ratio = median(&ratios);
+        report.ratios.insert("cpu_vs_better_peer".to_owned(), ratio);
+        report.bars.push(Bar::at_most(
+            "CPU per request vs the better peer",
+            ratio,
+            scenario.ratio_limit,
+        ));
+        let failures = samples["ballast"].iter().map(|metrics| metrics["failures"]).sum();
+        report.bars.push(Bar::at_most("failed requests", failures, 0.0));
+        if scenario.is_close_up {
+            self.look_closer(&mut report, rounds).await?;
+        }
+        Ok(report)
+    }
+
+    async fn measure(&self, subject: &Subject, scenario: &Scenario) -> Result<Metrics> {
+        self.send(subject, scenario, WARM_UP_S).await?;
+        let before = Usage::of(subject.pid)?;
+        let outcome = self.send(subject, scenario, MEASURE_S).await?;
+        let usage = Usage::of(subject.pid)?.since(before);
+        let requests = outcome.requests as f64;
+        ensure!(requests > 0.0, "it answered nothing");
+        if let Generator::Handshakes { resumed } = scenario.generator {
+            let share = outcome.resumed as f64 / requests;
+            let is_as_asked = if resumed { share > 0.95 } else { share == 0.0 };
+            ensure!(is_as_asked, "{:.1} % of its handshakes resumed a session", share * 100.0);
+        }
+        Ok(BTreeMap::from([
+            ("cpu_us_per_request".to_owned(), usage.cpu_us / requests),
+            ("requests_per_cpu_s".to_owned(), requests / usage.cpu_us * 1e6),
+            ("context_switches_per_request".to_owned(), usage.context_switches as f64 / requests),
+            ("requests_per_s".to_owned(), requests / outcome.duration_s),
+            ("p50_us".to_owned(), outcome.p50_us),
+            ("p99_us".to_owned(), outcome.p99_us),
+            ("failures".to_owned(), outcome.failures as f64),
+        ]))
+    }
+
+    /// Sends a scenario's load for `seconds`.
+    async fn send(&self, subject: &Subject, scenario: &Scenario, seconds: u32) -> Result<Outcome> {
+        let address = subject.address(scenario.listener);
+        let scheme = if scenario.listener.is_tls() { "https" } else { "http" };
+        match scenario.generator {
+            Generator::Wrk { path, closes } => {
+                let mut headers = Vec::new();
+                match scenario.listener {
+                    Listener::HostRules => {
+                        headers.push(format!("Host: {}", rule_host(HOST_RULE_COUNT - 1)));
+                    }
+                    Listener::Cookie => headers.push(format!("Cookie: {}", subject.cookie)),
+                    _ => {}
+                }
+                if closes {
+                    headers.push("Connection: close".to_owned());
+                }
+                let url = format!("{scheme}://{address}{path}");
+                wrk::run(&self.lab, &url, &headers, seconds).await
+            }
+            Generator::H2load => {
+                h2load::run(&self.lab, &format!("{scheme}://{address}/"), seconds).await
+            }
+            Generator::Handshakes { resumed } => {
+                drive::handshakes(&self.lab, address, &self.certificate, resumed, seconds).await
+            }
+        }
+    }
+
+    /// Latency at a rate that all can serve, and what a request costs beside CPU time.
+    async fn look_closer(&self, report: &mut Report, rounds: u32) -> Result<()> {
+        let capacity = report.subjects.values().map(|metrics| metrics["requests_per_s"]);
+        let rate = capacity.fold(f64::INFINITY, f64::min) * OPEN_LOOP_LOAD;
+        let mut p99s: BTreeMap<&str, Vec<f64>> = BTreeMap::new();
+        for round in 0..rounds as usize {
+            for turn in 0..self.subjects.len() {
+                let subject = &self.subjects[(round + turn) % self.subjects.len()];
+                let address = subject.address(Listener::Plain);
+                let outcome = drive::open_loop(&self.lab, address, rate, MEASURE_S).await?;
+                ensure!(outcome.failures == 0, "{} failed at {rate:.0}/s", subject.name);
+                eprintln!(
+                    "open loop {}: {:<8} p50 {:.0} µs, p99 {:.0} µs at {rate:.0}/s",
+                    round + 1,
+                    subject.name,
+                    outcome.p50_us,
+                    outcome.p99_us
+                );
+                p99s.entry(subject.name).or_default().push(outcome.p99_us);
+            }
+        }
+        for subject in &self.subjects {
+            let syscalls = strace::count(&self.lab, subject).await?;
+            let metrics = report.subjects.entry(subject.name.to_owned()).or_default();
+            metrics.insert("syscalls_per_request".to_owned(), syscalls);
+            metrics.insert("open_loop_p99_us".to_owned(), median(&p99s[subject.name]));
+            metrics.insert("open_loop_rate_per_s".to_owned(), rate);
+        }
+        let of = |subject: &str, metric: &str| report.subjects[subject][metric];
+        let better =
+            PEERS.iter().map(|peer| of(peer, "open_loop_p99_us")).fold(f64::INFINITY, f64::min);
+        let p99_ratio = of("ballast", "open_loop_p99_us") / better;
+        let bars = [
+            Bar::at_most("p99 at the same rate vs the better peer", p99_ratio, 1.0),
+            Bar::at_most(
+                "system calls per request",
+                of("ballast", "syscalls_per_request"),
+                SYSCALL_LIMIT,
+            ),
+            Bar::at_most(
+                "context switches per request",
+                of("ballast", "context_switches_per_request"),
+                CONTEXT_SWITCH_LIMIT,
+            ),
+        ];
+        report.ratios.insert("open_loop_p99_vs_better_peer".to_owned(), p99_ratio);
+        report.bars.extend(bars);
+        Ok(())
+    }
+
+    /// Whether workers cost each other anything: one against two of them, in alternated rounds.
+    async fn two_workers(&self, rounds: u32) -> Result<Report> {
+        let lab = Lab::loopback()?;
+        let pair = subject::ballast(&lab, &self.origin, &self.certificate, BOTH_CPUS).await?;
+        let keep_alive = &SCENARIOS[0];
+        let mut samples: BTreeMap<&str, Vec<Metrics>> = BTreeMap::new();
+        let mut ratios = Vec::new();
+        for round in 0..rounds {
+            let one = self.measure(&self.subjects[0], keep_alive).await?;
+            let two = self.measure(&pair, keep_alive).await?;
+            let ratio = two["cpu_us_per_request"] / one["cpu_us_per_request"];
+            eprintln!("two-workers {}: {ratio:.3}", round + 1);
+            ratios.push(ratio);
+            samples.entry("one worker").or_default().push(one);
+            samples.entry("two workers").or_default().push(two);
+        }
+        let mut report = Report::new("two-workers", rounds);
+        for (name, samples) in &samples {
+            report.subjects.insert((*name).to_owned(), medians(samples));
+        }
+        let ratio = median(&ratios);
+        report.bars.push(Bar::at_most("CPU per request vs one worker", ratio, TWO_WORKERS_LIMIT));
+        Ok(report)
+    }
 }
 
 fn medians(samples: &[Metrics]) -> Metrics {
@@ -113,6 +295,13 @@ fn medians(samples: &[Metrics]) -> Metrics {
 /// Longest time for a run of `seconds` to end.
 fn limit(seconds: u32) -> Duration {
     Duration::from_secs(u64::from(seconds) + 20)
+}
+
+async fn listening(address: std::net::SocketAddr) -> Result<()> {
+    wait_for(&format!("{address} to accept connections"), START_LIMIT, async || {
+        TcpStream::connect(address).await.is_ok()
+    })
+    .await
 }
 
 #[cfg(test)]

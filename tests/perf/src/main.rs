@@ -11,6 +11,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::{Args, Parser, Subcommand};
 
+mod driver;
 mod failover;
 mod idle;
 mod l7;
@@ -25,13 +26,22 @@ use crate::report::Report;
 #[command(about = "Measures Ballast")]
 struct Arguments {
     #[command(subcommand)]
-    bench: Bench,
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    #[command(flatten)]
+    Bench(Bench),
+    /// Makes load; what the benchmarks start.
+    #[command(subcommand, hide = true)]
+    Drive(driver::Drive),
 }
 
 #[derive(Subcommand)]
 enum Bench {
-    /// HTTP/1.1 keep-alive beside HAProxy and nginx.
-    L7(Options),
+    /// The HTTP data plane beside HAProxy and nginx.
+    L7(l7::L7Options),
     /// From a write to its effect on three nodes.
     Propagation(Options),
     /// What a node costs that has nothing to do.
@@ -54,9 +64,12 @@ struct Options {
 }
 
 fn main() -> ExitCode {
-    let outcome = tokio::runtime::Runtime::new()
-        .map_err(anyhow::Error::from)
-        .and_then(|runtime| runtime.block_on(measure(Arguments::parse().bench)));
+    let outcome = match Arguments::parse().command {
+        Command::Drive(drive) => driver::run(&drive).map(|()| true),
+        Command::Bench(bench) => tokio::runtime::Runtime::new()
+            .map_err(anyhow::Error::from)
+            .and_then(|runtime| runtime.block_on(measure(bench))),
+    };
     match outcome {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
@@ -70,7 +83,10 @@ fn main() -> ExitCode {
 /// Measures, reports, and says whether the caller should be content.
 async fn measure(bench: Bench) -> Result<bool> {
     let (options, report): (Options, Report) = match bench {
-        Bench::L7(options) => (options.clone(), l7::run(options.rounds.unwrap_or(6)).await?),
+        Bench::L7(options) => {
+            let rounds = options.common.rounds.unwrap_or(6);
+            (options.common.clone(), l7::run(&options, rounds).await?)
+        }
         Bench::Propagation(options) => {
             (options.clone(), propagation::run(options.rounds.unwrap_or(300)).await?)
         }

@@ -19,12 +19,15 @@ pub(crate) struct Report {
     pub(crate) subjects: BTreeMap<String, BTreeMap<String, f64>>,
     /// What was compared within each round; medians over the rounds.
     pub(crate) ratios: BTreeMap<String, f64>,
-    /// What must hold.
+    /// What must hold, that of the rows included.
     pub(crate) bars: Vec<Bar>,
+    /// Its parts, where it has some.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) rows: Vec<Report>,
 }
 
 /// A value and what it may be at most.
-#[derive(Debug, Serialize)]
+#[derive(Clone, Debug, Serialize)]
 pub(crate) struct Bar {
     pub(crate) name: String,
     pub(crate) value: f64,
@@ -49,13 +52,28 @@ impl Report {
             subjects: BTreeMap::new(),
             ratios: BTreeMap::new(),
             bars: Vec::new(),
+            rows: Vec::new(),
         }
+    }
+
+    /// Adds a part; its bars are bars of the whole.
+    pub(crate) fn add_row(&mut self, row: Report) {
+        self.bars.extend(row.bars.iter().map(|bar| {
+            let name = format!("{}: {}", row.bench, bar.name);
+            Bar { name, ..bar.clone() }
+        }));
+        self.rows.push(row);
     }
 }
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "\n{} · {} rounds · {}\n", self.bench, self.rounds, self.machine)?;
+        if self.rows.is_empty() {
+            writeln!(f, "\n{} · {} rounds · {}\n", self.bench, self.rounds, self.machine)?;
+        }
+        for row in &self.rows {
+            row.fmt(f)?;
+        }
         let metrics: Vec<&String> = {
             let all = self.subjects.values().flat_map(BTreeMap::keys);
             let unique: std::collections::BTreeSet<&String> = all.collect();

@@ -7,26 +7,28 @@ use anyhow::{Context, Result, ensure};
 use ballast_test_support::{Lab, Process, wait_for};
 use rustix::process::Signal;
 
+use super::scenario::Listener;
 use super::subject::Subject;
-use super::{TRACE_S, wrk};
+use super::{LOAD_CPU, TRACE_S, wrk};
 
 const ATTACH_LIMIT: Duration = Duration::from_secs(20);
 
 /// System calls per request of all the subject's threads.
 pub(super) async fn count(lab: &Lab, subject: &Subject) -> Result<f64> {
+    let url = format!("http://{}/", subject.address(Listener::Plain));
     // Connections are opened before, so that opening them is not counted.
-    wrk::run(lab, &subject.url, 1).await?;
+    wrk::run(lab, &url, &[], 1).await?;
     let client = lab.host("client", 31)?;
     let dir = client.dir()?;
     let (summary, log) = (dir.join("strace.txt"), dir.join(format!("strace-{}.log", subject.name)));
-    let mut command = client.command_with(&["taskset", "-c", "1"], "strace");
+    let mut command = client.command_with(LOAD_CPU, "strace");
     command.args(["-c", "-f", "-o"]).arg(&summary).args(["-p", &subject.pid.to_string()]);
     let mut tracer = Process::start("strace", command, &log)?;
     wait_for("strace to attach", ATTACH_LIMIT, async || {
         fs::read_to_string(&log).is_ok_and(|text| text.contains("attached"))
     })
     .await?;
-    let result = wrk::run(lab, &subject.url, TRACE_S).await?;
+    let result = wrk::run(lab, &url, &[], TRACE_S).await?;
     tracer.signal(Signal::INT)?;
     tracer.wait(ATTACH_LIMIT).await?;
     let text = fs::read_to_string(&summary).context("strace's summary")?;

@@ -3,18 +3,34 @@
 use super::*;
 
 #[tokio::test]
-async fn peers_answer_every_request_and_their_costs_are_seen() -> Result<()> {
+async fn peers_answer_every_kind_of_request_and_their_costs_are_seen() -> Result<()> {
     let lab = Lab::loopback()?;
     let origin = Origin::start(&lab).await?;
-    for subject in [Subject::haproxy(&lab, &origin).await?, Subject::nginx(&lab, &origin).await?] {
-        let before = Usage::of(subject.pid)?;
-        let result = wrk::run(&lab, &subject.url, 1).await?;
-        assert_eq!(result.failures, 0, "{}", subject.name);
-        assert!(result.requests > 64, "{}", subject.name);
-        assert!(Usage::of(subject.pid)?.since(before).cpu_us > 0.0, "{}", subject.name);
+    let certificate = Certificate::issue(&lab)?;
+    for subject in [
+        peers::haproxy(&lab, &origin, &certificate).await?,
+        peers::nginx(&lab, &origin, &certificate).await?,
+    ] {
+        for listener in Listener::ALL {
+            let before = Usage::of(subject.pid)?;
+            let address = subject.address(listener);
+            let scheme = if listener.is_tls() { "https" } else { "http" };
+            let url = format!("{scheme}://{address}/");
+            let outcome = match listener {
+                Listener::Http2 => h2load::run(&lab, &url, 1).await?,
+                Listener::HostRules => {
+                    let host = format!("Host: {}", rule_host(HOST_RULE_COUNT - 1));
+                    wrk::run(&lab, &url, &[host], 1).await?
+                }
+                _ => wrk::run(&lab, &url, &[format!("Cookie: {}", subject.cookie)], 1).await?,
+            };
+            let what = format!("{} {}", subject.name, listener.name());
+            assert_eq!(outcome.failures, 0, "{what}");
+            assert!(outcome.requests > 64, "{what}");
+            assert!(Usage::of(subject.pid)?.since(before).cpu_us > 0.0, "{what}");
+        }
         let syscalls = strace::count(&lab, &subject).await?;
         assert!((1.0..100.0).contains(&syscalls), "{}: {syscalls}", subject.name);
-        eprintln!("{}: {syscalls:.2} system calls per request", subject.name);
     }
     Ok(())
 }

@@ -3,23 +3,18 @@
 use anyhow::{Context, Result};
 use ballast_test_support::{Lab, process};
 
-/// What wrk saw.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub(super) struct Outcome {
-    /// Answers of any status.
-    pub(super) requests: u64,
-    /// Answers that were not 2xx or 3xx, and broken connections.
-    pub(super) failures: u64,
-    pub(super) duration_s: f64,
-    pub(super) p50_us: f64,
-    pub(super) p99_us: f64,
-}
+use super::LOAD_CPU;
+use crate::driver::Outcome;
 
-/// Sends for `seconds` over 64 connections from CPU 1.
-pub(super) async fn run(lab: &Lab, url: &str, seconds: u32) -> Result<Outcome> {
+/// Sends for `seconds` over 64 connections from the load's CPU.
+pub(super) async fn run(lab: &Lab, url: &str, headers: &[String], seconds: u32) -> Result<Outcome> {
     let client = lab.host("client", 31)?;
-    let mut command = client.command_with(&["taskset", "-c", "1"], "wrk");
-    command.args(["-t1", "-c64", "--latency", &format!("-d{seconds}s"), url]);
+    let mut command = client.command_with(LOAD_CPU, "wrk");
+    command.args(["-t1", "-c64", "--latency", &format!("-d{seconds}s")]);
+    for header in headers {
+        command.args(["-H", header]);
+    }
+    command.arg(url);
     let output = process::run(command, super::limit(seconds)).await?;
     let text = String::from_utf8_lossy(&output.stdout);
     parse(&text).with_context(|| format!("wrk said:\n{text}"))

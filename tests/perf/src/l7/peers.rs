@@ -1,0 +1,199 @@
+//! HAProxy and nginx, configured to do the work that ballast does.
+//!
+//! Of one thread each; both reuse connections to the origin, add X-Forwarded-For, -Proto, -Host and
+//! -Port, and speak TLS 1.3 with AES-256-GCM, which is what clients of OpenSSL ask for first.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+use std::fs;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use ballast_test_support::{Host, Lab, Process};
+
+use super::certificate::Certificate;
+use super::origin::{self, Origin};
+use super::scenario::{HOST_RULE_COUNT, Listener, rule_host};
+use super::subject::{Running, Subject};
+use super::{PROXY_CPU, listening};
+
+const SUITE: &str = "TLS_AES_256_GCM_SHA384";
+
+/// The name of the cookie, where a peer needs one told.
+const COOKIE: &str = "SRV";
+
+pub(super) async fn haproxy(
+    lab: &Lab,
+    origin: &Origin,
+    certificate: &Certificate,
+) -> Result<Subject> {
+    let host = lab.host("haproxy", 41)?;
+    let dir = host.dir()?;
+    let listeners = listeners(&host)?;
+    let pem = dir.join("haproxy.pem");
+    fs::write(&pem, format!("{}{}", certificate.chain_pem, certificate.key_pem))?;
+    let mut map = String::new();
+    for number in 0..HOST_RULE_COUNT {
+        writeln!(map, "{} origin", rule_host(number))?;
+    }
+    fs::write(dir.join("hosts.map"), map)?;
+    let config = dir.join("haproxy.cfg");
+    fs::write(&config, haproxy_configuration(&listeners, origin, &dir, &pem)?)?;
+    let mut command = host.command_with(PROXY_CPU, "haproxy");
+    command.arg("-db").arg("-f").arg(&config);
+    let process = Process::start("haproxy", command, &dir.join("haproxy.log"))?;
+    of_process("haproxy", listeners, process).await
+}
+
+fn haproxy_configuration(
+    listeners: &BTreeMap<Listener, SocketAddr>,
+    origin: &Origin,
+    dir: &Path,
+    pem: &Path,
+) -> Result<String> {
+    let mut text =
+        "global\n  nbthread 1\n  maxconn 8192\n  tune.ssl.cachesize 100000\n\
+         defaults\n  mode http\n  timeout connect 5s\n  timeout client 60s\n  timeout server 60s\n  \
+         option http-keep-alive\n  option forwardfor\n  http-reuse always\n"
+            .to_owned();
+    for (listener, address) in listeners {
+        let (pem, map) = (pem.display(), dir.join("hosts.map"));
+        let tls = format!("ssl crt {pem} ssl-min-ver TLSv1.3 ciphersuites {SUITE}");
+        let bind = match listener {
+            Listener::Tls => format!("{address} {tls} alpn http/1.1"),
+            Listener::Http2 => format!("{address} {tls} alpn h2"),
+            _ => address.to_string(),
+        };
+        let scheme = if listener.is_tls() { "https" } else { "http" };
+        write!(
+            text,
+            "frontend {}\n  bind {bind}\n  \
+             http-request set-header X-Forwarded-Proto {scheme}\n  \
+             http-request set-header X-Forwarded-Host %[req.hdr(host)]\n  \
+             http-request set-header X-Forwarded-Port %[dst_port]\n",
+            listener.name()
+        )?;
+        match listener {
+            Listener::HostRules => writeln!(
+                text,
+                "  use_backend %[req.hdr(host),lower,map({})] if {{ req.hdr(host),lower,map({}) -m found }}\n  \
+                 default_backend none",
+                map.display(),
+                map.display()
+            )?,
+            Listener::Cookie => text.push_str("  default_backend sticky\n"),
+            Listener::Logged => {
+                text.push_str("  log stdout format raw daemon\n  option httplog\n");
+                text.push_str("  default_backend origin\n");
+            }
+            _ => text.push_str("  default_backend origin\n"),
+        }
+    }
+    writeln!(text, "backend none\nbackend origin\n  server origin {}", origin.addresses[0])?;
+    writeln!(text, "backend sticky\n  cookie {COOKIE} insert indirect nocache")?;
+    for (number, address) in origin.addresses.iter().enumerate() {
+        writeln!(text, "  server o{number} {address} cookie o{number}")?;
+    }
+    Ok(text)
+}
+
+pub(super) async fn nginx(
+    lab: &Lab,
+    origin: &Origin,
+    certificate: &Certificate,
+) -> Result<Subject> {
+    let host = lab.host("nginx", 42)?;
+    let dir = host.dir()?;
+    let listeners = listeners(&host)?;
+    let chain = dir.join("chain.pem");
+    let key = dir.join("key.pem");
+    fs::write(&chain, &certificate.chain_pem)?;
+    fs::write(&key, &certificate.key_pem)?;
+    let http = nginx_configuration(&listeners, origin, &dir, (chain, key))?;
+    let process = origin::start_nginx(&host, PROXY_CPU, &http).await?;
+    of_process("nginx", listeners, process).await
+}
+
+fn nginx_configuration(
+    listeners: &BTreeMap<Listener, SocketAddr>,
+    origin: &Origin,
+    dir: &Path,
+    (chain, key): (PathBuf, PathBuf),
+) -> Result<String> {
+    let keepalive = "keepalive 128; keepalive_requests 1000000000;";
+    let mut text = format!(
+        "map_hash_max_size 65536; map_hash_bucket_size 128;\n\
+         ssl_certificate {}; ssl_certificate_key {}; ssl_protocols TLSv1.3; \
+         ssl_conf_command Ciphersuites {SUITE}; ssl_session_cache shared:tls:16m;\n\
+         upstream origin {{ server {}; {keepalive} }}\n",
+        chain.display(),
+        key.display(),
+        origin.addresses[0]
+    );
+    let members: String =
+        origin.addresses.iter().map(|address| format!("server {address}; ")).collect();
+    writeln!(
+        text,
+        "upstream sticky {{ hash $cookie_{COOKIE} consistent; {members} {keepalive} }}"
+    )?;
+    text.push_str("map $host $by_host {\n  default none;\n");
+    for number in 0..HOST_RULE_COUNT {
+        writeln!(text, "  {} origin;", rule_host(number))?;
+    }
+    text.push_str("}\n");
+    for (listener, address) in listeners {
+        let listen = match listener {
+            Listener::Tls => format!("{address} ssl"),
+            Listener::Http2 => format!("{address} ssl http2"),
+            _ => address.to_string(),
+        };
+        let upstream = match listener {
+            Listener::HostRules => "$by_host",
+            Listener::Cookie => "sticky",
+            _ => "origin",
+        };
+        let log = match listener {
+            Listener::Logged => {
+                format!(
+                    "access_log {} combined buffer=64k flush=1s;",
+                    dir.join("access.log").display()
+                )
+            }
+            _ => String::new(),
+        };
+        writeln!(
+            text,
+            "server {{ listen {listen}; {log} location / {{ proxy_pass http://{upstream}; \
+             proxy_http_version 1.1; proxy_set_header Connection \"\"; \
+             proxy_set_header Host $http_host; \
+             proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for; \
+             proxy_set_header X-Forwarded-Proto $scheme; \
+             proxy_set_header X-Forwarded-Host $http_host; \
+             proxy_set_header X-Forwarded-Port $server_port; }} }}",
+        )?;
+    }
+    Ok(text)
+}
+
+async fn of_process(
+    name: &'static str,
+    listeners: BTreeMap<Listener, SocketAddr>,
+    process: Process,
+) -> Result<Subject> {
+    for address in listeners.values() {
+        listening(*address).await.with_context(|| name.to_owned())?;
+    }
+    let pid = process.id();
+    let cookie = format!("{COOKIE}=o1");
+    Ok(Subject { name, pid, listeners, cookie, _running: Running::Process { _process: process } })
+}
+
+/// An address for each listener.
+pub(super) fn listeners(host: &Host) -> Result<BTreeMap<Listener, SocketAddr>> {
+    let mut listeners = BTreeMap::new();
+    for listener in Listener::ALL {
+        listeners.insert(listener, host.socket(host.free_port()?));
+    }
+    Ok(listeners)
+}

@@ -70,12 +70,15 @@ impl PoolForm {
                 rows.filter_map(|(i, row)| errors.within(i, |e| row.declare(e))).collect()
             })
         });
+        let base = self.base.as_ref().map(|base| base.spec.clone()).unwrap_or_default();
+        let goes_by_keys = self.algorithm == Algorithm::ConsistentHash;
         let spec = PoolSpec {
             algorithm: self.algorithm,
+            consistent_hash: base.consistent_hash.clone().filter(|_| goes_by_keys),
             monitors: self.monitors.clone(),
             fail_open: self.fail_open,
             members,
-            ..self.base.as_ref().map(|base| base.spec.clone()).unwrap_or_default()
+            ..base
         };
         let mut draft = Draft::new(self.name.trim(), spec);
         draft.description = self.description.trim().to_owned();

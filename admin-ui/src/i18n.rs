@@ -185,8 +185,12 @@ pub(crate) struct Texts {
     pub(crate) writable: &'static str,
 
     // Algorithms, and what a pool does with all members down.
+    pub(crate) consistent_hash: &'static str,
     pub(crate) least_connections: &'static str,
+    pub(crate) least_time: &'static str,
     pub(crate) p2c: &'static str,
+    pub(crate) peak_ewma: &'static str,
+    pub(crate) random: &'static str,
     pub(crate) round_robin: &'static str,
     pub(crate) source_hash: &'static str,
     pub(crate) fail_open: &'static str,

@@ -33,8 +33,12 @@ fn algorithm_text(algorithm: ballast_model::Algorithm) -> &'static str {
     use ballast_model::Algorithm;
     let t = texts();
     match algorithm {
+        Algorithm::ConsistentHash => t.consistent_hash,
         Algorithm::LeastConnections => t.least_connections,
+        Algorithm::LeastTime => t.least_time,
         Algorithm::P2c => t.p2c,
+        Algorithm::PeakEwma => t.peak_ewma,
+        Algorithm::Random => t.random,
         Algorithm::RoundRobin => t.round_robin,
         Algorithm::SourceHash => t.source_hash,
     }

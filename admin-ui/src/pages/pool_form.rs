@@ -285,6 +285,16 @@ fn is_placed(pointer: &str) -> bool {
 }
 
 fn algorithms() -> Vec<(Algorithm, &'static str)> {
-    use Algorithm::{LeastConnections, P2c, RoundRobin, SourceHash};
-    [RoundRobin, LeastConnections, P2c, SourceHash].map(|a| (a, algorithm_text(a))).to_vec()
+    use Algorithm as A;
+    let all = [
+        A::RoundRobin,
+        A::LeastConnections,
+        A::LeastTime,
+        A::P2c,
+        A::PeakEwma,
+        A::Random,
+        A::SourceHash,
+        A::ConsistentHash,
+    ];
+    all.map(|a| (a, algorithm_text(a))).to_vec()
 }

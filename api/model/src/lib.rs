@@ -35,6 +35,7 @@ pub use resource::{Draft, Resource, ResourceRef, Spec};
 pub use spec::certificate::{CertificateSpec, Sealed};
 pub use spec::monitor::{HttpProbe, MonitorKind, MonitorSpec, StatusRange};
 pub use spec::node::{Availability, NodeInterface, NodeRole, NodeSpec};
+pub use spec::pool::consistent_hash::{ConsistentHash, HashKey};
 pub use spec::pool::{AdminState, Algorithm, MemberSpec, PoolSpec};
 pub use spec::token::TokenSpec;
 pub use spec::traffic_group::{

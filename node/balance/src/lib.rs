@@ -7,6 +7,7 @@
 #![forbid(unsafe_code)]
 
 pub mod health;
+pub mod key;
 pub mod member;
 pub mod persistence;
 pub mod pick;
@@ -14,9 +15,12 @@ pub mod pool;
 pub mod registry;
 
 mod hash;
+mod latency;
+mod maglev;
 mod padded;
 
 pub use health::{HealthMachine, HealthSettings, Probe, Transition};
+pub use key::KeyHash;
 pub use member::{HealthReport, InFlight, Member, MemberState};
 pub use persistence::{CookieCodec, MemberKey, PersistenceKey};
 pub use pick::{NoMember, PickInput, PickState, Picked};

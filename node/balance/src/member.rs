@@ -7,9 +7,10 @@ use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use ballast_model::AdminState;
 use ballast_model::status::{Health, MemberStatus};
+use ballast_model::{AdminState, Algorithm};
 
+use crate::latency::{Averaging, Latency};
 use crate::padded::Padded;
 use crate::persistence::MemberKey;
 
@@ -71,7 +72,9 @@ pub struct MemberState {
     removed: AtomicBool,
     /// [`NEVER_MS`] where there is no deadline.
     drain_until_ms: AtomicU64,
-    shards: Box<[Padded<Shard>]>,
+    /// Each worker's own allocation: the count of who holds it stands beside it, and moves between
+    /// no caches either.
+    shards: Box<[Arc<Padded<Shard>>]>,
     /// Off the request path: locked by the prober and by status reports only.
     report: Mutex<HealthReport>,
 }
@@ -84,6 +87,7 @@ struct Shard {
     in_flight: AtomicU32,
     requests_total: AtomicU64,
     failures_total: AtomicU64,
+    latency: Latency,
 }
 
 impl MemberState {
@@ -94,7 +98,7 @@ impl MemberState {
             admin_state: AtomicU8::new(admin_code(AdminState::Enabled)),
             removed: AtomicBool::new(false),
             drain_until_ms: AtomicU64::new(NEVER_MS),
-            shards: (0..worker_count.max(1)).map(|_| Padded::default()).collect(),
+            shards: (0..worker_count.max(1)).map(|_| Arc::default()).collect(),
             report: Mutex::new(report),
         }
     }
@@ -173,17 +177,41 @@ impl MemberState {
     }
 
     /// Counts a request or connection that `worker` sends to it, as in flight until the guard goes.
-    pub fn begin(self: &Arc<Self>, worker: usize) -> InFlight {
-        let shard = worker % self.shards.len();
-        let counters = &self.shards[shard];
-        counters.in_flight.fetch_add(1, Relaxed);
-        counters.requests_total.fetch_add(1, Relaxed);
-        InFlight { member: Arc::clone(self), shard }
+    pub fn begin(&self, worker: usize) -> InFlight {
+        let shard = self.shard(worker);
+        shard.in_flight.fetch_add(1, Relaxed);
+        shard.requests_total.fetch_add(1, Relaxed);
+        InFlight { shard: Arc::clone(shard) }
     }
 
-    /// Counts a request that failed on its side, such as by a refused connection.
-    pub fn count_failure(&self, worker: usize) {
-        self.shards[worker % self.shards.len()].failures_total.fetch_add(1, Relaxed);
+    /// Takes in how long it took to answer `worker`, for the algorithms that go by that: the time to
+    /// the first byte, or to connect. `now_ms` is the time of [`PickInput`](crate::PickInput).
+    pub fn observe_latency(&self, worker: usize, algorithm: Algorithm, took_us: u64, now_ms: u64) {
+        let averaging = match algorithm {
+            Algorithm::PeakEwma => Averaging::Peak,
+            _ => Averaging::Mean,
+        };
+        self.shard(worker).latency.observe(took_us, averaging, now_ms);
+    }
+
+    /// Takes in that an attempt of `worker` failed after `took_us`: as one of a second at least.
+    pub fn observe_failed_attempt(&self, worker: usize, took_us: u64, now_ms: u64) {
+        self.shard(worker).latency.observe_failure(took_us, now_ms);
+    }
+
+    /// How long it takes, in µs, as of all workers that have measured it: their mean, or the worst
+    /// for [`Algorithm::PeakEwma`]. None where nothing was measured lately.
+    pub fn latency_us(&self, algorithm: Algorithm, now_ms: u64) -> Option<u64> {
+        let values = self.shards.iter().filter_map(|shard| shard.latency.value(now_ms));
+        let (sum, max, count) = values.fold((0.0, 0.0_f64, 0_u32), |(sum, max, count), value| {
+            (sum + value, max.max(value), count + 1)
+        });
+        let value = if algorithm == Algorithm::PeakEwma { max } else { sum / f64::from(count) };
+        (count > 0).then_some(value as u64)
+    }
+
+    fn shard(&self, worker: usize) -> &Arc<Padded<Shard>> {
+        &self.shards[worker % self.shards.len()]
     }
 
     /// Requests or connections in flight, of all workers.
@@ -205,25 +233,19 @@ impl MemberState {
 /// Keeps a request or connection counted as in flight. Dropping it ends that, on any thread.
 #[derive(Debug)]
 pub struct InFlight {
-    member: Arc<MemberState>,
-    shard: usize,
+    shard: Arc<Padded<Shard>>,
 }
 
 impl InFlight {
-    /// The member that it is counted for.
-    pub fn member(&self) -> &Arc<MemberState> {
-        &self.member
-    }
-
     /// Counts that this one failed on the member's side.
     pub fn count_failure(&self) {
-        self.member.count_failure(self.shard);
+        self.shard.failures_total.fetch_add(1, Relaxed);
     }
 }
 
 impl Drop for InFlight {
     fn drop(&mut self) {
-        self.member.shards[self.shard].in_flight.fetch_sub(1, Relaxed);
+        self.shard.in_flight.fetch_sub(1, Relaxed);
     }
 }
 

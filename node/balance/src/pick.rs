@@ -14,10 +14,12 @@ use ballast_model::Algorithm;
 use ballast_model::status::Health;
 
 use crate::hash::{Draws, hash_address, mix, neg_log2};
+use crate::key::KeyHash;
 use crate::member::{Member, MemberState};
 use crate::persistence::MemberKey;
 use crate::pool::Pool;
 
+mod consistent;
 mod turns;
 
 use turns::Turns;
@@ -34,6 +36,8 @@ pub struct PickState {
 pub struct PickInput<'a> {
     /// The client's address.
     pub client: IpAddr,
+    /// The key that [`Pool::hash_key`] asks for; none: the client's address is taken.
+    pub key: Option<KeyHash>,
     /// A fresh random number.
     pub random: u64,
     /// The time, in ms since the Unix epoch.
@@ -186,13 +190,21 @@ struct Candidates<'a> {
 impl<'a> Candidates<'a> {
     fn choose(self, state: &mut PickState, input: &PickInput<'_>) -> Option<u32> {
         match self.pool.spec().algorithm {
-            Algorithm::LeastConnections => self.least_connections(input.random),
-            Algorithm::P2c => self.power_of_two_choices(input.random),
+            Algorithm::ConsistentHash => self.consistent_hash(input),
+            Algorithm::LeastConnections => self.least(input.random, |index| self.load(index)),
+            Algorithm::LeastTime => {
+                self.least(input.random, |index| self.timed_load(index, input.now_ms))
+            }
+            Algorithm::P2c => self.better_of_two(input.random, |index| self.load(index)),
+            Algorithm::PeakEwma => {
+                self.better_of_two(input.random, |index| self.timed_load(index, input.now_ms))
+            }
+            Algorithm::Random => self.draw(&mut Draws::new(input.random), None),
             Algorithm::RoundRobin => {
                 state.turns.fit(self.pool, input.random);
                 state.turns.next(|index| self.holds(index))
             }
-            Algorithm::SourceHash => self.source_hash(input.client),
+            Algorithm::SourceHash => self.rendezvous(hash_address(input.client), |_| true),
         }
     }
 
@@ -217,13 +229,13 @@ impl<'a> Candidates<'a> {
         (0..self.pool.members().len() as u32).filter(move |index| self.holds(*index))
     }
 
-    /// The least loaded relative to weight; among equals one drawn by weight.
-    fn least_connections(self, random: u64) -> Option<u32> {
+    /// The one with the least load; among equals one drawn by weight.
+    fn least(self, random: u64, load: impl Fn(u32) -> Load) -> Option<u32> {
         let mut draws = Draws::new(random);
         let mut best: Option<(Load, u32)> = None;
         let mut weight_of_equals = 0;
         for index in self.indices() {
-            let load = self.load(index);
+            let load = load(index);
             let order = best.map(|(least, _)| load.compare(least));
             match order {
                 Some(Ordering::Greater) => {}
@@ -245,11 +257,11 @@ impl<'a> Candidates<'a> {
 
     /// Draws two by weight and takes the less loaded. Idle members thus get requests by weight, and
     /// under load the requests in flight even out relative to it.
-    fn power_of_two_choices(self, random: u64) -> Option<u32> {
+    fn better_of_two(self, random: u64, load: impl Fn(u32) -> Load) -> Option<u32> {
         let mut draws = Draws::new(random);
         let first = self.draw(&mut draws, None)?;
         let Some(second) = self.draw(&mut draws, Some(first)) else { return Some(first) };
-        let second_is_less_loaded = self.load(second).compare(self.load(first)).is_lt();
+        let second_is_less_loaded = load(second).compare(load(first)).is_lt();
         Some(if second_is_less_loaded { second } else { first })
     }
 
@@ -287,13 +299,12 @@ impl<'a> Candidates<'a> {
     }
 
     /// Weighted rendezvous hashing (Schindelhauer and Schomaker, 2005): the member with the highest
-    /// weight / -log(hash) wins.
-    fn source_hash(self, client: IpAddr) -> Option<u32> {
-        let client = hash_address(client);
+    /// weight / -log(hash) wins, of those that are `wanted`.
+    fn rendezvous(self, hash: u64, wanted: impl Fn(u32) -> bool) -> Option<u32> {
         let mut best: Option<(Load, u32)> = None;
-        for index in self.indices() {
+        for index in self.indices().filter(|index| wanted(*index)) {
             let member = &self.pool.members()[index as usize];
-            let hash = mix(client ^ member.hash_seed);
+            let hash = mix(hash ^ member.hash_seed);
             let score = Load { amount: neg_log2(hash), weight: u64::from(member.weight) };
             if best.is_none_or(|(least, _)| score.compare(least).is_lt()) {
                 best = Some((score, index));
@@ -306,6 +317,33 @@ impl<'a> Candidates<'a> {
         let member = &self.pool.members()[index as usize];
         Load { amount: member.state.in_flight(), weight: u64::from(member.weight) }
     }
+
+    /// Time times load: what a request would wait, if all that are in flight come first.
+    ///
+    /// One of which nothing is known gets a request, and no second before that has told something.
+    fn timed_load(self, index: u32, now_ms: u64) -> Load {
+        let Load { amount: in_flight, weight } = self.load(index);
+        let state = &self.pool.members()[index as usize].state;
+        let time = match state.latency_us(self.pool.spec().algorithm, now_ms) {
+            Some(time_us) => comparable(time_us),
+            None if in_flight == 0 => 0,
+            None => TIME_MAX_US,
+        };
+        Load { amount: time * (weight + in_flight.min(IN_FLIGHT_MAX_COUNT)), weight }
+    }
+}
+
+/// Longest time that is told from longer ones, in µs: 2^32, which is 71 minutes.
+const TIME_MAX_US: u64 = 1 << 32;
+/// Beyond this, requests in flight make no difference; keeps products within 64 bits.
+const IN_FLIGHT_MAX_COUNT: u64 = 1 << 20;
+
+/// A time without what lies below its three leading bits: times that differ by less than an eighth
+/// are taken as equal, or noise would decide between members that are as fast as each other.
+fn comparable(time_us: u64) -> u64 {
+    let time_us = time_us.clamp(1, TIME_MAX_US);
+    let noise_bits = (64 - time_us.leading_zeros()).saturating_sub(3);
+    time_us >> noise_bits << noise_bits
 }
 
 /// Attempts at drawing a candidate before all members are looked at.
@@ -319,7 +357,7 @@ struct Load {
 }
 
 impl Load {
-    /// Compares `amount / weight` without dividing. Amounts stay below 2^40 and weights below 2^9.
+    /// Compares `amount / weight` without dividing. Amounts stay below 2^54 and weights below 2^9.
     fn compare(self, other: Self) -> Ordering {
         (self.amount * other.weight).cmp(&(other.amount * self.weight))
     }

@@ -6,8 +6,9 @@
 use std::sync::Arc;
 
 use ballast_model::status::MemberStatus;
-use ballast_model::{AdminState, PoolSpec, Resource};
+use ballast_model::{AdminState, Algorithm, HashKey, PoolSpec, Resource};
 
+use crate::maglev::Maglev;
 use crate::member::Member;
 use crate::persistence::MemberKey;
 
@@ -20,6 +21,8 @@ pub struct Pool {
     by_key: Box<[(MemberKey, u32)]>,
     /// Sum of the weights before and including each member's.
     cumulative_weights: Box<[u64]>,
+    /// For [`Algorithm::ConsistentHash`].
+    maglev: Option<Arc<Maglev>>,
     /// Differs between any two pools of a process.
     generation: u64,
 }
@@ -28,8 +31,10 @@ impl Pool {
     pub(crate) fn new(
         resource: Arc<Resource<PoolSpec>>,
         members: Vec<Arc<Member>>,
+        previous: Option<&Self>,
         generation: u64,
     ) -> Self {
+        let maglev = maglev(&resource.spec, &members, previous);
         let mut by_key: Box<[_]> = members.iter().zip(0..).map(|(m, i)| (m.key, i)).collect();
         by_key.sort_unstable();
         let cumulative_weights = members
@@ -39,7 +44,7 @@ impl Pool {
                 Some(*sum)
             })
             .collect();
-        Self { resource, members: members.into(), by_key, cumulative_weights, generation }
+        Self { resource, members: members.into(), by_key, cumulative_weights, maglev, generation }
     }
 
     /// Its name.
@@ -104,6 +109,22 @@ impl Pool {
         self.generation
     }
 
+    /// What of a request the algorithm goes by; none where it goes by none.
+    pub fn hash_key(&self) -> Option<&HashKey> {
+        self.maglev.as_ref()?;
+        self.spec().consistent_hash.as_ref().map(|settings| &settings.key)
+    }
+
+    /// Whether the algorithm goes by how long members take: see
+    /// [`MemberState::observe_latency`](crate::MemberState::observe_latency).
+    pub fn measures_time(&self) -> bool {
+        self.spec().algorithm.measures_time()
+    }
+
+    pub(crate) fn maglev(&self) -> Option<&Maglev> {
+        self.maglev.as_deref()
+    }
+
     pub(crate) fn total_weight(&self) -> u64 {
         self.cumulative_weights.last().copied().unwrap_or(0)
     }
@@ -111,5 +132,23 @@ impl Pool {
     /// The member on whose stretch of the summed weights `point` lies.
     pub(crate) fn index_at_weight(&self, point: u64) -> u32 {
         self.cumulative_weights.partition_point(|sum| *sum <= point) as u32
+    }
+}
+
+/// The lookup table of a pool that needs one; that of `previous` where it is the same.
+fn maglev(
+    spec: &PoolSpec,
+    members: &[Arc<Member>],
+    previous: Option<&Pool>,
+) -> Option<Arc<Maglev>> {
+    if spec.algorithm != Algorithm::ConsistentHash {
+        return None;
+    }
+    let size = spec.consistent_hash.clone().unwrap_or_default().table_size;
+    let source: Vec<_> = members.iter().map(|m| (Arc::clone(&m.name), m.weight)).collect();
+    let kept = previous.and_then(|pool| pool.maglev.as_ref());
+    match kept.filter(|table| table.is_of(&source, size)) {
+        Some(table) => Some(Arc::clone(table)),
+        None => Maglev::new(source, size).map(Arc::new),
     }
 }

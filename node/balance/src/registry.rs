@@ -145,7 +145,7 @@ fn compile(
     });
     let members = members.collect();
     kept.values().for_each(|state| state.remove());
-    Pool::new(Arc::clone(resource), members, with.generation)
+    Pool::new(Arc::clone(resource), members, previous, with.generation)
 }
 
 fn compile_member(

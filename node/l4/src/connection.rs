@@ -57,12 +57,13 @@ struct Record {
 /// A member that accepted the connection.
 struct Connected {
     stream: TcpStream,
+    member: Arc<Member>,
     in_flight: InFlight,
 }
 
 impl Session {
     async fn run(&self, client: TcpStream, record: &mut Record) -> Result<(), FailureReason> {
-        let Connected { stream, in_flight } = match self.connect(record).await {
+        let Connected { stream, member, in_flight } = match self.connect(record).await {
             Ok(connected) => connected,
             Err(reason) => {
                 // The client must not take this for an answer without content.
@@ -70,7 +71,7 @@ impl Session {
                 return Err(reason);
             }
         };
-        let watch = self.worker.watches.add(in_flight.member(), self.admission.slot());
+        let watch = self.worker.watches.add(&member.state, self.admission.slot());
         self.ticket.set_timeout_ms(self.server.tcp.idle_timeout_ms);
         let mut relay = Relay::new(client, stream);
         let end = poll_fn(|cx| self.poll_relay(cx, &mut relay, &watch, record)).await;
@@ -91,6 +92,7 @@ impl Session {
         for attempt in 0..ATTEMPT_MAX_COUNT {
             let input = PickInput {
                 client: self.peer.ip(),
+                key: None,
                 random: context.random(),
                 now_ms: context.clock.coarse_unix_ms(),
                 persistent: None,
@@ -106,11 +108,22 @@ impl Session {
             let begin_us = context.clock.now_us();
             match self.connect_to(member.address, pool.spec().connect_timeout_ms).await {
                 Ok(stream) => {
-                    record.connect_us = Some(context.clock.now_us().saturating_sub(begin_us));
-                    return Ok(Connected { stream, in_flight });
+                    let took_us = context.clock.now_us().saturating_sub(begin_us);
+                    record.connect_us = Some(took_us);
+                    if pool.measures_time() {
+                        let (index, now_ms) = (context.index, context.clock.coarse_unix_ms());
+                        let algorithm = pool.spec().algorithm;
+                        member.state.observe_latency(index, algorithm, took_us, now_ms);
+                    }
+                    return Ok(Connected { stream, member: Arc::clone(member), in_flight });
                 }
                 Err(reason) if reason.is_members_fault() => {
                     in_flight.count_failure();
+                    if pool.measures_time() {
+                        let took_us = context.clock.now_us().saturating_sub(begin_us);
+                        let (index, now_ms) = (context.index, context.clock.coarse_unix_ms());
+                        member.state.observe_failed_attempt(index, took_us, now_ms);
+                    }
                     failure = reason;
                 }
                 Err(reason) => return Err(reason),

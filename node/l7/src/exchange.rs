@@ -9,7 +9,7 @@
 
 use std::future::poll_fn;
 
-use ballast_balance::{CookieCodec, InFlight, MemberKey};
+use ballast_balance::{CookieCodec, InFlight};
 use ballast_model::Protocol;
 use ballast_telemetry::FailureReason;
 use ballast_workers::Interrupted;
@@ -23,12 +23,13 @@ use crate::codec::response::ResponseHead;
 use crate::connection::{FoundHead, Session};
 use crate::failure::Failure;
 use crate::forward::{self, ResponsePlan};
+use crate::key;
 use crate::peer::{Peer, Stream};
 use crate::pump::{Frames, Pump};
 use crate::record::Record;
 use crate::relay::{AttemptError, Conditions, Relay, upload_failure};
 use crate::tunnel::Tunnel;
-use crate::upstream::{self, Chosen};
+use crate::upstream::{self, Chosen, Wanted};
 
 /// Members tried for one request.
 const MEMBER_TRY_MAX_COUNT: usize = 3;
@@ -67,7 +68,7 @@ struct Request {
     /// What a member gets: the head, and content that came with it.
     output: Buffer,
     pump: Pump,
-    persistent: Option<MemberKey>,
+    wanted: Wanted,
 }
 
 /// What an attempt led to.
@@ -127,7 +128,7 @@ impl<'a, S: Stream> Exchange<'a, S> {
     /// Parses the head and writes the one that a member gets. No `await`: the fields are in the
     /// worker's scratch space.
     fn understand(&mut self, found: FoundHead) -> Result<Request, Failure> {
-        let Session { worker, server, facts, .. } = self.session;
+        let Session { worker, server, facts, pool, peer, .. } = self.session;
         let http = &server.http;
         let limits = RequestLimits {
             header_max_count: usize::from(http.header_max_count),
@@ -145,6 +146,8 @@ impl<'a, S: Stream> Exchange<'a, S> {
             let mut values = cookies.map(|field| field.value.of_head(raw));
             values.find_map(|value| CookieCodec::find(value, cookie.name.as_bytes()))
         });
+        let key = pool.key(|wanted| key::of_request(wanted, raw, &head, fields));
+        let wanted = Wanted { client: peer.ip(), key, persistent };
         let mut output = Buffer::default();
         output.acquire(&worker.buffers);
         forward::write_request(&mut output, raw, &head, fields, facts, http.forwarded_for);
@@ -157,7 +160,7 @@ impl<'a, S: Stream> Exchange<'a, S> {
         pump.stage(&mut self.client.input, &mut output, &worker.buffers)
             .map_err(|error| upload_failure(&error))?;
         self.client.input.release(&worker.buffers);
-        Ok(Request { head, output, pump, persistent })
+        Ok(Request { head, output, pump, wanted })
     }
 
     /// Has a member answer.
@@ -172,8 +175,8 @@ impl<'a, S: Stream> Exchange<'a, S> {
             self.record.attempt_count += 1;
             let in_flight = chosen.member.state.begin(self.session.worker.context.index);
             let chosen = self.record.chosen.insert(chosen).clone();
-            let now_ms = self.session.worker.context.clock.coarse_ms();
-            let idle = if allow_idle { chosen.take_idle(now_ms) } else { None };
+            let begin_us = self.session.worker.context.clock.coarse_us();
+            let idle = if allow_idle { chosen.take_idle(begin_us / 1_000) } else { None };
             let is_reused = idle.is_some();
             let stream = match idle {
                 Some(stream) => Ok(stream),
@@ -187,6 +190,7 @@ impl<'a, S: Stream> Exchange<'a, S> {
                         return Err(failure);
                     }
                     in_flight.count_failure();
+                    chosen.observe(&self.session.worker.context, begin_us, None);
                     last_failure = Some(failure);
                     tried.push(chosen);
                     if tried.len() == MEMBER_TRY_MAX_COUNT {
@@ -204,6 +208,7 @@ impl<'a, S: Stream> Exchange<'a, S> {
                     // A new one that dies says that the member does; another may serve, once.
                     if !is_reused {
                         in_flight.count_failure();
+                        chosen.observe(&self.session.worker.context, begin_us, None);
                         let failure = FailureReason::UpstreamClosedEarly.into();
                         last_failure = Some(failure);
                         tried.push(chosen);
@@ -219,6 +224,9 @@ impl<'a, S: Stream> Exchange<'a, S> {
                 Err(AttemptError::Failed(failure)) => {
                     if failure.reason.is_members_fault() {
                         in_flight.count_failure();
+                        if self.record.status == 0 {
+                            chosen.observe(&self.session.worker.context, begin_us, None);
+                        }
                     }
                     return Err(failure);
                 }
@@ -232,8 +240,8 @@ impl<'a, S: Stream> Exchange<'a, S> {
         tried: &[Chosen],
         last_failure: Option<Failure>,
     ) -> Result<Chosen, Failure> {
-        let Session { worker, pool, peer, .. } = self.session;
-        let chosen = pool.choose(&worker.context, peer.ip(), request.persistent, tried);
+        let Session { worker, pool, .. } = self.session;
+        let chosen = pool.choose(&worker.context, request.wanted, tried);
         chosen.map_err(|_| last_failure.unwrap_or(FailureReason::NoMember.into()))
     }
 
@@ -264,6 +272,7 @@ impl<'a, S: Stream> Exchange<'a, S> {
     ) -> Result<Answered, AttemptError> {
         let Session { worker, server, ticket, .. } = self.session;
         let head = request.head;
+        let begin_us = worker.context.clock.coarse_us();
         let mut relay = Relay::new(
             self.client,
             member,
@@ -296,6 +305,9 @@ impl<'a, S: Stream> Exchange<'a, S> {
             }
         };
         self.record.status = response.status;
+        if let Some(chosen) = &self.record.chosen {
+            chosen.observe(&worker.context, begin_us, Some(response.status));
+        }
         self.record.sent_bytes = relay.client.output.len() as u64;
         let mut download = Pump::new(response.body, plan.frames, u64::MAX);
         let passed = poll_fn(|cx| relay.poll_body(cx, &mut download)).await;

@@ -22,6 +22,7 @@ mod connection;
 mod exchange;
 mod failure;
 mod forward;
+mod key;
 mod peer;
 mod pump;
 mod record;

@@ -17,6 +17,7 @@ use crate::connection::Session;
 use crate::peer::{Peer, Stream};
 use crate::pump::{Frames, Pump, PumpError};
 use crate::record::Record;
+use crate::upstream::Chosen;
 
 /// How often a silent tunnel looks whether it may go on, in ms.
 const CHECK_INTERVAL_MS: u64 = 1_000;
@@ -39,8 +40,8 @@ pub(crate) async fn run<S: Stream>(
     session.ticket.outlast_quiesce();
     let mut up = Direction::new(FailureReason::ClientClosed, FailureReason::UpstreamClosedEarly);
     let mut down = Direction::new(FailureReason::UpstreamClosedEarly, FailureReason::ClientClosed);
-    let Tunnel { member, in_flight, .. } = &mut *tunnel;
-    let mut watch = Watch::new(session, in_flight);
+    let Tunnel { member, record, .. } = &mut *tunnel;
+    let mut watch = Watch::new(session, record.chosen.clone());
     let buffers = &session.worker.buffers;
     let ended = poll_fn(|cx| {
         let up_is_done = up.poll(cx, client, member, buffers)?;
@@ -113,15 +114,15 @@ impl Direction {
 /// Whether a tunnel may go on.
 struct Watch<'a> {
     session: &'a Session,
-    in_flight: &'a InFlight,
+    chosen: Option<Chosen>,
     idle_since_ms: u64,
 }
 
 impl<'a> Watch<'a> {
-    fn new(session: &'a Session, in_flight: &'a InFlight) -> Self {
+    fn new(session: &'a Session, chosen: Option<Chosen>) -> Self {
         session.ticket.set_timeout_ms(CHECK_INTERVAL_MS);
         let idle_since_ms = session.worker.context.clock.coarse_ms();
-        Self { session, in_flight, idle_since_ms }
+        Self { session, chosen, idle_since_ms }
     }
 
     fn ticket(&self) -> &'a Ticket {
@@ -145,8 +146,8 @@ impl<'a> Watch<'a> {
             if idle_ms >= self.session.server.http.tunnel_idle_timeout_ms {
                 return Poll::Ready(Err(FailureReason::IdleTimeout));
             }
-            let is_cut = self.in_flight.member().is_cut(clock.coarse_unix_ms());
-            if is_cut {
+            let now_ms = clock.coarse_unix_ms();
+            if self.chosen.as_ref().is_some_and(|chosen| chosen.member.state.is_cut(now_ms)) {
                 return Poll::Ready(Err(FailureReason::MemberOffline));
             }
             if !self.session.is_wanted() {

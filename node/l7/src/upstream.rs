@@ -11,7 +11,8 @@ use std::ops::Deref;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use ballast_balance::{Member, MemberKey, NoMember, PickInput, PickState, Pool};
+use ballast_balance::{KeyHash, Member, MemberKey, NoMember, PickInput, PickState, Pool};
+use ballast_model::HashKey;
 use ballast_workers::{PoolSlot, WorkerContext};
 use tokio::net::TcpStream;
 
@@ -47,6 +48,16 @@ struct IdleConnection {
     since_ms: u64,
 }
 
+/// What the choice of a member depends on.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Wanted {
+    pub(crate) client: IpAddr,
+    /// What [`WorkerPool::key`] found.
+    pub(crate) key: Option<KeyHash>,
+    /// The member that the client belongs to.
+    pub(crate) persistent: Option<MemberKey>,
+}
+
 /// The member that a request goes to.
 #[derive(Clone, Debug)]
 pub(crate) struct Chosen {
@@ -70,12 +81,19 @@ impl WorkerPool {
         Self { slot, state: RefCell::new(state) }
     }
 
+    /// What `find` finds in a request of the key that the pool's algorithm goes by, if it goes by
+    /// one.
+    pub(crate) fn key(&self, find: impl FnOnce(&HashKey) -> Option<KeyHash>) -> Option<KeyHash> {
+        let mut state = self.state.borrow_mut();
+        state.refresh(&self.slot);
+        find(state.pool.hash_key()?)
+    }
+
     /// Chooses a member for a request.
     pub(crate) fn choose(
         &self,
         worker: &WorkerContext,
-        client: IpAddr,
-        persistent: Option<MemberKey>,
+        wanted: Wanted,
         tried: &[Chosen],
     ) -> Result<Chosen, NoMember> {
         let mut state = self.state.borrow_mut();
@@ -85,10 +103,11 @@ impl WorkerPool {
             tried.iter().filter_map(|chosen| Some(state.present(chosen)?.index)).collect();
         let State { pool, pick, members } = &mut *state;
         let input = PickInput {
-            client,
+            client: wanted.client,
+            key: wanted.key,
             random: worker.random(),
             now_ms: worker.clock.coarse_unix_ms(),
-            persistent,
+            persistent: wanted.persistent,
             exclude: &exclude,
         };
         let picked = pool.pick(pick, &input)?;
@@ -146,6 +165,23 @@ impl WorkerPool {
 }
 
 impl WorkerMember {
+    /// Takes in that an attempt, begun at `begin_us`, has come to a response of that status, or to
+    /// none, where the pool's algorithm goes by time.
+    pub(crate) fn observe(&self, worker: &WorkerContext, begin_us: u64, status: Option<u16>) {
+        if !self.pool.measures_time() {
+            return;
+        }
+        let took_us = worker.clock.now_us().saturating_sub(begin_us);
+        let (state, now_ms) = (&self.member.state, worker.clock.coarse_unix_ms());
+        match status {
+            // Somebody else's failure, passed on quickly, is not speed either.
+            Some(status) if !matches!(status, 502..=504) => {
+                state.observe_latency(worker.index, self.pool.spec().algorithm, took_us, now_ms);
+            }
+            _ => state.observe_failed_attempt(worker.index, took_us, now_ms),
+        }
+    }
+
     /// An idle connection, the one used last.
     ///
     /// Whether the member closed it meanwhile is known without a system call: the reactor has

@@ -1,6 +1,8 @@
 //! The HTTP data plane over real sockets: hand-written clients and origins, so that both can
 //! misbehave.
 
+#[path = "plane/balance.rs"]
+mod balance;
 #[path = "plane/bodies.rs"]
 mod bodies;
 #[path = "plane/change.rs"]

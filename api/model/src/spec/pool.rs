@@ -11,6 +11,10 @@ use crate::limits::{MEMBER_WEIGHT_MAX, POOL_MEMBER_MAX_COUNT, POOL_MONITOR_MAX_C
 use crate::resource::Spec;
 use crate::validate::FieldErrors;
 
+pub mod consistent_hash;
+
+use consistent_hash::ConsistentHash;
+
 /// Members and the algorithm that spreads load over them.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
@@ -19,6 +23,9 @@ pub struct PoolSpec {
     /// How a member is chosen for a request or connection.
     #[serde(default)]
     pub algorithm: Algorithm,
+    /// For `consistent_hash`: by what, and how evenly. Absent: its defaults.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub consistent_hash: Option<ConsistentHash>,
     /// Active health checks; a member is up while all of them say so. None: always up.
     #[serde(default)]
     pub monitors: Vec<String>,
@@ -45,11 +52,22 @@ pub struct PoolSpec {
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Algorithm {
+    /// By a key of the request, as `consistent_hash` says: a Maglev lookup table, the same on every
+    /// node, so that a change of members moves few others' keys.
+    ConsistentHash,
     /// The member with the fewest requests in flight, relative to its weight.
     LeastConnections,
+    /// The member with the least product of its time to first byte, lately and on average, and its
+    /// requests in flight relative to its weight. For TCP the time to connect.
+    LeastTime,
     /// The less loaded, relative to weight, of two members drawn at random: "power of two choices"
     /// (Mitzenmacher, 2001).
     P2c,
+    /// The better, by the product that `least_time` goes by, of two members drawn at random; a time
+    /// that is worse than the average counts at once, a better one little by little (peak EWMA).
+    PeakEwma,
+    /// Drawn at random, as often as the weight says.
+    Random,
     /// In turn, as often as the weight says, spread evenly (smooth weighted round robin).
     #[default]
     RoundRobin,
@@ -62,11 +80,20 @@ impl Algorithm {
     /// The name used in the API.
     pub fn as_str(self) -> &'static str {
         match self {
+            Self::ConsistentHash => "consistent_hash",
             Self::LeastConnections => "least_connections",
+            Self::LeastTime => "least_time",
             Self::P2c => "p2c",
+            Self::PeakEwma => "peak_ewma",
+            Self::Random => "random",
             Self::RoundRobin => "round_robin",
             Self::SourceHash => "source_hash",
         }
+    }
+
+    /// Whether it goes by how long members take.
+    pub fn measures_time(self) -> bool {
+        matches!(self, Self::LeastTime | Self::PeakEwma)
     }
 }
 
@@ -153,6 +180,7 @@ impl Default for PoolSpec {
     fn default() -> Self {
         Self {
             algorithm: Algorithm::default(),
+            consistent_hash: None,
             monitors: Vec::new(),
             members: Vec::new(),
             fail_open: false,
@@ -184,6 +212,13 @@ impl Spec for PoolSpec {
         errors.timeout_ms("connect_timeout_ms", self.connect_timeout_ms, 10);
         errors.range("idle_connection_max_count", self.idle_connection_max_count, 0, 4_096);
         errors.timeout_ms("idle_connection_timeout_ms", self.idle_connection_timeout_ms, 100);
+        if let Some(hash) = &self.consistent_hash {
+            let applies = self.algorithm == Algorithm::ConsistentHash;
+            errors.require(applies, "consistent_hash", "not_allowed", || {
+                "is for algorithm \"consistent_hash\" only".to_owned()
+            });
+            errors.within("consistent_hash", |errors| hash.validate(errors));
+        }
         let mut names = BTreeSet::new();
         errors.within("members", |errors| {
             for (i, member) in self.members.iter().enumerate() {

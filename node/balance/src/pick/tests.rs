@@ -1,3 +1,6 @@
+mod keyed;
+mod timed;
+
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 
@@ -10,8 +13,16 @@ use crate::member::HealthReport;
 use crate::persistence::PersistenceKey;
 use crate::registry::PoolRegistry;
 
-const ALGORITHMS: [Algorithm; 4] =
-    [Algorithm::LeastConnections, Algorithm::P2c, Algorithm::RoundRobin, Algorithm::SourceHash];
+const ALGORITHMS: [Algorithm; 8] = [
+    Algorithm::ConsistentHash,
+    Algorithm::LeastConnections,
+    Algorithm::LeastTime,
+    Algorithm::P2c,
+    Algorithm::PeakEwma,
+    Algorithm::Random,
+    Algorithm::RoundRobin,
+    Algorithm::SourceHash,
+];
 
 fn spec(algorithm: Algorithm, weights: &[u16]) -> PoolSpec {
     let members = weights.iter().zip(1_u32..).map(|(weight, i)| MemberSpec {
@@ -52,6 +63,7 @@ impl Picker {
     fn input(&mut self) -> PickInput<'static> {
         PickInput {
             client: IpAddr::V4(Ipv4Addr::from(self.draws.next() as u32)),
+            key: None,
             random: self.draws.next(),
             now_ms: 1_000,
             persistent: None,

@@ -18,7 +18,7 @@ use ballast_model::{Sealed, Snapshot};
 use ballast_raft_store::ClusterKey;
 use ballast_telemetry::prometheus::{self, MetricKind, Metrics};
 use ballast_telemetry::{AccessLog, CounterRegistry};
-use ballast_workers::{AnyAddress, DataPlane, DataPlaneConfig, Handlers, Unseal};
+use ballast_workers::{AnyAddress, DataPlane, DataPlaneConfig, Handlers, PressureGauge, Unseal};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::runtime::Handle;
 use tokio::sync::{broadcast, watch};
@@ -60,6 +60,7 @@ impl Traffic {
                 persistence_key: PersistenceKey::new(&keys.derive("persistence")),
                 counters: Arc::clone(&counters),
                 unseal: unseal(keys.clone()),
+                pressure: PressureGauge::system(),
             },
             handlers,
         )
@@ -176,9 +177,28 @@ impl Traffic {
                 "Client connections lost to a fault of this program; please report it.",
                 totals.panics_total,
             ),
+            (
+                "ballast_untracked_sources_total",
+                "Client connections let in without regard to the limits of their source: too many sources.",
+                totals.untracked_sources_total,
+            ),
         ] {
             metrics.single(name, MetricKind::Counter, help, value);
         }
+        let pressure = self.plane.pressure();
+        let mut family = metrics.family(
+            "ballast_pressure_percent",
+            MetricKind::Gauge,
+            "How much of what the node has is in use; new connections are refused by priority.",
+        );
+        family.sample(&[("resource", "descriptors")], pressure.descriptors_percent);
+        family.sample(&[("resource", "memory")], pressure.memory_percent);
+        metrics.single(
+            "ballast_worker_lag_seconds",
+            MetricKind::Gauge,
+            "How late the latest worker turns to what is ready, smoothed.",
+            pressure.lag_ms as f64 / 1_000.0,
+        );
     }
 
     pub(crate) fn reopen_access_log(&self) {

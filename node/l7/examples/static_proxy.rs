@@ -22,7 +22,7 @@ use ballast_telemetry::access_log::AccessLogSink;
 use ballast_telemetry::{AccessLog, CounterRegistry};
 use ballast_workers::{
     AnyAddress, Connection, ConnectionHandler, ConnectionTask, DataPlane, DataPlaneConfig,
-    HandlerFactory, Handlers, WorkerContext,
+    HandlerFactory, Handlers, PressureGauge, WorkerContext,
 };
 
 type Fallible<T> = Result<T, Box<dyn std::error::Error>>;
@@ -45,6 +45,7 @@ fn main() -> Fallible<()> {
         persistence_key: PersistenceKey::new(&[0; 32]),
         counters: Arc::new(CounterRegistry::new(worker_count)),
         unseal: Arc::new(|_| Err("there are no certificates".to_owned())),
+        pressure: PressureGauge::system(),
     };
     let http = Arc::new(HttpHandlers::new(AccessLog::start(&sink)?));
     let plane = DataPlane::start(config, Handlers { http, tcp: Arc::new(NoTcp) })?;

@@ -9,6 +9,9 @@ use crate::codec::framing::FramingError;
 use crate::codec::head::HeadError;
 use crate::codec::request::{Method, RequestError};
 
+/// When to come back (RFC 9110 §10.2.3): what a 503 is about has usually passed by then.
+const RETRY_AFTER: &[u8] = b"\r\nRetry-After: 1";
+
 /// A request that failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Failure {
@@ -23,7 +26,8 @@ impl From<FailureReason> for Failure {
         let status = match reason {
             R::HeaderTimeout | R::BodyTimeout => 408,
             R::BodyTooLarge => 413,
-            R::NoMember | R::MemberOffline | R::Overload | R::Shutdown | R::ConnectionLimit => 503,
+            R::NoMember | R::MemberOffline | R::Overload | R::Shed | R::Shutdown => 503,
+            R::ConnectionLimit | R::SourceConnectionLimit | R::SourceRateLimit => 503,
             R::ConnectTimeout | R::ResponseTimeout => 504,
             R::Internal => 500,
             _ if reason.is_members_fault() => 502,
@@ -62,6 +66,9 @@ impl Failure {
         output.push_decimal(self.status.into());
         output.push(b" ");
         output.push(phrase.as_bytes());
+        if self.status == 503 {
+            output.push(RETRY_AFTER);
+        }
         output.push(b"\r\nContent-Type: text/plain\r\nContent-Length: ");
         output.push_decimal(length as u64);
         output.push(if keeps_alive { b"\r\n\r\n" } else { b"\r\nConnection: close\r\n\r\n" });

@@ -26,6 +26,7 @@ mod key;
 mod peer;
 mod pump;
 mod record;
+mod refusal;
 mod relay;
 mod tunnel;
 mod upstream;

@@ -7,12 +7,13 @@ use std::rc::Rc;
 
 use ballast_telemetry::{AccessLog, AccessLogWriter, AccessRecord};
 use ballast_workers::{
-    Connection, ConnectionHandler, ConnectionTask, HandlerFactory, WorkerContext,
+    Connection, ConnectionHandler, ConnectionTask, HandlerFactory, Refused, WorkerContext,
 };
 
 use crate::buffer::BufferPool;
 use crate::codec::head::Field;
 use crate::connection;
+use crate::refusal;
 use crate::upstream::WorkerPools;
 
 /// Longest text kept for reuse, in bytes.
@@ -92,6 +93,10 @@ impl HttpWorker {
 impl ConnectionHandler for HttpWorker {
     fn serve(self: Rc<Self>, connection: Connection) -> ConnectionTask {
         Box::pin(connection::serve(self, connection))
+    }
+
+    fn refuse(&self, refused: &Refused) -> Option<Vec<u8>> {
+        refusal::words(self, refused)
     }
 
     fn tick(&self) -> bool {

@@ -7,6 +7,8 @@ mod balance;
 mod bodies;
 #[path = "plane/change.rs"]
 mod change;
+#[path = "plane/door.rs"]
+mod door;
 #[path = "plane/faults.rs"]
 mod faults;
 #[path = "plane/forwarding.rs"]

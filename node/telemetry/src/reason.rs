@@ -80,6 +80,10 @@ reasons! {
     MemberOffline, Configuration, "member_offline";
     /// The pool has no member that can take the request.
     NoMember, Configuration, "no_member";
+    /// The client's source has as many connections as it may.
+    SourceConnectionLimit, Configuration, "source_connection_limit";
+    /// Connections of the client's source come faster than they may.
+    SourceRateLimit, Configuration, "source_rate_limit";
     /// The virtual server was disabled or deleted while the connection was open.
     VirtualServerDisabled, Configuration, "virtual_server_disabled";
 
@@ -102,6 +106,8 @@ reasons! {
     Internal, Node, "internal";
     /// This node has reached a limit of its own.
     Overload, Node, "overload";
+    /// This node runs short, and virtual servers of higher priority come first.
+    Shed, Node, "shed";
     /// This node is shutting down.
     Shutdown, Node, "shutdown";
 }

@@ -19,7 +19,7 @@ use ballast_model::{
 use ballast_telemetry::CounterRegistry;
 use ballast_workers::{
     AnyAddress, Connection, ConnectionHandler, ConnectionTask, DataPlane, DataPlaneConfig,
-    HandlerFactory, Handlers, WorkerContext,
+    HandlerFactory, Handlers, PressureGauge, WorkerContext,
 };
 
 type Fallible<T> = Result<T, Box<dyn std::error::Error>>;
@@ -36,6 +36,7 @@ fn main() -> Fallible<()> {
         persistence_key: PersistenceKey::new(&[0; 32]),
         counters: Arc::new(CounterRegistry::new(1)),
         unseal: Arc::new(|_| Err("there are no certificates".to_owned())),
+        pressure: PressureGauge::system(),
     };
     let nothing: Arc<dyn HandlerFactory> = Arc::new(Nothing);
     let handlers = Handlers { http: Arc::clone(&nothing), tcp: nothing };

@@ -278,6 +278,8 @@ fn virtual_server(
         pool,
         tls,
         connection_limit: spec.connection_limit.unwrap_or(u32::MAX),
+        source_limits: spec.source_limits.is_set().then(|| spec.source_limits.clone()),
+        priority: spec.priority,
     }
 }
 

@@ -12,6 +12,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use ballast_model::Protocol;
+use ballast_telemetry::FailureReason;
 use tokio::net::TcpStream;
 
 use crate::clock::Clock;
@@ -41,10 +42,27 @@ pub struct Connection {
     pub ticket: Ticket,
 }
 
+/// A client that is turned away before anything was read from it.
+#[derive(Clone, Debug)]
+pub struct Refused {
+    /// The client.
+    pub peer: SocketAddr,
+    /// The virtual server that it came to.
+    pub server: Arc<VirtualServer>,
+    /// Why; counted already.
+    pub reason: FailureReason,
+}
+
 /// Serves the connections of one worker.
 pub trait ConnectionHandler {
     /// Serves one connection to its end. Ends early when the ticket says so.
     fn serve(self: Rc<Self>, connection: Connection) -> ConnectionTask;
+
+    /// What to tell a client that is turned away, and writes that down where it is to be written
+    /// down. None: the connection is reset.
+    fn refuse(&self, _refused: &Refused) -> Option<Vec<u8>> {
+        None
+    }
 
     /// Called about once a second while the worker has connections, and afterwards for as long as it
     /// answers true: closes what has been idle for too long, and says whether there is more.

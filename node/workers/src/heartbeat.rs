@@ -16,18 +16,30 @@ pub(crate) struct Heartbeats {
     start: Instant,
     /// In ms since `start`.
     beats_ms: Box<[AtomicU64]>,
+    /// How late the beats came, in ms, smoothed.
+    lags_ms: Box<[AtomicU64]>,
 }
 
 impl Heartbeats {
     pub(crate) fn new(worker_count: usize) -> Self {
-        let beats_ms = (0..worker_count).map(|_| AtomicU64::new(0)).collect();
-        Self { start: Instant::now(), beats_ms }
+        let zeros = || (0..worker_count).map(|_| AtomicU64::new(0)).collect();
+        Self { start: Instant::now(), beats_ms: zeros(), lags_ms: zeros() }
     }
 
-    pub(crate) fn beat(&self, worker: usize) {
-        if let Some(beat) = self.beats_ms.get(worker) {
+    /// Notes a beat that came `late`.
+    pub(crate) fn beat(&self, worker: usize, late: Duration) {
+        if let (Some(beat), Some(lag_ms)) = (self.beats_ms.get(worker), self.lags_ms.get(worker)) {
             beat.store(self.now_ms(), Relaxed);
+            let late_ms = u64::try_from(late.as_millis()).unwrap_or(u64::MAX);
+            // One late beat is no lack of time; a few in a row are.
+            lag_ms
+                .store(lag_ms.load(Relaxed).saturating_mul(3).saturating_add(late_ms) / 4, Relaxed);
         }
+    }
+
+    /// How late the latest worker's beats come, in ms, smoothed over a few of them.
+    pub(crate) fn lag_ms(&self) -> u64 {
+        self.lags_ms.iter().map(|lag_ms| lag_ms.load(Relaxed)).max().unwrap_or(0)
     }
 
     /// How long ago each worker's last beat was.

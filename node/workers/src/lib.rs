@@ -16,6 +16,7 @@
 
 #![forbid(unsafe_code)]
 
+mod admission;
 pub mod clock;
 pub mod compile;
 pub mod connections;
@@ -24,18 +25,21 @@ pub mod handler;
 mod heartbeat;
 pub mod listener;
 mod plane;
+pub mod pressure;
 pub mod reconcile;
 pub mod slot;
+pub mod sources;
 pub mod tls;
 mod worker;
 
 pub use clock::Clock;
 pub use connections::{Connections, Interrupted, Ticket};
 pub use handler::{
-    Connection, ConnectionHandler, ConnectionTask, HandlerFactory, Handlers, WorkerContext,
+    Connection, ConnectionHandler, ConnectionTask, HandlerFactory, Handlers, Refused, WorkerContext,
 };
 pub use heartbeat::BEAT_INTERVAL;
 pub use plane::{Applied, DataPlane, DataPlaneConfig, PlaneTotals, QUIESCE_MAX};
+pub use pressure::{Pressure, PressureGauge};
 pub use reconcile::AnyAddress;
 pub use slot::{Admission, CookiePersistence, PoolSlot, VirtualServer, VirtualServerSlot};
 pub use tls::Unseal;

@@ -12,14 +12,15 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use ballast_balance::{PersistenceKey, PoolMap};
-use ballast_model::Snapshot;
 use ballast_model::status::{ListenerStatus, VirtualServerStatus};
+use ballast_model::{Priority, Snapshot};
 use ballast_telemetry::CounterRegistry;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::compile::Compiler;
 use crate::control::Control;
 use crate::handler::Handlers;
+use crate::pressure::{Pressure, PressureGauge, SAMPLE_INTERVAL};
 use crate::reconcile::AnyAddress;
 use crate::tls::Unseal;
 use crate::worker::{self, Shared, WorkerOptions};
@@ -48,6 +49,8 @@ pub struct DataPlaneConfig {
     pub counters: Arc<CounterRegistry>,
     /// Opens private keys.
     pub unseal: Unseal,
+    /// Tells how short the node runs.
+    pub pressure: PressureGauge,
 }
 
 /// What has been applied.
@@ -72,6 +75,8 @@ pub struct PlaneTotals {
     pub refused_total: u64,
     /// Client connections that are open now.
     pub connections: u64,
+    /// Connections that no source's limit could be held against: too many sources at once.
+    pub untracked_sources_total: u64,
 }
 
 /// A running data plane. Dropping it ends it at once.
@@ -81,6 +86,7 @@ pub struct DataPlane {
     requests: mpsc::Sender<PlaneRequest>,
     applied: watch::Receiver<Applied>,
     pools: watch::Receiver<PoolMap>,
+    pressure: watch::Receiver<Pressure>,
     counters: Arc<CounterRegistry>,
     shared: Arc<Shared>,
     thread: std::sync::Mutex<Option<JoinHandle<()>>>,
@@ -104,17 +110,19 @@ impl DataPlane {
     /// A thread or its runtime can't be had.
     pub fn start(config: DataPlaneConfig, handlers: Handlers) -> io::Result<Self> {
         let worker_count = config.worker_count.max(1);
-        let shared = Arc::new(Shared::new(worker_count));
+        let shared = Arc::new(Shared::new(worker_count, config.connection_max_count));
         let handlers = Arc::new(handlers);
+        let channels: Vec<_> = (0..worker_count).map(|_| worker::channel()).collect();
+        let peers: Vec<_> = channels.iter().map(|(commands, _)| commands.downgrade()).collect();
         let mut workers = Vec::with_capacity(worker_count);
-        for index in 0..worker_count {
-            workers.push(worker::spawn(WorkerOptions {
+        for (index, channel) in channels.into_iter().enumerate() {
+            let options = WorkerOptions {
                 index,
                 cpu: config.pin_to_cpus.get(index % config.pin_to_cpus.len().max(1)).copied(),
-                connection_max_count: config.connection_max_count,
                 shared: Arc::clone(&shared),
                 handlers: Arc::clone(&handlers),
-            })?);
+            };
+            workers.push(worker::spawn(options, channel, peers.clone())?);
         }
         let counters = Arc::clone(&config.counters);
         let compiler = Compiler::new(
@@ -127,6 +135,7 @@ impl DataPlane {
         let (snapshots, snapshot_receiver) = watch::channel(None);
         let (requests, request_receiver) = mpsc::channel(REQUEST_MAX_COUNT);
         let (applied_sender, applied) = watch::channel(Applied::default());
+        let (pressure_sender, pressure) = watch::channel(Pressure::default());
         let (pools_sender, pools) = watch::channel(PoolMap::default());
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
         let plane = Plane {
@@ -135,12 +144,15 @@ impl DataPlane {
             requests: request_receiver,
             applied: applied_sender,
             pools: pools_sender,
+            shared: Arc::clone(&shared),
+            gauge: config.pressure,
+            pressure: pressure_sender,
         };
         let thread = std::thread::Builder::new()
             .name("data-plane".to_owned())
             .spawn(move || runtime.block_on(plane.run()))?;
         let thread = std::sync::Mutex::new(Some(thread));
-        Ok(Self { snapshots, requests, applied, pools, counters, shared, thread })
+        Ok(Self { snapshots, requests, applied, pools, pressure, counters, shared, thread })
     }
 
     /// Has the data plane carry out `snapshot`. Returns at once; of several in quick succession only
@@ -177,7 +189,13 @@ impl DataPlane {
             panics_total: events.panics.load(Ordering::Relaxed),
             refused_total: events.refused.load(Ordering::Relaxed),
             connections: self.shared.open_count.load(Ordering::Relaxed) as u64,
+            untracked_sources_total: self.shared.sources.untracked_total(),
         }
+    }
+
+    /// How short the node ran when that was last measured.
+    pub fn pressure(&self) -> Pressure {
+        *self.pressure.borrow()
     }
 
     /// Stops accepting, ends idle connections at once and others after their current request, and
@@ -251,12 +269,17 @@ struct Plane {
     requests: mpsc::Receiver<PlaneRequest>,
     applied: watch::Sender<Applied>,
     pools: watch::Sender<PoolMap>,
+    shared: Arc<Shared>,
+    gauge: PressureGauge,
+    pressure: watch::Sender<Pressure>,
 }
 
 impl Plane {
     async fn run(mut self) {
         let mut retry = tokio::time::interval(RETRY_INTERVAL);
         retry.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut samples = tokio::time::interval(SAMPLE_INTERVAL);
+        samples.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             // Cancel-safe: each branch only waits.
             tokio::select! {
@@ -286,6 +309,7 @@ impl Plane {
                     self.control.reconcile().await;
                     self.report();
                 }
+                _ = samples.tick() => self.measure(),
             }
         }
         self.end(None);
@@ -342,6 +366,22 @@ impl Plane {
             is_new
         });
         self.report();
+    }
+
+    /// Measures how short the node runs, for the workers to act on.
+    fn measure(&self) {
+        let mut pressure = self.gauge.measure();
+        pressure.lag_ms = pressure.lag_ms.max(self.shared.heartbeats.lag_ms());
+        let percent = pressure.percent();
+        let before = self.shared.pressure_percent.swap(percent, Ordering::Relaxed);
+        for priority in [Priority::Low, Priority::Normal] {
+            let limit = priority.shed_at_percent();
+            if before < limit && percent >= limit {
+                let priority = priority.as_str();
+                tracing::warn!(?pressure, priority, "the node runs short: no new connections");
+            }
+        }
+        self.pressure.send_replace(pressure);
     }
 
     fn report(&self) {

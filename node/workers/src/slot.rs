@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 use ballast_balance::Pool;
-use ballast_model::{HttpSettings, Protocol, TcpSettings};
+use ballast_model::{HttpSettings, Priority, Protocol, SourceLimits, TcpSettings};
 use ballast_telemetry::VirtualServerCounters;
 use rustls::ServerConfig;
 
@@ -34,6 +34,10 @@ pub struct VirtualServer {
     pub tls: Option<Arc<ServerConfig>>,
     /// Most client connections at once on this node.
     pub connection_limit: u32,
+    /// What a source may do, where anything is limited.
+    pub source_limits: Option<SourceLimits>,
+    /// How much it matters where the node runs short.
+    pub priority: Priority,
 }
 
 /// Persistence by cookie.

@@ -3,28 +3,30 @@
 //! Invariant: a worker hears of the rest of the process through its bounded command channel and
 //! through slots only, and ends when that channel is closed.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use ballast_model::Protocol;
-use ballast_telemetry::{CounterShard, FailureReason};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::task::LocalSet;
 
+use crate::admission::{Accepted, Arrival, Loads};
 use crate::connections::{Connections, GroupId, TICK_MS};
-use crate::handler::{Connection, ConnectionHandler, Handlers, WorkerContext};
+use crate::handler::{Connection, ConnectionHandler, Handlers, Refused, WorkerContext};
 use crate::heartbeat::{BEAT_INTERVAL, Heartbeats};
 use crate::listener;
 use crate::slot::VirtualServerSlot;
+use crate::sources::SourceTable;
 
 /// Commands that wait for a worker.
 const COMMAND_MAX_COUNT: usize = 1_024;
@@ -32,6 +34,12 @@ const COMMAND_MAX_COUNT: usize = 1_024;
 const ACCEPT_PAUSE: Duration = Duration::from_millis(20);
 /// Ticks between two calls of the handlers' `tick`.
 const HANDLER_TICK_COUNT: u64 = 1_000 / TICK_MS;
+/// Clients that a worker tells at once that they are turned away; others are reset.
+const REFUSAL_MAX_COUNT: u32 = 256;
+/// How long that may take.
+const REFUSAL_LIMIT: Duration = Duration::from_secs(1);
+/// What is read from them meanwhile and thrown away, in bytes at most.
+const REFUSAL_READ_MAX_BYTES: usize = 64 * 1024;
 
 /// Who gets the connections of a listener; replaced where an address goes to another virtual
 /// server, so that the socket stays open.
@@ -44,6 +52,8 @@ pub(crate) struct Binding {
 pub(crate) enum Command {
     /// Accept from this socket.
     Listen { address: SocketAddr, socket: std::net::TcpListener, binding: Arc<Binding> },
+    /// Serve a connection that another worker has accepted.
+    Adopt(Box<Arrival<std::net::TcpStream>>),
     /// Accept what has arrived, then close the socket of this address.
     Close { address: SocketAddr, done: oneshot::Sender<()> },
     /// End the connections of these groups, which are in order, after their current request.
@@ -62,14 +72,24 @@ pub(crate) enum Command {
 pub(crate) struct Shared {
     /// Client connections that are open.
     pub(crate) open_count: AtomicUsize,
+    /// Most of them at once.
+    pub(crate) connection_max_count: usize,
+    /// How short the node runs.
+    pub(crate) pressure_percent: AtomicU8,
+    pub(crate) sources: Arc<SourceTable>,
+    pub(crate) loads: Loads,
     pub(crate) events: WorkerEvents,
     pub(crate) heartbeats: Heartbeats,
 }
 
 impl Shared {
-    pub(crate) fn new(worker_count: usize) -> Self {
+    pub(crate) fn new(worker_count: usize, connection_max_count: usize) -> Self {
         Self {
             open_count: AtomicUsize::new(0),
+            connection_max_count,
+            pressure_percent: AtomicU8::new(0),
+            sources: Arc::default(),
+            loads: Loads::new(worker_count),
             events: WorkerEvents::default(),
             heartbeats: Heartbeats::new(worker_count),
         }
@@ -90,7 +110,6 @@ pub(crate) struct WorkerOptions {
     pub(crate) index: usize,
     /// The CPU to stay on.
     pub(crate) cpu: Option<usize>,
-    pub(crate) connection_max_count: usize,
     pub(crate) shared: Arc<Shared>,
     pub(crate) handlers: Arc<Handlers>,
 }
@@ -102,12 +121,20 @@ pub(crate) struct WorkerHandle {
     pub(crate) thread: JoinHandle<()>,
 }
 
-/// Starts a worker.
+/// The ends of a worker's command channel.
+pub(crate) fn channel() -> (mpsc::Sender<Command>, mpsc::Receiver<Command>) {
+    mpsc::channel(COMMAND_MAX_COUNT)
+}
+
+/// Starts a worker. `peers` are the channels of all workers; they don't keep one going.
 ///
 /// # Errors
 /// The thread or its runtime can't be had.
-pub(crate) fn spawn(options: WorkerOptions) -> io::Result<WorkerHandle> {
-    let (commands, receiver) = mpsc::channel(COMMAND_MAX_COUNT);
+pub(crate) fn spawn(
+    options: WorkerOptions,
+    (commands, receiver): (mpsc::Sender<Command>, mpsc::Receiver<Command>),
+    peers: Vec<mpsc::WeakSender<Command>>,
+) -> io::Result<WorkerHandle> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let thread =
         std::thread::Builder::new().name(format!("worker-{}", options.index)).spawn(move || {
@@ -115,7 +142,8 @@ pub(crate) fn spawn(options: WorkerOptions) -> io::Result<WorkerHandle> {
                 pin(cpu);
             }
             let local = LocalSet::new();
-            local.block_on(&runtime, async move { Worker::new(options).run(receiver).await });
+            local
+                .block_on(&runtime, async move { Worker::new(options, peers).run(receiver).await });
         })?;
     Ok(WorkerHandle { commands, thread })
 }
@@ -133,7 +161,10 @@ struct Worker {
     http: Rc<dyn ConnectionHandler>,
     tcp: Rc<dyn ConnectionHandler>,
     shared: Arc<Shared>,
-    connection_max_count: usize,
+    /// The channels of all workers, this one's too.
+    peers: Vec<mpsc::WeakSender<Command>>,
+    /// Clients that are being told that they are turned away.
+    refusal_count: Rc<Cell<u32>>,
     /// Stops the accept loop of each address; gone once the loop has ended.
     listeners: RefCell<HashMap<SocketAddr, Rc<AcceptStop>>>,
 }
@@ -145,14 +176,15 @@ struct AcceptStop {
 }
 
 impl Worker {
-    fn new(options: WorkerOptions) -> Self {
+    fn new(options: WorkerOptions, peers: Vec<mpsc::WeakSender<Command>>) -> Self {
         let context = Rc::new(WorkerContext::new(options.index));
         Self {
             http: options.handlers.of(Protocol::Http).build(&context),
             tcp: options.handlers.of(Protocol::Tcp).build(&context),
             context,
             shared: options.shared,
-            connection_max_count: options.connection_max_count,
+            peers,
+            refusal_count: Rc::default(),
             listeners: RefCell::default(),
         }
     }
@@ -171,6 +203,11 @@ impl Worker {
         let connections = &self.context.connections;
         match command {
             Command::Listen { address, socket, binding } => self.listen(address, socket, binding),
+            Command::Adopt(arrival) => {
+                if let Some(arrival) = arrival.settle() {
+                    self.serve(arrival);
+                }
+            }
             Command::Close { address, done } => {
                 // Without a listener, dropping `done` says that there is nothing to wait for.
                 if let Some(stop) = self.listeners.borrow_mut().remove(&address) {
@@ -216,7 +253,7 @@ impl Worker {
     }
 
     async fn accept(
-        &self,
+        self: &Rc<Self>,
         address: SocketAddr,
         listener: TcpListener,
         binding: &Binding,
@@ -246,7 +283,7 @@ impl Worker {
     /// Serves the clients that are in the queue: they have been told that they are connected. Asks
     /// the kernel each time, not the reactor, which learns of them later.
     fn empty_queue(
-        &self,
+        self: &Rc<Self>,
         address: SocketAddr,
         listener: &std::net::TcpListener,
         binding: &Binding,
@@ -270,7 +307,7 @@ impl Worker {
 
     /// False where accepting should pause.
     fn accepted(
-        &self,
+        self: &Rc<Self>,
         local: SocketAddr,
         accepted: io::Result<(TcpStream, SocketAddr)>,
         binding: &Binding,
@@ -291,7 +328,7 @@ impl Worker {
     }
 
     fn admit(
-        &self,
+        self: &Rc<Self>,
         stream: TcpStream,
         peer: SocketAddr,
         local: SocketAddr,
@@ -299,39 +336,80 @@ impl Worker {
     ) {
         let current = slot.current().load();
         let Some(server) = &*current else { return };
-        let counters = Arc::clone(slot.counters.shard(self.context.index));
-        let refuse = |reason| {
-            self.shared.events.refused.fetch_add(1, Ordering::Relaxed);
-            counters.failure(reason);
-        };
-        if self.shared.open_count.fetch_add(1, Ordering::Relaxed) >= self.connection_max_count {
-            self.shared.open_count.fetch_sub(1, Ordering::Relaxed);
-            return refuse(FailureReason::Overload);
+        let own = self.context.index;
+        let worker = self.shared.loads.choose(own);
+        match self.shared.admit(&Accepted { slot, server, peer }, worker) {
+            Ok((admission, guard)) => {
+                let server = Arc::clone(server);
+                let arrival = Arrival { stream, peer, local, server, admission, guard };
+                if worker == own { self.serve(arrival) } else { self.hand_over(worker, arrival) }
+            }
+            Err(reason) => {
+                slot.counters.shard(own).failure(reason);
+                self.shared.events.refused.fetch_add(1, Ordering::Relaxed);
+                self.refuse(stream, &Refused { peer, server: Arc::clone(server), reason });
+            }
         }
-        // From here on the guard counts the connection out.
-        let guard = OpenGuard::new(&self.shared, Arc::clone(&counters));
-        let Some(admission) = slot.admit(server.connection_limit) else {
-            return refuse(FailureReason::ConnectionLimit);
+    }
+
+    /// Gives a connection to another worker, or serves it here where that one is too busy even to
+    /// be told.
+    fn hand_over(self: &Rc<Self>, worker: usize, arrival: Arrival<TcpStream>) {
+        let Some(arrival) = arrival.leave() else { return };
+        let arrival = Command::Adopt(Box::new(arrival));
+        let refused = match self.peers.get(worker).and_then(mpsc::WeakSender::upgrade) {
+            Some(peer) => match peer.try_send(arrival) {
+                Ok(()) => return,
+                Err(refused) => refused.into_inner(),
+            },
+            None => arrival,
         };
-        let handler = match server.protocol {
+        self.carry_out(refused);
+    }
+
+    fn handler(&self, protocol: Protocol) -> &Rc<dyn ConnectionHandler> {
+        match protocol {
             Protocol::Http | Protocol::Https => &self.http,
             Protocol::Tcp => &self.tcp,
-        };
+        }
+    }
+
+    fn serve(self: &Rc<Self>, arrival: Arrival<TcpStream>) {
+        let Arrival { stream, peer, local, server, admission, mut guard } = arrival;
+        guard.count(admission.slot().counters.shard(self.context.index));
         let connections = &self.context.connections;
-        let ticket = match server.protocol {
-            Protocol::Http | Protocol::Https => {
-                let address = local_address(&stream, local);
-                connections.open_at(slot.id, address, &self.context.clock)
-            }
-            Protocol::Tcp => connections.open(slot.id, &self.context.clock),
+        let group = admission.slot().id;
+        let ticket = if server.protocol.is_http() {
+            let address = local_address(&stream, local);
+            connections.open_at(group, address, &self.context.clock)
+        } else {
+            connections.open(group, &self.context.clock)
         };
-        let server = Arc::clone(server);
+        let handler = Rc::clone(self.handler(server.protocol));
         let connection = Connection { stream, peer, local, server, admission, ticket };
-        let task = Rc::clone(handler).serve(connection);
+        let task = handler.serve(connection);
         // Ends by itself or with the runtime; `Connections` knows how many there are.
         drop(tokio::task::spawn_local(async move {
             let _guard = guard;
             task.await;
+        }));
+    }
+
+    /// Tells a client that it is turned away, where its protocol has words for that; otherwise the
+    /// connection is reset, so that it can't be taken for an answer without content.
+    fn refuse(&self, stream: TcpStream, refused: &Refused) {
+        let count = self.refusal_count.get();
+        let words = self.handler(refused.server.protocol).refuse(refused);
+        let (Some(words), true) = (words, count < REFUSAL_MAX_COUNT) else {
+            // A connection that is gone already needs no reset.
+            let _gone = stream.set_zero_linger();
+            return;
+        };
+        self.refusal_count.set(count + 1);
+        let refusal_count = Rc::clone(&self.refusal_count);
+        drop(tokio::task::spawn_local(async move {
+            tell(stream, &words).await;
+            refusal_count.set(refusal_count.get() - 1);
         }));
     }
 
@@ -340,8 +418,8 @@ impl Worker {
         let mut interval = tokio::time::interval(BEAT_INTERVAL);
         interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
-            interval.tick().await;
-            self.shared.heartbeats.beat(self.context.index);
+            let due = interval.tick().await;
+            self.shared.heartbeats.beat(self.context.index, due.elapsed());
         }
     }
 
@@ -423,27 +501,24 @@ fn is_the_clients(error: &io::Error) -> bool {
     ) || error.raw_os_error().is_some_and(|code| PROTOCOL_FAILED.contains(&code))
 }
 
-/// Counts a connection as open until it goes, and a panic of its task.
-struct OpenGuard {
-    shared: Arc<Shared>,
-    counters: Arc<CounterShard>,
-}
-
-impl OpenGuard {
-    fn new(shared: &Arc<Shared>, counters: Arc<CounterShard>) -> Self {
-        counters.connection_opened();
-        Self { shared: Arc::clone(shared), counters }
-    }
-}
-
-impl Drop for OpenGuard {
-    fn drop(&mut self) {
-        self.counters.connection_closed();
-        self.shared.open_count.fetch_sub(1, Ordering::Relaxed);
-        if std::thread::panicking() {
-            self.shared.events.panics.fetch_add(1, Ordering::Relaxed);
-            self.counters.failure(FailureReason::Internal);
-            tracing::error!("the task of a connection panicked; the connection is lost");
+/// Says the last words to a client, and closes: not before it has, or a while has passed, for closing
+/// with its request unread would reset the connection, and discard what it has not read (RFC 9112
+/// §9.6).
+async fn tell(mut stream: TcpStream, words: &[u8]) {
+    let telling = async {
+        stream.write_all(words).await?;
+        stream.shutdown().await?;
+        let mut left = REFUSAL_READ_MAX_BYTES;
+        let mut ignored = [0; 2_048];
+        while left > 0 {
+            let count = stream.read(&mut ignored).await?;
+            if count == 0 {
+                break;
+            }
+            left = left.saturating_sub(count);
         }
-    }
+        io::Result::Ok(())
+    };
+    // A client that is gone, or that takes its time, need not be told.
+    let _ = tokio::time::timeout(REFUSAL_LIMIT, telling).await;
 }

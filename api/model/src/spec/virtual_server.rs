@@ -11,6 +11,10 @@ use crate::limits::{ADDRESS_MAX_COUNT, CERTIFICATE_MAX_COUNT, PORT_MAX_COUNT};
 use crate::resource::Spec;
 use crate::validate::FieldErrors;
 
+mod limits;
+
+pub use limits::{Priority, SourceLimits};
+
 /// What clients connect to, and where their requests go.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
@@ -41,6 +45,12 @@ pub struct VirtualServerSpec {
     /// Most client connections at once on one node; more are refused. Absent: no limit of its own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub connection_limit: Option<u32>,
+    /// What one source of connections may do.
+    #[serde(default)]
+    pub source_limits: SourceLimits,
+    /// How much it matters where the node runs short.
+    #[serde(default)]
+    pub priority: Priority,
     /// For `http` and `https`.
     #[serde(default)]
     pub http: HttpSettings,
@@ -200,6 +210,8 @@ impl VirtualServerSpec {
             certificates: Vec::new(),
             persistence: Persistence::None,
             connection_limit: None,
+            source_limits: SourceLimits::default(),
+            priority: Priority::default(),
             http: HttpSettings::default(),
             tcp: TcpSettings::default(),
         }
@@ -271,6 +283,7 @@ impl Spec for VirtualServerSpec {
         if let Some(limit) = self.connection_limit {
             errors.range("connection_limit", limit, 1, 10_000_000);
         }
+        errors.within("source_limits", |errors| self.source_limits.validate(errors));
         errors.within("http", |errors| self.http.validate(errors));
         errors.within("tcp", |errors| {
             errors.timeout_ms("idle_timeout_ms", self.tcp.idle_timeout_ms, 100);

@@ -13,7 +13,9 @@ use ballast_model::{
     VirtualServerSpec,
 };
 use ballast_telemetry::{AccessLog, AccessLogSink, CounterRegistry, FailureReason};
-use ballast_workers::{AnyAddress, DataPlane, DataPlaneConfig, Handlers};
+use ballast_workers::{
+    AnyAddress, DataPlane, DataPlaneConfig, Handlers, Pressure, PressureGauge,
+};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
@@ -53,6 +55,7 @@ impl Site {
             persistence_key: PersistenceKey::new(&[0; 32]),
             counters: Arc::clone(&counters),
             unseal: Arc::new(|_| Err("sealed".to_owned())),
+            pressure: PressureGauge::new(Pressure::default),
         };
         let tcp = Arc::new(TcpHandlers::new(access_log.clone()));
         let handlers = Handlers { http: Arc::clone(&tcp) as _, tcp };

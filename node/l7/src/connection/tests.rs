@@ -1,5 +1,7 @@
 use ballast_balance::{PersistenceKey, PoolRegistry};
-use ballast_model::{AnyDraft, Config, Draft, Edit, HttpSettings, PoolSpec, Protocol, TcpSettings};
+use ballast_model::{
+    AnyDraft, Config, Draft, Edit, HttpSettings, PoolSpec, Priority, Protocol, TcpSettings,
+};
 use ballast_telemetry::{AccessLog, VirtualServerCounters};
 use ballast_workers::{PoolSlot, VirtualServerSlot, WorkerContext};
 use tokio::net::{TcpListener, TcpStream};
@@ -20,6 +22,8 @@ fn server() -> VirtualServer {
         pool: Arc::new(PoolSlot::new(Arc::clone(pools.pool("p").unwrap()))),
         tls: None,
         connection_limit: u32::MAX,
+        source_limits: None,
+        priority: Priority::Normal,
     }
 }
 

@@ -17,7 +17,7 @@ use ballast_model::{
 use ballast_telemetry::{AccessLog, CounterRegistry, FailureReason, VirtualServerTotals};
 use ballast_workers::{
     AnyAddress, Connection, ConnectionHandler, ConnectionTask, DataPlane, DataPlaneConfig,
-    HandlerFactory, Handlers, WorkerContext,
+    HandlerFactory, Handlers, Pressure, PressureGauge, WorkerContext,
 };
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -316,6 +316,7 @@ impl Site {
             persistence_key: PersistenceKey::new(&[1; 32]),
             counters: Arc::clone(&counters),
             unseal: Arc::new(|sealed| Ok(sealed.ciphertext.clone().into_bytes())),
+            pressure: PressureGauge::new(Pressure::default),
         };
         let http = Arc::new(HttpHandlers::new(access_log));
         let handlers = Handlers { http, tcp: Arc::new(NoTcp) };

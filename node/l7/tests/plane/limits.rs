@@ -149,7 +149,7 @@ async fn connections_are_limited_at_the_limit_and_not_below() {
     let mut second = site.connect().await;
     second.get("/").await;
     let mut third = site.connect().await;
-    assert!(third.rest().await.is_empty());
+    assert_eq!(third.get("/").await.status(), 503);
     site.failed(FailureReason::ConnectionLimit, 1).await;
     drop(first);
     site.has_open(1).await;

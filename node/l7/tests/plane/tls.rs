@@ -209,3 +209,11 @@ async fn plain_http_on_a_tls_port_is_refused() {
     client.rest().await;
     site.failed(ballast_telemetry::FailureReason::TlsHandshake, 1).await;
 }
+
+/// Has the site speak HTTPS with a certificate of its own.
+pub(crate) async fn make_https(site: &mut Site) {
+    site.edit(&[put("own", &issue(&["site"]))]);
+    site.server.protocol = Protocol::Https;
+    site.server.certificates = vec!["own".to_owned()];
+    site.apply().await;
+}

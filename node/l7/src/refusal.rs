@@ -1,0 +1,46 @@
+//! What a client is told that is turned away before it has asked anything.
+//!
+//! Invariant: the answer is complete by itself and closes the connection. There is none over TLS: a
+//! handshake is what a node that has too much to do can't afford, so that the connection is reset.
+
+use ballast_model::Protocol;
+use ballast_telemetry::AccessRecord;
+use ballast_workers::Refused;
+
+use crate::buffer::Buffer;
+use crate::codec::request::Method;
+use crate::failure::Failure;
+use crate::worker::HttpWorker;
+
+/// The answer, which is written to the access log too.
+pub(crate) fn words(worker: &HttpWorker, refused: &Refused) -> Option<Vec<u8>> {
+    let failure = Failure { reason: refused.reason, status: 503 };
+    let answer = (refused.server.protocol == Protocol::Http).then(|| {
+        let mut output = Buffer::default();
+        failure.write(&mut output, Method::Other, false);
+        output.data().to_vec()
+    });
+    if refused.server.http.access_log && worker.keeps_log() {
+        worker.log(&AccessRecord {
+            time_ms: worker.context.clock.coarse_unix_ms(),
+            virtual_server: &refused.server.name,
+            client: refused.peer,
+            request_id: "",
+            method: b"",
+            uri: b"",
+            host: b"",
+            status: if answer.is_some() { failure.status } else { 0 },
+            reason: Some(refused.reason),
+            pool: "",
+            member: None,
+            attempts: 0,
+            received_bytes: 0,
+            sent_bytes: answer.as_ref().map_or(0, |answer| answer.len() as u64),
+            total_us: 0,
+            request_us: 0,
+            connect_us: None,
+            first_byte_us: None,
+        });
+    }
+    answer
+}

@@ -1,0 +1,180 @@
+//! Who gets in: the limits that a connection meets before it is served, and the worker it goes to.
+//!
+//! ```text
+//!  accepted ─► the node's limit, by priority ─► the virtual server's ─► the source's ─► a worker
+//!                    │                                │                      │
+//!                    └────────────────────────────────┴──────────────────────┴──► told so, or reset
+//! ```
+//!
+//! Invariant: an [`Arrival`] is counted as open, everywhere that counts it, until it is dropped.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+
+use ballast_telemetry::{CounterShard, FailureReason};
+use tokio::net::TcpStream;
+
+use crate::slot::{Admission, VirtualServer, VirtualServerSlot};
+use crate::sources::SourceHold;
+use crate::worker::Shared;
+
+/// A connection that was let in and has not reached its handler yet; it may still change workers.
+pub(crate) struct Arrival<S> {
+    pub(crate) stream: S,
+    pub(crate) peer: SocketAddr,
+    /// Where it was accepted.
+    pub(crate) local: SocketAddr,
+    pub(crate) server: Arc<VirtualServer>,
+    pub(crate) admission: Admission,
+    pub(crate) guard: OpenGuard,
+}
+
+impl<S> Arrival<S> {
+    fn with<T>(self, change: impl FnOnce(S) -> io::Result<T>) -> Option<Arrival<T>> {
+        let Self { stream, peer, local, server, admission, guard } = self;
+        match change(stream) {
+            Ok(stream) => Some(Arrival { stream, peer, local, server, admission, guard }),
+            Err(error) => {
+                tracing::warn!(%error, "a connection can't change workers, and is lost");
+                None
+            }
+        }
+    }
+}
+
+impl Arrival<TcpStream> {
+    /// Takes it off this worker's reactor.
+    pub(crate) fn leave(self) -> Option<Arrival<std::net::TcpStream>> {
+        self.with(TcpStream::into_std)
+    }
+}
+
+impl Arrival<std::net::TcpStream> {
+    /// Puts it on this worker's reactor.
+    pub(crate) fn settle(self) -> Option<Arrival<TcpStream>> {
+        self.with(TcpStream::from_std)
+    }
+}
+
+/// What the listener knows of a connection.
+pub(crate) struct Accepted<'a> {
+    pub(crate) slot: &'a Arc<VirtualServerSlot>,
+    pub(crate) server: &'a VirtualServer,
+    pub(crate) peer: SocketAddr,
+}
+
+impl Shared {
+    /// Counts a connection, for the worker that is to serve it.
+    ///
+    /// # Errors
+    /// Which limit it meets.
+    pub(crate) fn admit(
+        self: &Arc<Self>,
+        accepted: &Accepted<'_>,
+        worker: usize,
+    ) -> Result<(Admission, OpenGuard), FailureReason> {
+        let Accepted { slot, server, peer } = accepted;
+        let shed_at = server.priority.shed_at_percent();
+        if self.pressure_percent.load(Relaxed) >= shed_at && shed_at < 100 {
+            return Err(FailureReason::Shed);
+        }
+        let max_count = self.connection_max_count;
+        let open_count = self.open_count.fetch_add(1, Relaxed);
+        // From here on the guard counts the connection out.
+        let mut guard = OpenGuard::new(self, worker);
+        if open_count >= max_count {
+            return Err(FailureReason::Overload);
+        }
+        if shed_at < 100 && open_count >= (max_count * usize::from(shed_at)).div_ceil(100) {
+            return Err(FailureReason::Shed);
+        }
+        let admission = slot.admit(server.connection_limit);
+        let admission = admission.ok_or(FailureReason::ConnectionLimit)?;
+        if let Some(limits) = &server.source_limits {
+            let now_us = self.sources.now_us();
+            guard.source = self.sources.admit(slot.id, peer.ip(), limits, now_us)?;
+        }
+        Ok((admission, guard))
+    }
+}
+
+/// How many connections each worker has, for whoever accepts.
+#[derive(Debug)]
+pub(crate) struct Loads(Box<[Load]>);
+
+/// On a cache line of its own.
+#[derive(Debug, Default)]
+#[repr(align(128))]
+struct Load(AtomicU32);
+
+impl Loads {
+    pub(crate) fn new(worker_count: usize) -> Self {
+        Self((0..worker_count).map(|_| Load::default()).collect())
+    }
+
+    /// The worker that a connection accepted by `own` goes to. The kernel spreads connections over
+    /// listeners by a hash: of eight, one of two workers gets six or more every third time. Where
+    /// another worker has clearly fewer, it gets it.
+    pub(crate) fn choose(&self, own: usize) -> usize {
+        if self.0.len() < 2 {
+            return own;
+        }
+        let count =
+            |worker: usize| self.0.get(worker).map_or(u32::MAX, |load| load.0.load(Relaxed));
+        let others = (0..self.0.len()).filter(|worker| *worker != own);
+        let Some(least) = others.min_by_key(|worker| count(*worker)) else { return own };
+        let is_clear = count(own) > count(least).saturating_add(count(least) / 8);
+        if is_clear { least } else { own }
+    }
+
+    fn change(&self, worker: usize, by: impl FnOnce(&AtomicU32)) {
+        if let Some(load) = self.0.get(worker) {
+            by(&load.0);
+        }
+    }
+}
+
+/// Counts a connection as open until it goes, and a panic of its task.
+pub(crate) struct OpenGuard {
+    shared: Arc<Shared>,
+    worker: usize,
+    source: Option<SourceHold>,
+    /// Those that it was counted in.
+    counters: Option<Arc<CounterShard>>,
+}
+
+impl OpenGuard {
+    fn new(shared: &Arc<Shared>, worker: usize) -> Self {
+        shared.loads.change(worker, |load| {
+            load.fetch_add(1, Relaxed);
+        });
+        Self { shared: Arc::clone(shared), worker, source: None, counters: None }
+    }
+
+    /// Counts the connection in the counters of its virtual server: those of the worker that calls.
+    pub(crate) fn count(&mut self, counters: &Arc<CounterShard>) {
+        counters.connection_opened();
+        self.counters = Some(Arc::clone(counters));
+    }
+}
+
+impl Drop for OpenGuard {
+    fn drop(&mut self) {
+        self.shared.loads.change(self.worker, |load| {
+            load.fetch_sub(1, Relaxed);
+        });
+        self.shared.open_count.fetch_sub(1, Relaxed);
+        let Some(counters) = &self.counters else { return };
+        counters.connection_closed();
+        if std::thread::panicking() {
+            self.shared.events.panics.fetch_add(1, Relaxed);
+            counters.failure(FailureReason::Internal);
+            tracing::error!("the task of a connection panicked; the connection is lost");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -53,6 +53,9 @@ const PACKAGES: &[Package] = &[
     Package { name: "frr", purpose: Purpose::Test, probe: Probe::File("/usr/lib/frr/vrrpd") },
     program("e2fsprogs", Purpose::Test, "mkfs.ext4"),
     program("nghttp2-client", Purpose::Test, "h2load"),
+    // The server without its service.
+    program("apache2-bin", Purpose::Test, "apache2"),
+    program("slowhttptest", Purpose::Test, "slowhttptest"),
     program("openssl", Purpose::Test, "openssl"),
     program("jq", Purpose::Test, "jq"),
     program("python3", Purpose::Test, "python3"),

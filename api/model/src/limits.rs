@@ -63,3 +63,37 @@ pub const INTERFACE_MAX_COUNT: usize = 64;
 pub const TICKET_KEY_MAX_COUNT: usize = 3;
 /// Transitions of traffic groups that each node keeps.
 pub const TIMELINE_MAX_COUNT: usize = 100;
+/// Most rules in one policy.
+pub const POLICY_RULE_MAX_COUNT: usize = 20_000;
+/// Most conditions of one rule, those inside of others included.
+pub const POLICY_CONDITION_MAX_COUNT: usize = 256;
+/// Deepest nesting of a rule's conditions.
+pub const POLICY_CONDITION_MAX_DEPTH: usize = 8;
+/// Most entries in one list of a condition (hosts, methods, networks).
+pub const POLICY_LIST_MAX_COUNT: usize = 1_024;
+/// Longest path, value or pattern in a policy, in bytes.
+pub const POLICY_TEXT_MAX_BYTES: usize = 4_096;
+/// Longest regular expression, in bytes.
+pub const POLICY_REGEX_MAX_BYTES: usize = 1_024;
+/// Largest regular expression once its repetitions are written out, in bytes and byte ranges.
+pub const POLICY_REGEX_MAX_COST: usize = 10_000;
+/// Largest sum of that over the regular expressions of one policy.
+pub const POLICY_REGEX_TOTAL_MAX_COST: usize = 100_000;
+/// Largest body of a fixed response, in bytes.
+pub const POLICY_BODY_MAX_BYTES: usize = 64 * 1024;
+/// Most pools in one weighted split.
+pub const POLICY_SPLIT_MAX_COUNT: usize = 32;
+/// Most header fields that one rule sets, adds or removes, each way.
+pub const POLICY_HEADER_EDIT_MAX_COUNT: usize = 64;
+/// Most rate limits of one rule.
+pub const POLICY_RATE_LIMIT_MAX_COUNT: usize = 8;
+/// Most parts of one rate limit's key.
+pub const POLICY_KEY_PART_MAX_COUNT: usize = 8;
+/// Most requests that a rate limit lets through in an interval, and largest burst.
+pub const POLICY_RATE_MAX_COUNT: u32 = 10_000_000;
+/// Longest interval of a rate limit, in seconds (one day).
+pub const POLICY_RATE_INTERVAL_MAX_S: u32 = 24 * 60 * 60;
+/// Most claims and most scopes that one rule asks of a token.
+pub const POLICY_CLAIM_MAX_COUNT: usize = 32;
+/// Most networks in one region.
+pub const REGION_CIDR_MAX_COUNT: usize = 100_000;

@@ -3,6 +3,7 @@
 pub mod certificate;
 pub mod monitor;
 pub mod node;
+pub mod policy;
 pub mod pool;
 pub mod token;
 pub mod traffic_group;

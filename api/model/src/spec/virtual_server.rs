@@ -118,6 +118,18 @@ pub enum Persistence {
     },
 }
 
+impl Persistence {
+    /// Notes every fault that can be seen without knowing who uses it.
+    pub(super) fn validate(&self, errors: &mut FieldErrors) {
+        if let Self::Cookie { name, ttl_s } = self {
+            errors.require(is_token(name), "name", "invalid_cookie_name", || {
+                "must be an RFC 9110 token of 1 to 64 characters".to_owned()
+            });
+            errors.range("ttl_s", *ttl_s, 0, 400 * 24 * 3_600);
+        }
+    }
+}
+
 /// How the client's address reaches the members.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
@@ -269,17 +281,13 @@ impl Spec for VirtualServerSpec {
                 });
             }
         }
-        if let Persistence::Cookie { name, ttl_s } = &self.persistence {
-            errors.within("persistence", |errors| {
-                errors.require(self.protocol.is_http(), "type", "not_allowed", || {
-                    "cookie persistence needs protocol http or https".to_owned()
-                });
-                errors.require(is_token(name), "name", "invalid_cookie_name", || {
-                    "must be an RFC 9110 token of 1 to 64 characters".to_owned()
-                });
-                errors.range("ttl_s", *ttl_s, 0, 400 * 24 * 3_600);
+        errors.within("persistence", |errors| {
+            let needs_http = self.persistence != Persistence::None;
+            errors.require(!needs_http || self.protocol.is_http(), "type", "not_allowed", || {
+                "cookie persistence needs protocol http or https".to_owned()
             });
-        }
+            self.persistence.validate(errors);
+        });
         if let Some(limit) = self.connection_limit {
             errors.range("connection_limit", limit, 1, 10_000_000);
         }

@@ -20,6 +20,7 @@
 pub mod compile;
 pub mod decision;
 pub mod explain;
+pub mod jwt;
 pub mod limiter;
 pub mod normalize;
 pub mod request;

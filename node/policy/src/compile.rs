@@ -262,3 +262,6 @@ pub(crate) fn regex(pattern: &str) -> Result<regex::bytes::Regex, CompileError> 
         source: Box::new(error),
     })
 }
+
+#[cfg(test)]
+mod tests;

@@ -112,7 +112,7 @@ struct Slot {
 }
 
 impl Limiter {
-    /// A table for that many keys, rounded up to a power of two and at least 8; each takes 64 bytes.
+    /// A table for that many keys, rounded up to a power of two and at least 8; each takes 48 bytes.
     pub fn new(key_max_count: usize) -> Self {
         let count = key_max_count.clamp(WAY_COUNT, 1 << 28).next_power_of_two();
         Self {

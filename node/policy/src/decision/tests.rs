@@ -188,7 +188,7 @@ fn nothing_of_one_request_is_left_for_the_next() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 2_000, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 1_000, ..ProptestConfig::default() })]
 
     #[test]
     fn the_compiled_policy_decides_as_trying_every_rule_does(

@@ -281,6 +281,17 @@ fn rate_limits_are_bounded() {
     assert_eq!(twice, ["/rules/0/rate_limits/0/key/1 duplicate"]);
 }
 
+#[cfg(feature = "openapi")]
+#[test]
+fn the_schema_of_conditions_inside_of_conditions_ends() {
+    let mut schemas = Vec::new();
+    <PolicySpec as utoipa::ToSchema>::schemas(&mut schemas);
+    let names: Vec<_> = schemas.iter().map(|(name, _)| name.as_str()).collect();
+    for name in ["PolicyRule", "Condition", "Action", "Template"] {
+        assert!(names.contains(&name), "{name} is not among {names:?}");
+    }
+}
+
 proptest! {
     #[test]
     fn what_is_written_is_read_back(spec in arbitrary::policy()) {

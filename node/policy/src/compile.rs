@@ -94,6 +94,8 @@ impl Regions {
 pub(crate) struct Rule {
     pub(crate) name: Box<str>,
     pub(crate) when: Option<Condition>,
+    /// Whether the index finds it exactly when its condition holds.
+    pub(crate) is_settled: bool,
     pub(crate) extras: Option<Box<Extras>>,
     pub(crate) action: RuleAction,
 }
@@ -131,8 +133,11 @@ impl CompiledPolicy {
     pub fn compile(policy: &PolicySpec, regions: &Regions) -> Result<Self, CompileError> {
         let mut pools = Pools::default();
         let rules = policy.rules.iter().map(|rule| Rule::compile(rule, regions, &mut pools));
-        let rules = rules.collect::<Result<_, _>>()?;
-        let index = Index::new(policy.rules.iter().map(|rule| rule.when.as_ref()));
+        let mut rules = rules.collect::<Result<Box<[Rule]>, _>>()?;
+        let (index, settled) = Index::new(policy.rules.iter().map(|rule| rule.when.as_ref()));
+        for (rule, is_settled) in rules.iter_mut().zip(settled) {
+            rule.is_settled = is_settled;
+        }
         Ok(Self { rules, index, pools: pools.names.into() })
     }
 
@@ -215,7 +220,8 @@ impl Rule {
             && persistence.is_none()
             && timeouts.is_empty());
         let extras = has_extras.then(|| Extras::compile(rule, regions, pools)).transpose()?;
-        Ok(Self { name: rule.name.as_str().into(), when, extras: extras.map(Box::new), action })
+        let extras = extras.map(Box::new);
+        Ok(Self { name: rule.name.as_str().into(), when, is_settled: false, extras, action })
     }
 }
 

@@ -4,6 +4,7 @@ use ballast_model::Persistence;
 use ballast_model::spec::policy::{self as spec, KeyPart, RequestTimeouts, RequireJwt, Respond};
 
 use crate::compile::{CompiledPolicy, Extras, PoolIndex, RuleAction};
+use crate::condition::Condition;
 use crate::hash::KeyHasher;
 use crate::index::Candidates;
 use crate::key;
@@ -47,8 +48,11 @@ pub enum Verdict<'p> {
     },
 }
 
-/// What is to be done with a request. In order: [`limits`](Self::limits), [`require_jwt`]
-/// (Self::require_jwt), then the verdict with all that changes it.
+/// What is to be done with a request. In order: [`limits`](Self::limits),
+/// [`require_jwt`](Self::require_jwt), then the verdict with all that changes it.
+///
+/// Where numbers are to be drawn, each question takes one of its own, so that the clients of one
+/// pool are not the ones that are mirrored.
 #[derive(Debug)]
 pub struct Decision<'d, R> {
     policy: &'d CompiledPolicy,
@@ -69,7 +73,7 @@ pub enum HeaderEdit {
 }
 
 impl HeaderEdit {
-    /// The field's name.
+    /// The field's name as it was declared; HTTP/2 wants it in lower case (RFC 9113 §8.2.1).
     pub fn name(&self) -> &str {
         match self {
             Self::Remove(name) | Self::Set(name, _) | Self::Add(name, _) => name,
@@ -131,7 +135,8 @@ impl CompiledPolicy {
         let mut verdict = Verdict::Default;
         while let Some(at) = self.index.next(candidates) {
             let rule = &self.rules[at as usize];
-            if !rule.when.as_ref().is_none_or(|when| when.matches(&subject, decoded)) {
+            let holds = |when: &Condition| when.matches(&subject, decoded);
+            if !(rule.is_settled || rule.when.as_ref().is_none_or(holds)) {
                 continue;
             }
             if let Some(region) = rule.extras.as_ref().and_then(|e| e.denied_region(&subject)) {

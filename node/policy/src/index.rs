@@ -8,8 +8,8 @@
 //!       any host: paths by regular expression, all at once ─────┘
 //! ```
 //!
-//! Invariant: what is left out can't match. What is shown may still not match: a rule's condition is
-//! tried in full.
+//! Invariant: what is left out can't match. What is shown may still not match, and its condition is
+//! tried in full, unless it asks for no more than the host and path by which it was found.
 
 use std::collections::BTreeSet;
 
@@ -72,14 +72,16 @@ pub(crate) struct Candidates {
 }
 
 impl Index {
-    /// The index of rules with these conditions.
-    pub(crate) fn new<'a>(conditions: impl Iterator<Item = Option<&'a Condition>>) -> Self {
+    /// The index of rules with these conditions, and for each rule whether being found says that its
+    /// condition holds, so that it need not be tried.
+    pub(crate) fn new<'a>(
+        conditions: impl Iterator<Item = Option<&'a Condition>>,
+    ) -> (Self, Vec<bool>) {
         let mut builder = Builder::default();
-        for (rule, condition) in conditions.enumerate() {
-            // A policy has fewer than 2^32 rules.
-            builder.add(rule as u32, condition);
-        }
-        builder.finish()
+        // A policy has fewer than 2^32 rules.
+        let settled = conditions.enumerate().map(|(rule, when)| builder.add(rule as u32, when));
+        let settled = settled.collect();
+        (builder.finish(), settled)
     }
 
     /// Starts to look for the rules that can match a host and path.
@@ -228,6 +230,23 @@ fn keys<K: Ord>(
     }
 }
 
+/// Whether a condition that asks for hosts, for a path, for both at once or for nothing asks for
+/// hosts, and whether for a path; none for any other condition.
+fn plain_parts(condition: Option<&Condition>) -> Option<(bool, bool)> {
+    match condition {
+        None => Some((false, false)),
+        Some(Condition::Host(_)) => Some((true, false)),
+        Some(Condition::Path(_)) => Some((false, true)),
+        Some(Condition::All(list)) => match list.as_slice() {
+            [Condition::Host(_), Condition::Path(_)] | [Condition::Path(_), Condition::Host(_)] => {
+                Some((true, true))
+            }
+            _ => None,
+        },
+        Some(_) => None,
+    }
+}
+
 #[derive(Default)]
 struct Builder {
     exact: FxHashMap<Box<[u8]>, PathBuilder>,
@@ -244,17 +263,23 @@ struct PathBuilder {
 }
 
 impl Builder {
-    fn add(&mut self, rule: u32, condition: Option<&Condition>) {
+    /// Adds a rule; true if it is found exactly when its condition holds.
+    fn add(&mut self, rule: u32, condition: Option<&Condition>) -> bool {
         let hosts = condition.and_then(host_keys).filter(|keys| keys.len() <= PLACE_MAX_COUNT);
         let paths = condition.and_then(path_keys);
         let place_count = hosts.as_ref().map_or(1, BTreeSet::len);
         let paths =
             paths.filter(|paths| paths.len().saturating_mul(place_count) <= PLACE_MAX_COUNT);
+        let has_regex =
+            paths.as_ref().is_some_and(|k| k.iter().any(|k| matches!(k, PathKey::Regex(_))));
+        let is_settled =
+            !has_regex && plain_parts(condition) == Some((hosts.is_some(), paths.is_some()));
         let Some(hosts) = hosts else {
-            return self.add_for_any_host(rule, paths);
+            self.add_for_any_host(rule, paths);
+            return is_settled;
         };
         // Regular expressions are searched all at once for any host only.
-        let paths = paths.filter(|keys| !keys.iter().any(|k| matches!(k, PathKey::Regex(_))));
+        let paths = paths.filter(|_| !has_regex);
         for host in hosts {
             let place = match host {
                 HostKey::Exact(name) => self.exact.entry(name).or_default(),
@@ -262,6 +287,7 @@ impl Builder {
             };
             place.add(rule, paths.as_ref());
         }
+        is_settled
     }
 
     fn add_for_any_host(&mut self, rule: u32, paths: Option<BTreeSet<PathKey>>) {

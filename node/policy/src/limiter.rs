@@ -122,8 +122,8 @@ impl Limiter {
         }
     }
 
-    /// Whether a request with that key passes now. `now_ns` is above 0 and does not go back; where it
-    /// does, requests are measured against the latest.
+    /// Whether a request with that key passes now. `now_ns` is above 0 and of a clock that does not go
+    /// back; any will do, since what limiters tell each other are spans, not instants.
     pub fn check(&mut self, key: u128, rate: Rate, now_ns: u64) -> Admission {
         let at = self.place(key, now_ns);
         let slot = &mut self.slots[at];

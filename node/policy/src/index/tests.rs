@@ -2,7 +2,7 @@ use super::*;
 use crate::testing::spec;
 
 fn index(rules: &str) -> Index {
-    Index::new(spec(rules).rules.iter().map(|rule| rule.when.as_ref()))
+    Index::new(spec(rules).rules.iter().map(|rule| rule.when.as_ref())).0
 }
 
 fn found(index: &Index, host: &str, path: &str) -> Vec<u32> {
@@ -66,4 +66,30 @@ fn a_rule_that_would_take_too_many_places_is_still_found() {
     assert!(index.lists.len() <= PLACE_MAX_COUNT);
     assert_eq!(found(&index, "h99", "/99"), [0]);
     assert_eq!(found(&index, "h100", "/99"), [0; 0]);
+}
+
+#[test]
+fn only_conditions_that_the_look_up_answers_in_full_are_settled() {
+    let settled = |when: &str| {
+        let rules = spec(&format!(r#"[{{"name": "r", "when": {when}}}]"#)).rules;
+        Index::new(rules.iter().map(|rule| rule.when.as_ref())).1[0]
+    };
+    for when in [
+        r#"{"host": ["a", "*.b"]}"#,
+        r#"{"path": {"prefix": "/a"}}"#,
+        r#"{"all": [{"path": {"exact": "/a"}}, {"host": ["a"]}]}"#,
+    ] {
+        assert!(settled(when), "{when}");
+    }
+    for when in [
+        r#"{"path": {"regex": "a"}}"#,
+        r#"{"method": ["GET"]}"#,
+        r#"{"not": {"host": ["a"]}}"#,
+        r#"{"all": [{"host": ["a"]}, {"host": ["b"]}]}"#,
+        r#"{"all": [{"host": ["a"]}, {"path": {"regex": "a"}}]}"#,
+        r#"{"all": [{"host": ["a"]}, {"method": ["GET"]}]}"#,
+        r#"{"any": [{"host": ["a"]}, {"path": {"exact": "/a"}}]}"#,
+    ] {
+        assert!(!settled(when), "{when}");
+    }
 }

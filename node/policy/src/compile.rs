@@ -89,11 +89,12 @@ impl Regions {
     }
 }
 
-/// A compiled rule. What few rules have stands apart, so that many rules take little memory.
+/// A compiled rule: no larger than a line of the cache, since of many rules each is a miss. What few
+/// rules have, and what the index mostly answers, stands apart.
 #[derive(Debug)]
 pub(crate) struct Rule {
     pub(crate) name: Box<str>,
-    pub(crate) when: Option<Condition>,
+    pub(crate) when: Option<Box<Condition>>,
     /// Whether the index finds it exactly when its condition holds.
     pub(crate) is_settled: bool,
     pub(crate) extras: Option<Box<Extras>>,
@@ -220,7 +221,7 @@ impl Rule {
             && persistence.is_none()
             && timeouts.is_empty());
         let extras = has_extras.then(|| Extras::compile(rule, regions, pools)).transpose()?;
-        let extras = extras.map(Box::new);
+        let (when, extras) = (when.map(Box::new), extras.map(Box::new));
         Ok(Self { name: rule.name.as_str().into(), when, is_settled: false, extras, action })
     }
 }

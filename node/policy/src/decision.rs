@@ -136,7 +136,7 @@ impl CompiledPolicy {
         while let Some(at) = self.index.next(candidates) {
             let rule = &self.rules[at as usize];
             let holds = |when: &Condition| when.matches(&subject, decoded);
-            if !(rule.is_settled || rule.when.as_ref().is_none_or(holds)) {
+            if !(rule.is_settled || rule.when.as_deref().is_none_or(holds)) {
                 continue;
             }
             if let Some(region) = rule.extras.as_ref().and_then(|e| e.denied_region(&subject)) {

@@ -109,7 +109,8 @@ impl CompiledPolicy {
         decoded: &mut Vec<u8>,
     ) -> Step {
         let rule = &self.rules[position];
-        let failure = rule.when.as_ref().and_then(|when| why_not(when, "/when", subject, decoded));
+        let failure =
+            rule.when.as_deref().and_then(|when| why_not(when, "/when", subject, decoded));
         let outcome = match failure {
             Some((condition, why)) => Outcome::Failed { condition, why },
             None => Outcome::Matched { does: self.does(rule, subject) },

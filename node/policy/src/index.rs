@@ -43,12 +43,19 @@ pub(crate) struct Index {
     regexes: Option<RegexIndex>,
 }
 
+/// What is found for a host. Small where nothing depends on the path, as it is for most: with many
+/// hosts, memory that is touched is what a look-up costs.
 #[derive(Debug, Default)]
 struct PathIndex {
+    rest: Cursor,
+    paths: Option<Box<Paths>>,
+}
+
+#[derive(Debug)]
+struct Paths {
     exact: FxHashMap<Box<[u8]>, Cursor>,
     /// By prefix, without a slash at its end. A prefix that only leads to longer ones has none.
     below: FxHashMap<Box<[u8]>, Option<Cursor>>,
-    rest: Cursor,
 }
 
 #[derive(Debug)]
@@ -57,12 +64,16 @@ struct RegexIndex {
     lists: Box<[Cursor]>,
 }
 
-/// What is left of one list of rules.
+/// What is left of one list of rules: where it stands in all lists, or, if its end is [`ALONE`], the
+/// one rule that it has.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Cursor {
     next: u32,
     end: u32,
 }
+
+/// Marks a list of one rule, which needs no place among the lists.
+const ALONE: u32 = u32::MAX;
 
 /// The rules that can match one request.
 #[derive(Debug, Default)]
@@ -108,12 +119,12 @@ impl Index {
     /// The next rule that can match.
     pub(crate) fn next(&self, candidates: &mut Candidates) -> Option<u32> {
         let cursors = &mut candidates.cursors;
-        let first = cursors.iter().map(|cursor| self.lists[cursor.next as usize]).min()?;
+        let first = cursors.iter().map(|cursor| self.rule(*cursor)).min()?;
         let mut i = 0;
         while let Some(cursor) = cursors.get_mut(i) {
-            if self.lists[cursor.next as usize] == first {
+            if self.rule(*cursor) == first {
                 cursor.next += 1;
-                if cursor.next == cursor.end {
+                if cursor.end == ALONE || cursor.next == cursor.end {
                     cursors.swap_remove(i);
                     continue;
                 }
@@ -121,6 +132,10 @@ impl Index {
             i += 1;
         }
         Some(first)
+    }
+
+    fn rule(&self, cursor: Cursor) -> u32 {
+        if cursor.end == ALONE { cursor.next } else { self.lists[cursor.next as usize] }
     }
 }
 
@@ -135,6 +150,14 @@ impl Candidates {
 impl PathIndex {
     fn look_up(&self, path: &[u8], candidates: &mut Candidates) {
         candidates.add(self.rest);
+        if let Some(paths) = &self.paths {
+            paths.look_up(path, candidates);
+        }
+    }
+}
+
+impl Paths {
+    fn look_up(&self, path: &[u8], candidates: &mut Candidates) {
         if !self.exact.is_empty()
             && let Some(list) = self.exact.get(path)
         {
@@ -355,18 +378,23 @@ impl PathBuilder {
 
     fn finish(self, lists: &mut Vec<u32>) -> PathIndex {
         let exact = self.exact.into_iter().map(|(path, rules)| (path, append(lists, &rules)));
-        let exact = exact.collect();
+        let exact: FxHashMap<_, _> = exact.collect();
         let below = self.below.into_iter().map(|(path, rules)| (path, append(lists, &rules)));
         let below = with_ways(below.collect(), |prefix, way| {
             let slashes = prefix.iter().enumerate().filter(|(_, b)| **b == b'/');
             slashes.for_each(|(slash, _)| way(&prefix[..slash]));
         });
-        PathIndex { exact, below, rest: append(lists, &self.rest) }
+        let depends = !(exact.is_empty() && below.is_empty());
+        let paths = depends.then(|| Box::new(Paths { exact, below }));
+        PathIndex { rest: append(lists, &self.rest), paths }
     }
 }
 
 /// Appends a list of rules, which is in order, and says where it stands.
 fn append(lists: &mut Vec<u32>, rules: &[u32]) -> Cursor {
+    if let [rule] = rules {
+        return Cursor { next: *rule, end: ALONE };
+    }
     let next = lists.len() as u32;
     lists.extend(rules);
     Cursor { next, end: lists.len() as u32 }

@@ -56,6 +56,11 @@ fn a_policy_full_of_large_expressions_compiles_and_decides() {
 }
 
 #[test]
+fn a_rule_fits_a_line_of_the_cache() {
+    assert!(size_of::<Rule>() <= 64, "{}", size_of::<Rule>());
+}
+
+#[test]
 fn what_validation_refuses_does_not_compile_or_panic() {
     for pattern in ["(", "[", "a{99999}{99999}", r"(?u)\w{5000}"] {
         assert!(matches!(regex(pattern), Err(CompileError::Regex { .. })), "{pattern}");

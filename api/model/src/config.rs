@@ -13,8 +13,10 @@ use serde::{Deserialize, Serialize};
 use crate::command::{Edit, EditAction, Precondition, Rejection};
 use crate::resource::{Draft, Labels, Resource, ResourceRef, Spec};
 use crate::spec::certificate::CertificateSpec;
+use crate::spec::jwt_provider::JwtProviderSpec;
 use crate::spec::monitor::MonitorSpec;
 use crate::spec::node::NodeSpec;
+use crate::spec::policy::{PolicySpec, RegionSpec};
 use crate::spec::pool::PoolSpec;
 use crate::spec::token::TokenSpec;
 use crate::spec::traffic_group::TrafficGroupSpec;
@@ -251,12 +253,18 @@ macro_rules! kinds {
 kinds! {
     /// A certificate and its key.
     Certificate, certificates, CertificateSpec, "certificate", "certificates";
+    /// Who issues tokens, and its keys.
+    JwtProvider, jwt_providers, JwtProviderSpec, "jwt-provider", "jwt-providers";
     /// An active health check.
     Monitor, monitors, MonitorSpec, "monitor", "monitors";
     /// A machine of the cluster.
     Node, nodes, NodeSpec, "node", "nodes";
+    /// Rules that say what becomes of requests.
+    Policy, policies, PolicySpec, "policy", "policies";
     /// Backends and how load is spread over them.
     Pool, pools, PoolSpec, "pool", "pools";
+    /// A named list of networks.
+    Region, regions, RegionSpec, "region", "regions";
     /// A credential of a program.
     Token, tokens, TokenSpec, "token", "tokens";
     /// Virtual addresses that move together.
@@ -283,8 +291,11 @@ impl Kind {
         matches!(
             self,
             Self::Certificate
+                | Self::JwtProvider
                 | Self::Monitor
+                | Self::Policy
                 | Self::Pool
+                | Self::Region
                 | Self::TrafficGroup
                 | Self::VirtualServer
         )

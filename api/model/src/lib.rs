@@ -33,6 +33,7 @@ pub use plan::{Declaration, Plan, PlanItem, PlanOptions};
 pub use problem::Problem;
 pub use resource::{Draft, Resource, ResourceRef, Spec};
 pub use spec::certificate::{CertificateSpec, Sealed};
+pub use spec::jwt_provider::{JwtAlgorithm, JwtProviderSpec};
 pub use spec::monitor::{HttpProbe, MonitorKind, MonitorSpec, StatusRange};
 pub use spec::node::{Availability, NodeInterface, NodeRole, NodeSpec};
 pub use spec::pool::consistent_hash::{ConsistentHash, HashKey};

@@ -97,3 +97,19 @@ pub const POLICY_RATE_INTERVAL_MAX_S: u32 = 24 * 60 * 60;
 pub const POLICY_CLAIM_MAX_COUNT: usize = 32;
 /// Most networks in one region.
 pub const REGION_CIDR_MAX_COUNT: usize = 100_000;
+/// Most policies on one virtual server.
+pub const SERVER_POLICY_MAX_COUNT: usize = 16;
+/// Most algorithms that a JWT provider names, and most audiences.
+pub const JWT_LIST_MAX_COUNT: usize = 32;
+/// Longest issuer, audience or URL of a JWT provider, in bytes.
+pub const JWT_TEXT_MAX_BYTES: usize = 2_048;
+/// Largest set of keys of a JWT provider, in bytes of JSON.
+pub const JWKS_MAX_BYTES: usize = 256 * 1024;
+/// Most keys in one set.
+pub const JWKS_KEY_MAX_COUNT: usize = 64;
+/// Most that the clock of a JWT provider may differ from ours, in seconds.
+pub const JWT_CLOCK_SKEW_MAX_S: u32 = 600;
+/// Shortest time between two fetches of a provider's keys as planned, in seconds.
+pub const JWKS_REFRESH_MIN_S: u32 = 10;
+/// Longest time between two fetches of a provider's keys, in seconds (one day).
+pub const JWKS_REFRESH_MAX_S: u32 = 24 * 60 * 60;

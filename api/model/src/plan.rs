@@ -9,7 +9,9 @@ use crate::config::{AnyDraft, Config, Kind};
 use crate::diff::{FieldDiff, diff};
 use crate::resource::{Draft, ResourceRef};
 use crate::spec::certificate::CertificateSpec;
+use crate::spec::jwt_provider::JwtProviderSpec;
 use crate::spec::monitor::MonitorSpec;
+use crate::spec::policy::{PolicySpec, RegionSpec};
 use crate::spec::pool::{AdminState, PoolSpec};
 use crate::spec::traffic_group::TrafficGroupSpec;
 use crate::spec::virtual_server::VirtualServerSpec;
@@ -21,10 +23,16 @@ use crate::spec::virtual_server::VirtualServerSpec;
 pub struct Declaration {
     /// Certificates.
     pub certificates: Vec<Draft<CertificateSpec>>,
+    /// Issuers of tokens.
+    pub jwt_providers: Vec<Draft<JwtProviderSpec>>,
     /// Monitors.
     pub monitors: Vec<Draft<MonitorSpec>>,
+    /// Policies.
+    pub policies: Vec<Draft<PolicySpec>>,
     /// Pools.
     pub pools: Vec<Draft<PoolSpec>>,
+    /// Regions.
+    pub regions: Vec<Draft<RegionSpec>>,
     /// Traffic groups.
     pub traffic_groups: Vec<Draft<TrafficGroupSpec>>,
     /// Virtual servers.
@@ -86,8 +94,11 @@ impl Declaration {
     pub fn export(config: &Config) -> Self {
         Self {
             certificates: config.certificates.iter().map(|r| r.redacted().to_draft()).collect(),
+            jwt_providers: config.jwt_providers.iter().map(|r| r.to_draft()).collect(),
             monitors: config.monitors.iter().map(|r| r.to_draft()).collect(),
+            policies: config.policies.iter().map(|r| r.to_draft()).collect(),
             pools: config.pools.iter().map(|r| r.to_draft()).collect(),
+            regions: config.regions.iter().map(|r| r.to_draft()).collect(),
             traffic_groups: config.traffic_groups.iter().map(|r| r.to_draft()).collect(),
             virtual_servers: config.virtual_servers.iter().map(|r| r.to_draft()).collect(),
         }
@@ -105,6 +116,9 @@ impl Declaration {
         }
         list(Kind::Monitor, self.monitors, AnyDraft::Monitor)
             .chain(list(Kind::Pool, self.pools, AnyDraft::Pool))
+            .chain(list(Kind::Region, self.regions, AnyDraft::Region))
+            .chain(list(Kind::JwtProvider, self.jwt_providers, AnyDraft::JwtProvider))
+            .chain(list(Kind::Policy, self.policies, AnyDraft::Policy))
             .chain(list(Kind::Certificate, self.certificates, AnyDraft::Certificate))
             .chain(list(Kind::TrafficGroup, self.traffic_groups, AnyDraft::TrafficGroup))
             .chain(list(Kind::VirtualServer, self.virtual_servers, AnyDraft::VirtualServer))

@@ -1,6 +1,7 @@
 //! The kinds of resources, one module each.
 
 pub mod certificate;
+pub mod jwt_provider;
 pub mod monitor;
 pub mod node;
 pub mod policy;

@@ -17,8 +17,16 @@ use crate::prepare::prepare;
 use crate::write;
 
 /// What a declaration may hold, so that what is named stands before what names it.
-const DECLARED: [Kind; 5] =
-    [Kind::Monitor, Kind::Pool, Kind::Certificate, Kind::TrafficGroup, Kind::VirtualServer];
+const DECLARED: [Kind; 8] = [
+    Kind::Monitor,
+    Kind::Pool,
+    Kind::Region,
+    Kind::JwtProvider,
+    Kind::Policy,
+    Kind::Certificate,
+    Kind::TrafficGroup,
+    Kind::VirtualServer,
+];
 /// How often an apply is planned anew because somebody else changed something meanwhile.
 const APPLY_ATTEMPT_COUNT: usize = 10;
 

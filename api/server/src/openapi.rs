@@ -11,11 +11,12 @@ use ballast_model::api::{
 };
 use ballast_model::event::Event;
 use ballast_model::ha::{FailoverReport, FailoverRequest, HaOverview, HaTimeline, Preview};
+use ballast_model::spec::policy::{FieldMatch, PathMatch};
 use ballast_model::status::{ClusterStatus, NodeStatus};
 use ballast_model::{
-    AdminState, Availability, CertificateSpec, Declaration, Draft, Kind, MemberSpec, MonitorSpec,
-    NodeSpec, Plan, PoolSpec, Problem, Resource, TokenSpec, TrafficGroupSpec, UserSpec,
-    VirtualServerSpec,
+    AdminState, Availability, CertificateSpec, Declaration, Draft, JwtProviderSpec, Kind,
+    MemberSpec, MonitorSpec, NodeSpec, Plan, PolicySpec, PoolSpec, Problem, RegionSpec, Resource,
+    TokenSpec, TrafficGroupSpec, UserSpec, VirtualServerSpec,
 };
 use serde_json::{Map, Value, json};
 use utoipa::OpenApi;
@@ -32,10 +33,13 @@ use crate::route::{Access, Operation, Route, routes};
     Credentials,
     Declaration,
     Draft<CertificateSpec>,
+    Draft<JwtProviderSpec>,
     Draft<MonitorSpec>,
     Draft<NodeSpec>,
     Draft<TrafficGroupSpec>,
+    Draft<PolicySpec>,
     Draft<PoolSpec>,
+    Draft<RegionSpec>,
     Draft<TokenSpec>,
     Draft<UserSpec>,
     Draft<VirtualServerSpec>,
@@ -43,6 +47,7 @@ use crate::route::{Access, Operation, Route, routes};
     Event,
     FailoverReport,
     FailoverRequest,
+    FieldMatch,
     HaOverview,
     HaTimeline,
     JoinTokenInfo,
@@ -51,21 +56,28 @@ use crate::route::{Access, Operation, Route, routes};
     NewToken,
     NodeStatus,
     Page<Resource<CertificateSpec>>,
+    Page<Resource<JwtProviderSpec>>,
     Page<Resource<MonitorSpec>>,
     Page<Resource<NodeSpec>>,
     Page<Resource<TrafficGroupSpec>>,
+    Page<Resource<PolicySpec>>,
     Page<Resource<PoolSpec>>,
+    Page<Resource<RegionSpec>>,
     Page<Resource<TokenSpec>>,
     Page<Resource<UserSpec>>,
     Page<Resource<VirtualServerSpec>>,
+    PathMatch,
     Plan,
     Preview,
     Problem,
     Resource<CertificateSpec>,
+    Resource<JwtProviderSpec>,
     Resource<MonitorSpec>,
     Resource<NodeSpec>,
     Resource<TrafficGroupSpec>,
+    Resource<PolicySpec>,
     Resource<PoolSpec>,
+    Resource<RegionSpec>,
     Resource<TokenSpec>,
     Resource<UserSpec>,
     Resource<VirtualServerSpec>,
@@ -344,9 +356,12 @@ fn schema(name: &str) -> Value {
 fn schema_of(wrapper: &str, kind: Kind) -> String {
     let spec = match kind {
         Kind::Certificate => "CertificateSpec",
+        Kind::JwtProvider => "JwtProviderSpec",
         Kind::Monitor => "MonitorSpec",
         Kind::Node => "NodeSpec",
+        Kind::Policy => "PolicySpec",
         Kind::Pool => "PoolSpec",
+        Kind::Region => "RegionSpec",
         Kind::Token => "TokenSpec",
         Kind::TrafficGroup => "TrafficGroupSpec",
         Kind::User => "UserSpec",

@@ -58,9 +58,12 @@ pub(crate) async fn prepare(
             user(app, previous, &mut draft.spec).await?;
             Ok(None)
         }
-        AnyDraft::Monitor(_)
+        AnyDraft::JwtProvider(_)
+        | AnyDraft::Monitor(_)
         | AnyDraft::Node(_)
+        | AnyDraft::Policy(_)
         | AnyDraft::Pool(_)
+        | AnyDraft::Region(_)
         | AnyDraft::TrafficGroup(_)
         | AnyDraft::VirtualServer(_) => Ok(None),
     }

@@ -153,9 +153,12 @@ fn pins(draft: &AnyDraft) -> bool {
     match draft {
         AnyDraft::Token(_) => true,
         AnyDraft::Certificate(draft) => draft.spec.private_key_pem.is_none(),
-        AnyDraft::Monitor(_)
+        AnyDraft::JwtProvider(_)
+        | AnyDraft::Monitor(_)
         | AnyDraft::Node(_)
+        | AnyDraft::Policy(_)
         | AnyDraft::Pool(_)
+        | AnyDraft::Region(_)
         | AnyDraft::TrafficGroup(_)
         | AnyDraft::User(_)
         | AnyDraft::VirtualServer(_) => false,

@@ -203,8 +203,11 @@ fn resource_routes(routes: &mut Vec<Route>, kind: Kind) {
     let item = format!("{collection}/{{name}}");
     let write = match kind {
         Kind::Certificate
+        | Kind::JwtProvider
         | Kind::Monitor
+        | Kind::Policy
         | Kind::Pool
+        | Kind::Region
         | Kind::TrafficGroup
         | Kind::VirtualServer => EDITOR,
         Kind::Node | Kind::Token | Kind::User => ADMIN,

@@ -278,7 +278,10 @@ impl Observed {
                 Some(json!({ "report": report.status, "error": report.error }))
             }
             AnyResource::Certificate(_)
+            | AnyResource::JwtProvider(_)
             | AnyResource::Monitor(_)
+            | AnyResource::Policy(_)
+            | AnyResource::Region(_)
             | AnyResource::Token(_)
             | AnyResource::User(_) => None,
         }

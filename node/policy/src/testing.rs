@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use ballast_model::spec::policy::{RegionSpec, Scheme};
-use ballast_model::{FieldErrors, PolicySpec};
+use ballast_model::{FieldErrors, PolicySpec, Spec};
 
 use crate::compile::{CompiledPolicy, Regions};
 use crate::request::Request;

@@ -1,12 +1,14 @@
 //! `get`: resources of a kind, or one of them.
 
+use std::collections::BTreeSet;
 use std::fmt::Write;
 
 use ballast_client::{ClientError, ListQuery, Method, Request};
 use ballast_model::status::MemberStatus;
 use ballast_model::{
-    CertificateSpec, Failback, Kind, MonitorKind, MonitorSpec, NodeSpec, Persistence, PoolSpec,
-    Resource, Spec, TokenSpec, TrafficGroupSpec, UserSpec, VirtualServerSpec,
+    CertificateSpec, Failback, JwtProviderSpec, Kind, MonitorKind, MonitorSpec, NodeSpec,
+    Persistence, PolicySpec, PoolSpec, RegionSpec, Resource, Spec, TokenSpec, TrafficGroupSpec,
+    UserSpec, VirtualServerSpec,
 };
 use clap::Args;
 use serde::Deserialize;
@@ -22,7 +24,7 @@ use crate::text::{safe, utc};
 /// Print the resources of a kind, or one of them
 #[derive(Debug, Args)]
 pub(crate) struct Get {
-    /// Such as pools, virtual-servers (vs), monitors, certificates, nodes, tokens, users
+    /// Such as pools, virtual-servers (vs), policies, regions, monitors, certificates, nodes, users
     #[arg(value_parser = kind)]
     kind: Kind,
     /// Only the one of this name
@@ -112,9 +114,12 @@ pub(super) fn render_one(kind: Kind, value: Value, colours: bool) -> Result<Stri
 fn table(kind: Kind, values: Vec<Value>) -> Result<Table, Failure> {
     match kind {
         Kind::Certificate => rows(values, &["FINGERPRINT (SHA-256)"], certificate),
+        Kind::JwtProvider => rows(values, &["ISSUER", "AUDIENCES", "KEYS"], jwt_provider),
         Kind::Monitor => rows(values, &["TYPE", "EVERY", "TIMEOUT", "RISE/FALL", "CHECK"], monitor),
         Kind::Node => rows(values, &["ID", "ROLE", "CLUSTER ADDRESS", "API"], node),
+        Kind::Policy => rows(values, &["RULES", "POOLS"], policy),
         Kind::Pool => rows(values, &["ALGORITHM", "MEMBERS", "MONITORS"], pool),
+        Kind::Region => rows(values, &["NETWORKS"], region),
         Kind::Token => rows(values, &["ROLE", "PREFIX", "EXPIRES"], token),
         Kind::TrafficGroup => {
             let headings = &["VRID", "ADDRESSES", "HA ORDER", "ADVERTS", "FAILBACK", "STATE"];
@@ -154,6 +159,30 @@ fn read<S: Spec>(value: Value) -> Result<Resource<S>, Failure> {
 
 fn certificate(spec: &CertificateSpec) -> Vec<Field> {
     vec![spec.fingerprint_sha256.clone().unwrap_or_default().into()]
+}
+
+fn jwt_provider(spec: &JwtProviderSpec) -> Vec<Field> {
+    let keys = match (&spec.jwks_url, spec.key_count()) {
+        (Some(url), _) => url.clone(),
+        (None, count) => format!("{count} inline"),
+    };
+    vec![
+        spec.issuer.as_deref().unwrap_or("any").into(),
+        spec.audiences.join(" ").into(),
+        keys.into(),
+    ]
+}
+
+fn policy(spec: &PolicySpec) -> Vec<Field> {
+    let references = spec.references().into_iter().map(|reference| reference.target);
+    let pools: BTreeSet<_> =
+        references.filter(|target| target.kind == Kind::Pool).map(|target| target.name).collect();
+    let pools: Vec<_> = pools.into_iter().collect();
+    vec![spec.rules.len().to_string().into(), pools.join(" ").into()]
+}
+
+fn region(spec: &RegionSpec) -> Vec<Field> {
+    vec![spec.cidrs.len().to_string().into()]
 }
 
 fn monitor(spec: &MonitorSpec) -> Vec<Field> {

@@ -187,3 +187,75 @@ fn listeners_are_bounded_over_all_virtual_servers() {
     let rejection = Config::default().edited(&edits, 1, 0).unwrap_err();
     assert!(matches!(rejection, Rejection::TooMany { .. }), "{rejection:?}");
 }
+
+fn named(server: &str, policies: &[&str]) -> Edit {
+    let mut spec = VirtualServerSpec::new(Protocol::Http, "0.0.0.0:80".parse().unwrap(), "p");
+    spec.policies = policies.iter().map(|name| (*name).to_owned()).collect();
+    Edit::put(AnyDraft::VirtualServer(Draft::new(server, spec)), format!("uid-{server}"))
+}
+
+#[test]
+fn what_a_policy_names_must_be_there_and_stay() {
+    let rules = r#"{"rules": [{"name": "r", "when": {"region": ["office"]},
+        "require_jwt": {"provider": "login"}, "action": {"pool": "p"}}]}"#;
+    let rules: PolicySpec = serde_json::from_str(rules).unwrap();
+    let policy = Edit::put(AnyDraft::Policy(Draft::new("rules", rules)), "uid-rules");
+    let found =
+        pointers(with(&[pool("p")]).edited(std::slice::from_ref(&policy), 2, 0).unwrap_err());
+    assert_eq!(
+        found,
+        [
+            ("/spec/rules/0/when/region/0".to_owned(), "unknown_reference".to_owned()),
+            ("/spec/rules/0/require_jwt/provider".to_owned(), "unknown_reference".to_owned()),
+        ]
+    );
+    let region = Draft::new("office", RegionSpec { cidrs: vec!["192.0.2.0/24".parse().unwrap()] });
+    let keys = serde_json::json!({ "keys": [{ "kty": "OKP", "crv": "Ed25519", "x": "AAAA" }] });
+    let provider = Draft::new("login", JwtProviderSpec::inline(keys));
+    let config = with(&[
+        pool("p"),
+        Edit::put(AnyDraft::Region(region), "uid-region"),
+        Edit::put(AnyDraft::JwtProvider(provider), "uid-provider"),
+        policy,
+        named("web", &["rules"]),
+    ]);
+    config.check_invariants().unwrap();
+    for (kind, name, referrer) in [
+        (Kind::Region, "office", "policies/rules"),
+        (Kind::JwtProvider, "login", "policies/rules"),
+        (Kind::Policy, "rules", "virtual-servers/web"),
+    ] {
+        match config.edited(&[Edit::delete(kind, name)], 2, 0) {
+            Err(Rejection::Referenced { referrers, .. }) => {
+                assert_eq!(
+                    referrers.iter().map(ToString::to_string).collect::<Vec<_>>(),
+                    [referrer]
+                );
+            }
+            other => panic!("{kind:?} was deleted: {other:?}"),
+        }
+    }
+    let found = pointers(config.edited(&[named("web", &["rules", "rules"])], 2, 0).unwrap_err());
+    assert_eq!(found, [("/spec/policies/1".to_owned(), "duplicate".to_owned())]);
+}
+
+#[test]
+fn only_http_has_policies_and_not_too_many() {
+    let mut spec = VirtualServerSpec::new(Protocol::Tcp, "0.0.0.0:80".parse().unwrap(), "p");
+    let faults = |spec: &VirtualServerSpec| {
+        let mut errors = FieldErrors::default();
+        spec.validate(&mut errors);
+        errors
+            .into_vec()
+            .into_iter()
+            .map(|e| format!("{} {}", e.pointer, e.code))
+            .collect::<Vec<_>>()
+    };
+    spec.policies = vec!["a".to_owned()];
+    assert_eq!(faults(&spec), ["/policies not_allowed"]);
+    spec.protocol = Protocol::Http;
+    for (count, is_good) in [(16, true), (17, false)] {
+        spec.policies = (0..count).map(|i| format!("p{i}")).collect();
+        assert_eq!(faults(&spec).is_empty(), is_good, "{count}");
+    }
+}

@@ -13,6 +13,7 @@ use crate::limits::{
     POLICY_LIST_MAX_COUNT, POLICY_RATE_LIMIT_MAX_COUNT, POLICY_REGEX_TOTAL_MAX_COST,
     POLICY_RULE_MAX_COUNT,
 };
+use crate::resource::Spec;
 use crate::validate::{self, FieldErrors};
 
 pub mod action;
@@ -135,9 +136,10 @@ impl PolicyRule {
     }
 }
 
-impl PolicySpec {
-    /// Notes every fault that can be seen without looking at other resources.
-    pub fn validate(&self, errors: &mut FieldErrors) {
+impl Spec for PolicySpec {
+    const KIND: Kind = Kind::Policy;
+
+    fn validate(&self, errors: &mut FieldErrors) {
         errors.range("rules", self.rules.len(), 0, POLICY_RULE_MAX_COUNT);
         let mut names = BTreeSet::new();
         let mut regex_cost = 0_usize;
@@ -168,40 +170,38 @@ impl PolicySpec {
         );
     }
 
-    /// Resources that this one names: the pools.
-    pub fn references(&self) -> Vec<Reference> {
+    /// Pools, regions and providers of tokens.
+    fn references(&self) -> Vec<Reference> {
         let mut found = Vec::new();
         for (i, rule) in self.rules.iter().enumerate() {
-            let mut pool = |place: String, name: &str| {
-                let pointer = format!("/spec/rules/{i}/{place}");
-                found.push(Reference::new(pointer, Kind::Pool, name));
-            };
-            if let Some(mirror) = &rule.mirror {
-                pool("mirror/pool".to_owned(), &mirror.pool);
-            }
-            match &rule.action {
-                Action::Pool(name) => pool("action/pool".to_owned(), name),
-                Action::Split(split) => {
-                    for (j, share) in split.pools.iter().enumerate() {
-                        pool(format!("action/split/pools/{j}/pool"), &share.pool);
-                    }
-                }
-                Action::Continue | Action::Redirect(_) | Action::Respond(_) => {}
-            }
+            rule.visit_references(&mut |place, kind, name| {
+                found.push(Reference::new(format!("/spec/rules/{i}{place}"), kind, name));
+            });
         }
         found
     }
+}
 
-    /// The regions that it names, with pointers from the resource's root; to become references when
-    /// regions are a kind.
-    pub fn regions(&self) -> Vec<(String, &str)> {
-        let rules = self.rules.iter().enumerate();
-        rules
-            .flat_map(|(i, rule)| {
-                let regions = rule.regions().into_iter();
-                regions.map(move |(place, name)| (format!("/spec/rules/{i}{place}"), name))
-            })
-            .collect()
+impl PolicyRule {
+    fn visit_references(&self, visit: &mut impl FnMut(&str, Kind, &str)) {
+        for (place, region) in self.regions() {
+            visit(&place, Kind::Region, region);
+        }
+        if let Some(require_jwt) = &self.require_jwt {
+            visit("/require_jwt/provider", Kind::JwtProvider, &require_jwt.provider);
+        }
+        if let Some(mirror) = &self.mirror {
+            visit("/mirror/pool", Kind::Pool, &mirror.pool);
+        }
+        match &self.action {
+            Action::Pool(name) => visit("/action/pool", Kind::Pool, name),
+            Action::Split(split) => {
+                for (j, share) in split.pools.iter().enumerate() {
+                    visit(&format!("/action/split/pools/{j}/pool"), Kind::Pool, &share.pool);
+                }
+            }
+            Action::Continue | Action::Redirect(_) | Action::Respond(_) => {}
+        }
     }
 }
 

@@ -7,7 +7,9 @@ use serde::{Deserialize, Serialize};
 
 use super::yes;
 use crate::config::{Kind, Reference};
-use crate::limits::{ADDRESS_MAX_COUNT, CERTIFICATE_MAX_COUNT, PORT_MAX_COUNT};
+use crate::limits::{
+    ADDRESS_MAX_COUNT, CERTIFICATE_MAX_COUNT, PORT_MAX_COUNT, SERVER_POLICY_MAX_COUNT,
+};
 use crate::resource::Spec;
 use crate::validate::FieldErrors;
 
@@ -33,8 +35,13 @@ pub struct VirtualServerSpec {
     pub addresses: Vec<IpAddr>,
     /// Ports to listen on, at each of the addresses.
     pub ports: Vec<u16>,
-    /// The pool that serves it.
+    /// The pool that serves it, unless a policy sends a request elsewhere.
     pub pool: String,
+    /// For `http` and `https`: policies, at most 16, the first to be tried first. The rules of all of
+    /// them are tried in turn as if they stood in one: the first with a final action that matches
+    /// decides.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub policies: Vec<String>,
     /// For `https`: certificates, chosen by the name that the client asks for (SNI, RFC 6066 §3);
     /// the first is for clients that ask for none or for an unknown one.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -219,6 +226,7 @@ impl VirtualServerSpec {
             addresses: vec![listen.ip()],
             ports: vec![listen.port()],
             pool: pool.into(),
+            policies: Vec::new(),
             certificates: Vec::new(),
             persistence: Persistence::None,
             connection_limit: None,
@@ -268,6 +276,12 @@ impl Spec for VirtualServerSpec {
         errors.require(!self.pool.is_empty(), "pool", "required", || {
             "names no pool; every virtual server needs one".to_owned()
         });
+        if !self.policies.is_empty() {
+            list_without_repeats(errors, "policies", &self.policies, SERVER_POLICY_MAX_COUNT);
+            errors.require(self.protocol.is_http(), "policies", "not_allowed", || {
+                "policies need protocol http or https".to_owned()
+            });
+        }
         match self.protocol {
             Protocol::Https => list_without_repeats(
                 errors,
@@ -303,7 +317,12 @@ impl Spec for VirtualServerSpec {
         let certificates = self.certificates.iter().enumerate().map(|(i, name)| {
             Reference::new(format!("/spec/certificates/{i}"), Kind::Certificate, name)
         });
-        std::iter::once(pool).chain(certificates).collect()
+        let policies = self
+            .policies
+            .iter()
+            .enumerate()
+            .map(|(i, name)| Reference::new(format!("/spec/policies/{i}"), Kind::Policy, name));
+        std::iter::once(pool).chain(policies).chain(certificates).collect()
     }
 }
 

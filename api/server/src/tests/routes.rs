@@ -24,9 +24,11 @@ fn needed(method: &Method, path: &str) -> Option<Role> {
         (path, "pools") if path.contains("/{member}/") => Some(Role::Operator),
         ("traffic-groups/{name}/failover" | "nodes/{name}/standby", _) => Some(Role::Operator),
         (path, "nodes") if path.contains("/availability/") => Some(Role::Operator),
-        (_, "certificates" | "monitors" | "pools" | "traffic-groups" | "virtual-servers") => {
-            Some(Role::Editor)
-        }
+        (
+            _,
+            "certificates" | "jwt-providers" | "monitors" | "policies" | "pools" | "regions"
+            | "traffic-groups" | "virtual-servers",
+        ) => Some(Role::Editor),
         _ => Some(Role::Admin),
     }
 }

@@ -6,7 +6,9 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use crate::config::Kind;
 use crate::limits::REGION_CIDR_MAX_COUNT;
+use crate::resource::Spec;
 use crate::validate::FieldErrors;
 
 /// A network, written `192.0.2.0/24` or `2001:db8::/32`; an address alone means a network of that
@@ -105,9 +107,10 @@ pub struct RegionSpec {
     pub cidrs: Vec<Cidr>,
 }
 
-impl RegionSpec {
-    /// Notes every fault that can be seen without looking at other resources.
-    pub fn validate(&self, errors: &mut FieldErrors) {
+impl Spec for RegionSpec {
+    const KIND: Kind = Kind::Region;
+
+    fn validate(&self, errors: &mut FieldErrors) {
         errors.range("cidrs", self.cidrs.len(), 0, REGION_CIDR_MAX_COUNT);
     }
 }

@@ -70,21 +70,26 @@ fn a_document_written_by_hand_is_understood() {
 }
 
 #[test]
-fn pools_and_regions_are_told_with_their_places() {
+fn pools_regions_and_providers_are_told_with_their_places() {
+    let told = |spec: &PolicySpec| -> Vec<_> {
+        spec.references().iter().map(|r| format!("{} {}", r.pointer, r.target)).collect()
+    };
     let spec: PolicySpec = serde_json::from_str(DOCUMENT).unwrap();
-    let pools: Vec<_> =
-        spec.references().iter().map(|r| format!("{} {}", r.pointer, r.target)).collect();
     let expected = [
+        "/spec/rules/2/deny_regions/0 regions/embargo",
+        "/spec/rules/2/require_jwt/provider jwt-providers/login",
         "/spec/rules/2/mirror/pool pools/shadow",
         "/spec/rules/2/action/split/pools/0/pool pools/old",
         "/spec/rules/2/action/split/pools/1/pool pools/new",
     ];
-    assert_eq!(pools, expected);
-    assert_eq!(spec.regions(), [("/spec/rules/2/deny_regions/0".to_owned(), "embargo")]);
+    assert_eq!(told(&spec), expected);
     let inside = rule(Condition::Region(texts(&["eu", "us"])).negated());
-    let regions = PolicySpec { rules: vec![inside] };
-    let places: Vec<_> = regions.regions().into_iter().map(|(place, _)| place).collect();
-    assert_eq!(places, ["/spec/rules/0/when/not/region/0", "/spec/rules/0/when/not/region/1"]);
+    let expected = [
+        "/spec/rules/0/when/not/region/0 regions/eu",
+        "/spec/rules/0/when/not/region/1 regions/us",
+        "/spec/rules/0/action/pool pools/web",
+    ];
+    assert_eq!(told(&PolicySpec { rules: vec![inside] }), expected);
 }
 
 #[test]

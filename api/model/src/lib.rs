@@ -36,8 +36,8 @@ pub use spec::certificate::{CertificateSpec, Sealed};
 pub use spec::jwt_provider::{JwtAlgorithm, JwtProviderSpec};
 pub use spec::monitor::{HttpProbe, MonitorKind, MonitorSpec, StatusRange};
 pub use spec::node::{Availability, NodeInterface, NodeRole, NodeSpec};
-pub use spec::pool::consistent_hash::{ConsistentHash, HashKey};
 pub use spec::policy::{Action, Cidr, Condition, PolicyRule, PolicySpec, RegionSpec, Template};
+pub use spec::pool::consistent_hash::{ConsistentHash, HashKey};
 pub use spec::pool::{AdminState, Algorithm, MemberSpec, PoolSpec};
 pub use spec::token::TokenSpec;
 pub use spec::traffic_group::{

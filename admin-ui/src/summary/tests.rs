@@ -25,6 +25,7 @@ fn member(name: &str, health: Health) -> MemberStatus {
         in_flight: 2,
         requests_total: 10,
         failures_total: 1,
+        last_error: None,
     }
 }
 

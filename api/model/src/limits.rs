@@ -20,6 +20,8 @@ pub const ADDRESS_MAX_COUNT: usize = 64;
 pub const PORT_MAX_COUNT: usize = 64;
 /// Most certificates on one virtual server.
 pub const CERTIFICATE_MAX_COUNT: usize = 10_000;
+/// Most certificates of authorities in one trust list.
+pub const CA_CERTIFICATE_MAX_COUNT: usize = 64;
 /// Largest certificate chain or private key accepted, in bytes of PEM.
 pub const PEM_MAX_BYTES: usize = 256 * 1024;
 /// Longest timeout or interval, in milliseconds (one day).

@@ -133,7 +133,7 @@ pub fn plan(config: &Config, index: u64, drafts: &[AnyDraft], options: &PlanOpti
         let declared: BTreeSet<_> = items.iter().map(|item| item.resource.clone()).collect();
         items.extend(undeclared(config, &declared, options));
     }
-    let warnings = drafts.iter().filter_map(|draft| warning(config, draft)).collect();
+    let warnings = drafts.iter().flat_map(|draft| warnings(config, draft)).collect();
     Plan { index, items, warnings }
 }
 
@@ -217,15 +217,24 @@ fn hide_secret(field: &mut FieldDiff) {
     }
 }
 
-/// A change that is allowed but takes a pool's last usable member.
-fn warning(config: &Config, draft: &AnyDraft) -> Option<String> {
-    let AnyDraft::Pool(draft) = draft else { return None };
+/// What is allowed and yet may be a mistake, in sentences.
+fn warnings(config: &Config, draft: &AnyDraft) -> Vec<String> {
+    let AnyDraft::Pool(draft) = draft else { return Vec::new() };
+    let mut warnings = Vec::new();
     let usable = |pool: &PoolSpec| {
         pool.members.iter().any(|m| m.admin_state == AdminState::Enabled && m.weight > 0)
     };
-    let had = config.pools.get(&draft.name).is_some_and(|pool| usable(&pool.spec));
-    (had && !usable(&draft.spec))
-        .then(|| format!("pool {}: no enabled member would be left", draft.name))
+    let previous = config.pools.get(&draft.name);
+    if previous.is_some_and(|pool| usable(&pool.spec)) && !usable(&draft.spec) {
+        warnings.push(format!("pool {}: no enabled member would be left", draft.name));
+    }
+    if draft.spec.tls.as_ref().is_some_and(|tls| !tls.verify) {
+        warnings.push(format!(
+            "pool {}: with tls.verify false, whoever answers at a member's address is trusted",
+            draft.name
+        ));
+    }
+    warnings
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@ pub mod monitor;
 pub mod node;
 pub mod policy;
 pub mod pool;
+pub mod tls;
 pub mod token;
 pub mod traffic_group;
 pub mod user;

@@ -140,6 +140,20 @@ pub struct MemberStatus {
     pub requests_total: u64,
     /// Those that failed on its side.
     pub failures_total: u64,
+    /// Why a connection of traffic to it failed last, where the reason alone does not say it, such
+    /// as in a TLS handshake.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_error: Option<MemberError>,
+}
+
+/// Why a connection to a member failed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct MemberError {
+    /// In a sentence.
+    pub text: String,
+    /// When, in ms since the Unix epoch.
+    pub at_ms: u64,
 }
 
 /// What the monitors found.

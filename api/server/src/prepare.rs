@@ -10,6 +10,7 @@ use ballast_model::{
 use ballast_raft_store::ClusterKey;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use rustls::RootCertStore;
 use rustls::sign::CertifiedKey;
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
@@ -58,11 +59,23 @@ pub(crate) async fn prepare(
             user(app, previous, &mut draft.spec).await?;
             Ok(None)
         }
+        AnyDraft::Pool(draft) => {
+            let resource = resource_of(draft);
+            if let Some(pem) = draft.spec.tls.as_ref().and_then(|tls| tls.ca_pem.as_deref()) {
+                errors.of(resource, |errors| {
+                    errors.within("spec", |errors| {
+                        errors.within("tls", |errors| authorities("ca_pem", pem, errors));
+                    });
+                });
+            }
+            Ok(None)
+        }
+        AnyDraft::Monitor(_)
+        | AnyDraft::Node(_)
         AnyDraft::JwtProvider(_)
         | AnyDraft::Monitor(_)
         | AnyDraft::Node(_)
         | AnyDraft::Policy(_)
-        | AnyDraft::Pool(_)
         | AnyDraft::Region(_)
         | AnyDraft::TrafficGroup(_)
         | AnyDraft::VirtualServer(_) => Ok(None),
@@ -147,6 +160,21 @@ fn read_chain(pem: &str, errors: &mut FieldErrors) -> Option<Vec<CertificateDer<
         Err(error) => {
             errors.push("chain_pem", "invalid_pem", format!("is not PEM: {error}"));
             None
+        }
+    }
+}
+
+/// Checks certificates of authorities. A text without any is the model's to report.
+fn authorities(field: &str, pem: &str, errors: &mut FieldErrors) {
+    let mut roots = RootCertStore::empty();
+    for (number, der) in (1..).zip(CertificateDer::pem_slice_iter(pem.as_bytes())) {
+        let der = match der {
+            Ok(der) => der,
+            Err(error) => return errors.push(field, "invalid_pem", format!("is not PEM: {error}")),
+        };
+        if let Err(error) = roots.add(der) {
+            let message = format!("its certificate {number} can't be used: {error}");
+            return errors.push(field, "invalid_certificate", message);
         }
     }
 }

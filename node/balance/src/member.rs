@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use ballast_model::status::{Health, MemberStatus};
+use ballast_model::status::{Health, MemberError, MemberStatus};
 use ballast_model::{AdminState, Algorithm};
 
 use crate::latency::{Averaging, Latency};
@@ -47,6 +47,7 @@ impl Member {
             in_flight: self.state.in_flight(),
             requests_total: self.state.requests_total(),
             failures_total: self.state.failures_total(),
+            last_error: self.state.last_error(),
         }
     }
 }
@@ -77,6 +78,8 @@ pub struct MemberState {
     shards: Box<[Arc<Padded<Shard>>]>,
     /// Off the request path: locked by the prober and by status reports only.
     report: Mutex<HealthReport>,
+    /// Locked by status reports, and tried by workers where a connection has failed.
+    last_error: Mutex<Option<MemberError>>,
 }
 
 const NEVER_MS: u64 = u64::MAX;
@@ -100,6 +103,7 @@ impl MemberState {
             drain_until_ms: AtomicU64::new(NEVER_MS),
             shards: (0..worker_count.max(1)).map(|_| Arc::default()).collect(),
             report: Mutex::new(report),
+            last_error: Mutex::default(),
         }
     }
 
@@ -123,6 +127,19 @@ impl MemberState {
         let mut held = self.report.lock().unwrap_or_else(PoisonError::into_inner);
         self.health.store(health_code(report.health), Relaxed);
         *held = report;
+    }
+
+    /// Notes why a connection to it failed. Waits for nobody: where somebody reads the last one, or
+    /// notes another, this one is not noted.
+    pub fn note_error(&self, text: String, at_ms: u64) {
+        if let Ok(mut held) = self.last_error.try_lock() {
+            *held = Some(MemberError { text, at_ms });
+        }
+    }
+
+    /// Why the last connection to it failed that did so in a way that is not plain from the reason.
+    pub fn last_error(&self) -> Option<MemberError> {
+        self.last_error.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// What the operator wants of it.

@@ -7,13 +7,14 @@ use std::sync::Arc;
 
 use ballast_model::status::MemberStatus;
 use ballast_model::{AdminState, Algorithm, HashKey, PoolSpec, Resource};
+use ballast_tls::Security;
 
 use crate::maglev::Maglev;
 use crate::member::Member;
 use crate::persistence::MemberKey;
 
 /// A compiled pool.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Pool {
     resource: Arc<Resource<PoolSpec>>,
     members: Box<[Arc<Member>]>,
@@ -25,6 +26,8 @@ pub struct Pool {
     maglev: Option<Arc<Maglev>>,
     /// Differs between any two pools of a process.
     generation: u64,
+    /// How connections to the members are secured.
+    security: Security,
 }
 
 impl Pool {
@@ -44,7 +47,15 @@ impl Pool {
                 Some(*sum)
             })
             .collect();
-        Self { resource, members: members.into(), by_key, cumulative_weights, maglev, generation }
+        Self {
+            resource,
+            members: members.into(),
+            by_key,
+            cumulative_weights,
+            maglev,
+            generation,
+            security: Security::Plain,
+        }
     }
 
     /// Its name.
@@ -123,6 +134,15 @@ impl Pool {
 
     pub(crate) fn maglev(&self) -> Option<&Maglev> {
         self.maglev.as_deref()
+    }
+
+    /// How connections to the members are secured.
+    pub fn security(&self) -> &Security {
+        &self.security
+    }
+
+    pub(crate) fn secured(&self, security: Security, generation: u64) -> Self {
+        Self { security, generation, ..self.clone() }
     }
 
     pub(crate) fn total_weight(&self) -> u64 {

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use ballast_model::config::Table;
 use ballast_model::status::Health;
 use ballast_model::{Config, MemberSpec, PoolSpec, Resource};
+use ballast_tls::Security;
 
 use crate::hash::hash_bytes;
 use crate::health::WAITING;
@@ -90,6 +91,14 @@ impl PoolRegistry {
         }
         self.source = Some(config.pools.clone());
         changes
+    }
+
+    /// Secures connections to the members of that pool as said, until it is compiled anew.
+    pub fn secure(&mut self, name: &str, security: Security) {
+        let Some(pool) = self.pools.get(name) else { return };
+        let pool = pool.secured(security, self.generation);
+        self.generation += 1;
+        Arc::make_mut(&mut self.pools).insert(name.to_owned(), Arc::new(pool));
     }
 
     /// The pool of that name.

@@ -13,7 +13,6 @@ use ballast_balance::{CookieCodec, InFlight};
 use ballast_model::Protocol;
 use ballast_telemetry::FailureReason;
 use ballast_workers::Interrupted;
-use tokio::net::TcpStream;
 
 use crate::buffer::Buffer;
 use crate::codec::framing::BodyLength;
@@ -24,12 +23,13 @@ use crate::connection::{FoundHead, Session};
 use crate::failure::Failure;
 use crate::forward::{self, ResponsePlan};
 use crate::key;
+use crate::member::{self, MemberStream};
 use crate::peer::{Peer, Stream};
 use crate::pump::{Frames, Pump};
 use crate::record::Record;
 use crate::relay::{AttemptError, Conditions, Relay, upload_failure};
 use crate::tunnel::Tunnel;
-use crate::upstream::{self, Chosen, Wanted};
+use crate::upstream::{Chosen, Wanted};
 
 /// Members tried for one request.
 const MEMBER_TRY_MAX_COUNT: usize = 3;
@@ -201,7 +201,7 @@ impl<'a, S: Stream> Exchange<'a, S> {
             };
             let mut member = Peer::new(stream);
             member.output = std::mem::take(&mut request.output);
-            match self.attempt(request, &mut member).await {
+            match self.attempt(request, &mut member, is_reused).await {
                 Ok(answered) => return Ok(self.conclude(request, answered, member, in_flight)),
                 Err(AttemptError::Repeatable) => {
                     // A kept connection was closed between two requests: the member is not to blame.
@@ -220,6 +220,11 @@ impl<'a, S: Stream> Exchange<'a, S> {
                     allow_idle = false;
                     request.output = std::mem::take(&mut member.output);
                     request.output.rewind();
+                }
+                Err(AttemptError::Tls(fault, text)) => {
+                    in_flight.count_failure();
+                    self.note_error(member::tls_text(&chosen, &text));
+                    return Err(member::tls_reason(fault).into());
                 }
                 Err(AttemptError::Failed(failure)) => {
                     if failure.reason.is_members_fault() {
@@ -245,22 +250,35 @@ impl<'a, S: Stream> Exchange<'a, S> {
         chosen.map_err(|_| last_failure.unwrap_or(FailureReason::NoMember.into()))
     }
 
-    async fn connect(&mut self) -> Result<TcpStream, Failure> {
+    async fn connect(&mut self) -> Result<MemberStream, Failure> {
         let Some(chosen) = &self.record.chosen else {
             return Err(FailureReason::Internal.into());
         };
         let Session { worker, ticket, .. } = self.session;
         let start_us = worker.context.clock.now_us();
         ticket.set_timeout_ms(chosen.pool.spec().connect_timeout_ms);
-        let connect = Box::pin(upstream::connect(chosen.member.address));
+        let connect = Box::pin(member::connect(chosen));
         let connected = ticket.guard(connect).await;
         let now_us = worker.context.clock.now_us();
         self.record.connect_us = Some(now_us.saturating_sub(start_us));
         match connected {
             Ok(Ok(stream)) => Ok(stream),
-            Ok(Err(error)) => Err(FailureReason::of_connect(&error).into()),
+            Ok(Err(error)) => {
+                if let Some(text) = error.text {
+                    self.note_error(text);
+                }
+                Err(error.reason.into())
+            }
             Err(Interrupted::Expired) => Err(FailureReason::ConnectTimeout.into()),
             Err(Interrupted::Cut | Interrupted::Ending) => Err(FailureReason::Shutdown.into()),
+        }
+    }
+
+    /// Has the status tell why the connection to the chosen member failed.
+    fn note_error(&self, text: String) {
+        if let Some(chosen) = &self.record.chosen {
+            let now_unix_ms = self.session.worker.context.clock.coarse_unix_ms();
+            chosen.member.state.note_error(text, now_unix_ms);
         }
     }
 
@@ -268,7 +286,8 @@ impl<'a, S: Stream> Exchange<'a, S> {
     async fn attempt(
         &mut self,
         request: &mut Request,
-        member: &mut Peer<TcpStream>,
+        member: &mut Peer<MemberStream>,
+        is_reused: bool,
     ) -> Result<Answered, AttemptError> {
         let Session { worker, server, ticket, .. } = self.session;
         let head = request.head;
@@ -283,6 +302,7 @@ impl<'a, S: Stream> Exchange<'a, S> {
                 body_idle_ms: server.http.body_idle_timeout_ms,
                 response_ms: server.http.response_timeout_ms,
                 is_idempotent: head.method.is_idempotent(),
+                is_reused,
             },
         );
         let mut interim_count = 0;
@@ -328,7 +348,7 @@ impl<'a, S: Stream> Exchange<'a, S> {
         &mut self,
         request: &Request,
         answered: Answered,
-        mut member: Peer<TcpStream>,
+        mut member: Peer<MemberStream>,
         in_flight: InFlight,
     ) -> Ending {
         let worker = &self.session.worker;

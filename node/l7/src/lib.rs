@@ -23,6 +23,7 @@ mod exchange;
 mod failure;
 mod forward;
 mod key;
+mod member;
 mod peer;
 mod pump;
 mod record;

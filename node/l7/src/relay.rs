@@ -10,25 +10,29 @@
 //! Invariant: a request is said to be [`AttemptError::Repeatable`] only if the member can't have acted
 //! on it, or doing so twice does no harm (RFC 9110 §9.2.2), and it can be sent again unchanged.
 
+use std::io;
 use std::task::{Context, Poll};
 
 use ballast_telemetry::FailureReason;
+use ballast_tls::{TlsFault, fault};
 use ballast_workers::{Interrupted, Ticket};
-use tokio::net::TcpStream;
 
 use crate::buffer::BufferPool;
 use crate::codec::head::{HeadScanner, Scan};
 use crate::codec::response::HEADER_MAX_BYTES;
 use crate::failure::Failure;
+use crate::member::MemberStream;
 use crate::peer::{Peer, Stream};
 use crate::pump::{Pump, PumpError};
 
 /// Why an attempt came to nothing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum AttemptError {
     /// The connection died before the first byte of a response: the request may be sent again on
     /// another.
     Repeatable,
+    /// The member refused a new connection in TLS; why, in a sentence.
+    Tls(TlsFault, String),
     /// The request has failed.
     Failed(Failure),
 }
@@ -48,6 +52,8 @@ pub(crate) struct Conditions {
     pub(crate) response_ms: u64,
     /// Whether the request may be sent twice.
     pub(crate) is_idempotent: bool,
+    /// Whether the connection has carried requests before.
+    pub(crate) is_reused: bool,
 }
 
 /// What becomes of the request's body.
@@ -62,7 +68,7 @@ enum Upload {
 /// A request under way to a member.
 pub(crate) struct Relay<'a, S> {
     pub(crate) client: &'a mut Peer<S>,
-    pub(crate) member: &'a mut Peer<TcpStream>,
+    pub(crate) member: &'a mut Peer<MemberStream>,
     pump: &'a mut Pump,
     ticket: &'a Ticket,
     buffers: &'a BufferPool,
@@ -79,7 +85,7 @@ pub(crate) struct Relay<'a, S> {
 impl<'a, S: Stream> Relay<'a, S> {
     pub(crate) fn new(
         client: &'a mut Peer<S>,
-        member: &'a mut Peer<TcpStream>,
+        member: &'a mut Peer<MemberStream>,
         pump: &'a mut Pump,
         ticket: &'a Ticket,
         buffers: &'a BufferPool,
@@ -127,7 +133,7 @@ impl<'a, S: Stream> Relay<'a, S> {
             match self.member.poll_fill(cx, self.buffers) {
                 Poll::Ready(Ok(0)) => return Poll::Ready(Err(self.closed_early())),
                 Poll::Ready(Ok(_)) => {}
-                Poll::Ready(Err(_)) => return Poll::Ready(Err(self.closed_early())),
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(self.failed_early(&error))),
                 Poll::Pending => return self.check_waiting_for_head(cx),
             }
         }
@@ -213,6 +219,17 @@ impl<'a, S: Stream> Relay<'a, S> {
             Err(Interrupted::Cut | Interrupted::Ending) => {
                 Poll::Ready(Err(FailureReason::Shutdown.into()))
             }
+        }
+    }
+
+    /// What it means that reading failed before the response's head was complete. By TLS 1.3 a member
+    /// that does not like our certificate says so only now (RFC 8446 §4.4.2.4).
+    fn failed_early(&self, error: &io::Error) -> AttemptError {
+        match TlsFault::of(error) {
+            Some(fault) if !self.conditions.is_reused && !self.has_answered => {
+                AttemptError::Tls(fault, fault::describe(error))
+            }
+            _ => self.closed_early(),
         }
     }
 

@@ -9,11 +9,11 @@ use std::task::{Context, Poll};
 use ballast_balance::InFlight;
 use ballast_telemetry::FailureReason;
 use ballast_workers::{Interrupted, Ticket};
-use tokio::net::TcpStream;
 
 use crate::buffer::BufferPool;
 use crate::codec::framing::BodyLength;
 use crate::connection::Session;
+use crate::member::MemberStream;
 use crate::peer::{Peer, Stream};
 use crate::pump::{Frames, Pump, PumpError};
 use crate::record::Record;
@@ -25,7 +25,7 @@ const CHECK_INTERVAL_MS: u64 = 1_000;
 /// The far half of a tunnel.
 #[derive(Debug)]
 pub(crate) struct Tunnel {
-    pub(crate) member: Peer<TcpStream>,
+    pub(crate) member: Peer<MemberStream>,
     /// Keeps the request counted as in flight.
     pub(crate) in_flight: InFlight,
     pub(crate) record: Record,

@@ -5,16 +5,18 @@
 
 use std::cell::RefCell;
 use std::collections::HashMap;
-use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::ops::Deref;
 use std::rc::Rc;
 use std::sync::Arc;
 
 use ballast_balance::{KeyHash, Member, MemberKey, NoMember, PickInput, PickState, Pool};
 use ballast_model::HashKey;
+use ballast_tls::{Alpn, MemberTls};
 use ballast_workers::{PoolSlot, WorkerContext};
-use tokio::net::TcpStream;
+use rustls::ClientConfig;
+
+use crate::member::MemberStream;
 
 /// What one worker keeps of one pool.
 #[derive(Debug)]
@@ -40,11 +42,13 @@ pub(crate) struct WorkerMember {
     pub(crate) index: u32,
     /// The one used last is at the end.
     idle: RefCell<Vec<IdleConnection>>,
+    /// Made with the first connection that needs it; holds the sessions to resume.
+    client_config: RefCell<Option<Arc<ClientConfig>>>,
 }
 
 #[derive(Debug)]
 struct IdleConnection {
-    stream: TcpStream,
+    stream: MemberStream,
     since_ms: u64,
 }
 
@@ -117,20 +121,20 @@ impl WorkerPool {
     }
 
     /// Keeps a connection for the next request.
-    pub(crate) fn put_idle(&self, chosen: &Chosen, stream: TcpStream, now_ms: u64) {
+    pub(crate) fn put_idle(&self, chosen: &Chosen, stream: MemberStream, now_ms: u64) {
         if self.slot.is_retired() {
-            return;
+            return stream.close();
         }
         let mut state = self.state.borrow_mut();
         state.refresh(&self.slot);
         let max_count = state.pool.spec().idle_connection_max_count as usize;
-        let Some(at) = state.present(chosen) else { return };
-        let mut idle = at.idle.borrow_mut();
-        if max_count == 0 {
-            return;
+        let Some(at) = state.present(chosen) else { return stream.close() };
+        if max_count == 0 || !at.pool.security().is_same(chosen.pool.security()) {
+            return stream.close();
         }
+        let mut idle = at.idle.borrow_mut();
         if idle.len() >= max_count {
-            idle.remove(0);
+            idle.remove(0).stream.close();
         }
         idle.push(IdleConnection { stream, since_ms: now_ms });
     }
@@ -145,12 +149,13 @@ impl WorkerPool {
         for at in &state.members {
             let mut idle = at.idle.borrow_mut();
             if at.member.state.is_cut(now_unix_ms) {
-                idle.clear();
+                close_all(idle.drain(..));
             }
-            idle.retain(|connection| {
-                now_ms.saturating_sub(connection.since_ms) < timeout_ms
-                    && is_alive(&connection.stream)
-            });
+            let is_old = |connection: &mut IdleConnection| {
+                now_ms.saturating_sub(connection.since_ms) >= timeout_ms
+                    || !connection.stream.is_alive()
+            };
+            close_all(idle.extract_if(.., is_old));
             has_idle |= !idle.is_empty();
         }
         has_idle
@@ -159,7 +164,7 @@ impl WorkerPool {
     /// Closes all idle connections.
     fn close_idle(&self) {
         for at in &self.state.borrow().members {
-            at.idle.borrow_mut().clear();
+            close_all(at.idle.borrow_mut().drain(..));
         }
     }
 }
@@ -186,20 +191,26 @@ impl WorkerMember {
     ///
     /// Whether the member closed it meanwhile is known without a system call: the reactor has
     /// noted it, and a read is attempted only then.
-    pub(crate) fn take_idle(&self, now_ms: u64) -> Option<TcpStream> {
+    pub(crate) fn take_idle(&self, now_ms: u64) -> Option<MemberStream> {
         let timeout_ms = self.pool.spec().idle_connection_timeout_ms;
         let mut idle = self.idle.borrow_mut();
-        while let Some(connection) = idle.pop() {
+        while let Some(mut connection) = idle.pop() {
             if now_ms.saturating_sub(connection.since_ms) >= timeout_ms {
                 // The others have been idle for longer.
-                idle.clear();
+                close_all(idle.drain(..).chain([connection]));
                 return None;
             }
-            if is_alive(&connection.stream) {
+            if connection.stream.is_alive() {
                 return Some(connection.stream);
             }
         }
         None
+    }
+
+    /// What connections to it are secured with.
+    pub(crate) fn client_config(&self, tls: &MemberTls, alpn: Alpn) -> Arc<ClientConfig> {
+        let mut config = self.client_config.borrow_mut();
+        Arc::clone(config.get_or_insert_with(|| tls.client_config(alpn)))
     }
 }
 
@@ -221,32 +232,29 @@ impl State {
 }
 
 /// The members of `pool`, with the idle connections that they had; those of members that are no
-/// more are closed.
-fn fit_members(pool: &Arc<Pool>, previous: &[Rc<WorkerMember>]) -> Vec<Rc<WorkerMember>> {
+/// more, or to be spoken to otherwise from now on, are closed.
+fn fit_members(pool: &Arc<Pool>, previous_members: &[Rc<WorkerMember>]) -> Vec<Rc<WorkerMember>> {
     let mut previous: HashMap<_, _> =
-        previous.iter().map(|at| (Arc::as_ptr(&at.member.state), at.idle.take())).collect();
-    let members = pool.members().iter().zip(0..).map(|(member, index)| {
-        let idle = previous.remove(&Arc::as_ptr(&member.state)).unwrap_or_default();
+        previous_members.iter().map(|at| (Arc::as_ptr(&at.member.state), at)).collect();
+    let fitted = pool.members().iter().zip(0..).map(|(member, index)| {
+        let before = previous.remove(&Arc::as_ptr(&member.state));
+        let before = before.filter(|at| at.pool.security().is_same(pool.security()));
         Rc::new(WorkerMember {
             pool: Arc::clone(pool),
             member: Arc::clone(member),
             index,
-            idle: RefCell::new(idle),
+            idle: before.map(|at| at.idle.take()).unwrap_or_default().into(),
+            client_config: before.map(|at| at.client_config.take()).unwrap_or_default().into(),
         })
     });
-    members.collect()
+    let fitted = fitted.collect();
+    // What was not taken over above.
+    previous_members.iter().for_each(|at| close_all(at.idle.borrow_mut().drain(..)));
+    fitted
 }
 
-fn is_alive(stream: &TcpStream) -> bool {
-    // Where no event came, this is answered from the reactor's notes.
-    matches!(stream.try_read(&mut [0]), Err(error) if error.kind() == io::ErrorKind::WouldBlock)
-}
-
-/// Opens a connection to a member.
-pub(crate) async fn connect(address: SocketAddr) -> io::Result<TcpStream> {
-    let stream = TcpStream::connect(address).await?;
-    stream.set_nodelay(true)?;
-    Ok(stream)
+fn close_all(idle: impl Iterator<Item = IdleConnection>) {
+    idle.for_each(|connection| connection.stream.close());
 }
 
 /// The pools that this worker has sent requests to.

@@ -17,6 +17,10 @@ mod forwarding;
 mod harness;
 #[path = "plane/limits.rs"]
 mod limits;
+#[path = "plane/member_tls.rs"]
+mod member_tls;
+#[path = "plane/pki.rs"]
+mod pki;
 #[path = "plane/quiesce.rs"]
 mod quiesce;
 #[path = "plane/tls.rs"]

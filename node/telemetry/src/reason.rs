@@ -80,6 +80,8 @@ reasons! {
     MemberOffline, Configuration, "member_offline";
     /// The pool has no member that can take the request.
     NoMember, Configuration, "no_member";
+    /// The pool's TLS settings can't be used.
+    PoolTlsUnusable, Configuration, "pool_tls_unusable";
     /// The client's source has as many connections as it may.
     SourceConnectionLimit, Configuration, "source_connection_limit";
     /// Connections of the client's source come faster than they may.
@@ -97,6 +99,18 @@ reasons! {
     ResponseBodyTimeout, Member, "response_body_timeout";
     /// The member did not begin to respond in time.
     ResponseTimeout, Member, "response_timeout";
+    /// The TLS certificate of the member is of no use for another reason than those below.
+    UpstreamTlsCertificate, Member, "upstream_tls_certificate";
+    /// The TLS certificate of the member has expired, or is not valid yet.
+    UpstreamTlsExpired, Member, "upstream_tls_expired";
+    /// The TLS handshake with the member failed for another reason.
+    UpstreamTlsHandshake, Member, "upstream_tls_handshake";
+    /// The TLS certificate of the member is for other names.
+    UpstreamTlsName, Member, "upstream_tls_name";
+    /// The member refused us in TLS, such as for want of a certificate that it trusts.
+    UpstreamTlsRefused, Member, "upstream_tls_refused";
+    /// The TLS certificate of the member is from an authority that is not trusted.
+    UpstreamTlsUnknownCa, Member, "upstream_tls_unknown_ca";
     /// The member closed or reset the connection before the response was complete.
     UpstreamClosedEarly, Member, "upstream_closed_early";
     /// The member's response is no HTTP that we understand.

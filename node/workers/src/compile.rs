@@ -6,6 +6,8 @@
 //! Invariant: a slot's content changes in one store, and only here. A virtual server that can't be
 //! compiled keeps what it had.
 
+mod member_tls;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -16,6 +18,7 @@ use ballast_model::{
 };
 use ballast_telemetry::CounterRegistry;
 
+use crate::compile::member_tls::MemberTlsStore;
 use crate::slot::{CookiePersistence, PoolSlot, VirtualServer, VirtualServerSlot};
 use crate::tls::tickets::TicketKeys;
 use crate::tls::{Certificate, CertificateStore, TlsSettings, Unseal};
@@ -26,6 +29,7 @@ pub struct Compiler {
     pools: PoolRegistry,
     pool_slots: BTreeMap<String, Arc<PoolSlot>>,
     certificates: CertificateStore,
+    member_tls: MemberTlsStore,
     ticket_keys: Arc<TicketKeys>,
     unseal: Unseal,
     /// By uid.
@@ -76,6 +80,7 @@ impl Compiler {
             pools: PoolRegistry::new(worker_count, persistence_key),
             pool_slots: BTreeMap::new(),
             certificates: CertificateStore::new(Arc::clone(&unseal)),
+            member_tls: MemberTlsStore::default(),
             ticket_keys: Arc::default(),
             unseal,
             servers: BTreeMap::new(),
@@ -153,8 +158,15 @@ impl Compiler {
         self.servers.get(uid)?.error.as_deref()
     }
 
+    /// Why pools are not secured as declared, in sentences.
+    pub fn pool_errors(&self) -> impl Iterator<Item = String> + '_ {
+        self.member_tls.errors()
+    }
+
     fn compile_pools(&mut self, config: &Config, now_ms: u64) {
-        let changes = self.pools.reconcile(config, now_ms);
+        let mut changes = self.pools.reconcile(config, now_ms);
+        let Self { certificates, member_tls, pools, .. } = self;
+        member_tls.secure(config, certificates, pools, &mut changes.compiled);
         for name in changes.compiled {
             let Some(pool) = self.pools.pool(&name).cloned() else { continue };
             match self.pool_slots.get(&name) {

@@ -238,7 +238,7 @@ impl Control {
     pub(crate) fn applied(&self) -> Applied {
         Applied {
             index: self.snapshot.index,
-            errors: self.errors.clone(),
+            errors: self.errors.iter().cloned().chain(self.compiler.pool_errors()).collect(),
             listeners: Arc::clone(&self.listeners),
         }
     }

@@ -70,6 +70,13 @@ impl Certificate {
     }
 }
 
+impl Certificate {
+    /// The chain and its key.
+    pub fn key(&self) -> &Arc<CertifiedKey> {
+        &self.key
+    }
+}
+
 fn dns_names(leaf: &CertificateDer<'_>) -> Result<Vec<String>, CertificateError> {
     let (_, parsed) = x509_parser::parse_x509_certificate(leaf)
         .map_err(|error| CertificateError::Chain(error.to_string()))?;

@@ -220,6 +220,7 @@ fn member(name: &str, health: Health, admin_state: AdminState) -> MemberStatus {
         in_flight: 0,
         requests_total: 0,
         failures_total: 0,
+        last_error: None,
     }
 }
 

@@ -12,8 +12,10 @@ use crate::resource::Spec;
 use crate::validate::FieldErrors;
 
 pub mod consistent_hash;
+pub mod tls;
 
 use consistent_hash::ConsistentHash;
+use tls::PoolTls;
 
 /// Members and the algorithm that spreads load over them.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -45,6 +47,9 @@ pub struct PoolSpec {
     /// limit, so that it is not the member that closes first.
     #[serde(default = "default_idle_connection_timeout_ms")]
     pub idle_connection_timeout_ms: u64,
+    /// TLS to the members. Absent: plain text.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tls: Option<PoolTls>,
 }
 
 /// How a member is chosen.
@@ -187,6 +192,7 @@ impl Default for PoolSpec {
             connect_timeout_ms: default_connect_timeout_ms(),
             idle_connection_max_count: default_idle_connection_max_count(),
             idle_connection_timeout_ms: default_idle_connection_timeout_ms(),
+            tls: None,
         }
     }
 }
@@ -219,6 +225,9 @@ impl Spec for PoolSpec {
             });
             errors.within("consistent_hash", |errors| hash.validate(errors));
         }
+        if let Some(tls) = &self.tls {
+            errors.within("tls", |errors| tls.validate(errors));
+        }
         let mut names = BTreeSet::new();
         errors.within("members", |errors| {
             for (i, member) in self.members.iter().enumerate() {
@@ -237,6 +246,7 @@ impl Spec for PoolSpec {
         let monitors = self.monitors.iter().enumerate();
         monitors
             .map(|(i, name)| Reference::new(format!("/spec/monitors/{i}"), Kind::Monitor, name))
+            .chain(self.tls.iter().flat_map(PoolTls::references))
             .collect()
     }
 }

@@ -48,6 +48,7 @@ fn down(reason: &str) -> MemberStatus {
         in_flight: 0,
         requests_total: 0,
         failures_total: 0,
+        last_error: None,
     }
 }
 

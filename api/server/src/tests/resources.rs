@@ -270,6 +270,20 @@ async fn certificates_keep_their_key_to_themselves() {
 }
 
 #[tokio::test]
+async fn authorities_that_cannot_be_read_are_refused_where_they_stand() {
+    let node = Node::start().await;
+    let admin = node.admin().await;
+    let (good, _) = certificate("ca.example");
+    let nonsense = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
+    let path = "/api/v1/pools/shop";
+    let body = |pem: &str| json!({ "spec": { "tls": { "ca_pem": pem } } });
+    let problem = node.put(&admin, path, body(nonsense)).await.expect_problem(422, "invalid");
+    assert_eq!(problem["errors"][0]["pointer"], "/spec/tls/ca_pem");
+    assert_eq!(problem["errors"][0]["code"], "invalid_certificate");
+    node.put(&admin, path, body(&good)).await.expect(201);
+}
+
+#[tokio::test]
 async fn users_and_tokens_show_no_hash() {
     let node = Node::start().await;
     let admin = node.admin().await;

@@ -81,6 +81,7 @@ fn every_family_stands_once_with_help_and_type() {
         in_flight: 3,
         requests_total: 4,
         failures_total: 5,
+        last_error: None,
     };
     let mut metrics = Metrics::new();
     write_virtual_servers(&mut metrics, &registry);

@@ -1,0 +1,83 @@
+//! TLS to the members of a pool.
+
+use serde::{Deserialize, Serialize};
+
+use crate::config::{Kind, Reference};
+use crate::spec::tls::{TlsVersion, is_server_name, validate_ca_pem, validate_versions};
+use crate::spec::yes;
+use crate::validate::FieldErrors;
+
+/// TLS to the members of a pool. HTTP virtual servers and monitors use it; virtual servers for `tcp`
+/// pass on what clients send.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(deny_unknown_fields)]
+pub struct PoolTls {
+    /// Whether members must show a certificate that is valid, for the right name and from an
+    /// authority that is trusted. Without, whoever can answer at a member's address is trusted.
+    #[serde(default = "yes")]
+    pub verify: bool,
+    /// Certificates of the authorities that are trusted, in PEM, up to 256 KiB and 64 certificates.
+    /// Absent: those that the node's operating system trusts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ca_pem: Option<String>,
+    /// The name that members are asked for (SNI, RFC 6066 §3) and that their certificates must hold: a
+    /// DNS name or an IP address. Absent: each member's own host name or address.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub server_name: Option<String>,
+    /// The certificate that members are shown where they ask for one (mutual TLS). Absent: none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub client_certificate: Option<String>,
+    /// The lowest version of TLS.
+    #[serde(default = "tls_12")]
+    pub min_version: TlsVersion,
+    /// The highest version of TLS.
+    #[serde(default = "tls_13")]
+    pub max_version: TlsVersion,
+}
+
+impl Default for PoolTls {
+    fn default() -> Self {
+        Self {
+            verify: true,
+            ca_pem: None,
+            server_name: None,
+            client_certificate: None,
+            min_version: tls_12(),
+            max_version: tls_13(),
+        }
+    }
+}
+
+impl PoolTls {
+    pub(super) fn validate(&self, errors: &mut FieldErrors) {
+        if let Some(pem) = &self.ca_pem {
+            validate_ca_pem(errors, "ca_pem", pem);
+            errors.require(self.verify, "ca_pem", "not_allowed", || {
+                "is of no use where verify is false".to_owned()
+            });
+        }
+        if let Some(name) = &self.server_name {
+            errors.require(is_server_name(name), "server_name", "invalid_server_name", || {
+                "must be a DNS name without a final dot, or an IP address".to_owned()
+            });
+        }
+        validate_versions(errors, self.min_version, self.max_version);
+    }
+
+    pub(super) fn references(&self) -> impl Iterator<Item = Reference> + '_ {
+        let name = self.client_certificate.iter();
+        name.map(|name| Reference::new("/spec/tls/client_certificate", Kind::Certificate, name))
+    }
+}
+
+fn tls_12() -> TlsVersion {
+    TlsVersion::Tls12
+}
+
+fn tls_13() -> TlsVersion {
+    TlsVersion::Tls13
+}
+
+#[cfg(test)]
+mod tests;

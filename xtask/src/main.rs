@@ -67,10 +67,10 @@ enum Task {
     Check,
     /// The writing twin of `check`.
     Fix,
-    /// Measure: l7, propagation, idle or failover.
+    /// Measure: l7, propagation, idle, failover or profile.
     Bench {
         /// Which benchmark.
-        #[arg(value_parser = ["l7", "propagation", "idle", "failover"])]
+        #[arg(value_parser = ["l7", "propagation", "idle", "failover", "profile"])]
         name: String,
         /// How many alternated rounds (or measurements, where there is no peer).
         #[arg(long)]

@@ -4,6 +4,7 @@
 //! member, reuse a connection to it, add X-Forwarded-For, -Proto, -Host and -Port.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
@@ -67,6 +68,9 @@ pub(crate) struct L7Options {
     /// Rows to measure, separated by commas; all without it. `memory` and `two-workers` are rows too.
     #[arg(long, value_delimiter = ',')]
     only: Vec<String>,
+    /// The document whose section `l7` is replaced.
+    #[arg(long)]
+    document: Option<PathBuf>,
 }
 
 impl L7Options {
@@ -106,6 +110,9 @@ pub(crate) async fn run(options: &L7Options, rounds: u32) -> Result<Report> {
         report.add_row(bench.two_workers(rounds).await.context("two-workers")?);
     }
     ensure!(!report.rows.is_empty(), "no row has such a name");
+    if let Some(path) = &options.document {
+        crate::document::write_section(path, "l7", &crate::document::table(&report)?)?;
+    }
     Ok(report)
 }
 
@@ -167,6 +174,7 @@ impl Bench {
         }
         Ok(BTreeMap::from([
             ("cpu_us_per_request".to_owned(), usage.cpu_us / requests),
+            ("kernel_us_per_request".to_owned(), usage.kernel_us / requests),
             ("requests_per_cpu_s".to_owned(), requests / usage.cpu_us * 1e6),
             ("context_switches_per_request".to_owned(), usage.context_switches as f64 / requests),
             ("requests_per_s".to_owned(), requests / outcome.duration_s),
@@ -258,7 +266,7 @@ impl Bench {
     /// Whether workers cost each other anything: one against two of them, in alternated rounds.
     async fn two_workers(&self, rounds: u32) -> Result<Report> {
         let lab = Lab::loopback()?;
-        let pair = subject::ballast(&lab, &self.origin, &self.certificate, BOTH_CPUS).await?;
+        let pair = subject::ballast(&lab, &self.origin, &self.certificate, BOTH_CPUS, 2).await?;
         let keep_alive = &SCENARIOS[0];
         let mut samples: BTreeMap<&str, Vec<Metrics>> = BTreeMap::new();
         let mut ratios = Vec::new();
@@ -278,6 +286,33 @@ impl Bench {
         let ratio = median(&ratios);
         report.bars.push(Bar::at_most("CPU per request vs one worker", ratio, TWO_WORKERS_LIMIT));
         Ok(report)
+    }
+}
+
+/// Ballast alone, for whoever looks at the keep-alive path with other means.
+pub(crate) struct KeepAlive {
+    lab: Lab,
+    subject: Subject,
+    _origin: Origin,
+}
+
+impl KeepAlive {
+    /// Starts origin and ballast, the latter behind `wrapper`.
+    pub(crate) async fn start(lab: &Lab, wrapper: &'static [&'static str]) -> Result<Self> {
+        let origin = Origin::start(lab).await?;
+        let certificate = Certificate::issue(lab)?;
+        let subject = subject::ballast(lab, &origin, &certificate, wrapper, 1).await?;
+        Ok(Self { lab: lab.clone(), subject, _origin: origin })
+    }
+
+    pub(crate) fn pid(&self) -> u32 {
+        self.subject.pid
+    }
+
+    /// Keep-alive requests for `seconds`.
+    pub(crate) async fn send(&self, seconds: u32) -> Result<Outcome> {
+        let url = format!("http://{}/", self.subject.address(Listener::Plain));
+        wrk::run(&self.lab, &url, &[], seconds).await
     }
 }
 

@@ -11,11 +11,13 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::{Args, Parser, Subcommand};
 
+mod document;
 mod driver;
 mod failover;
 mod idle;
 mod l7;
 mod procfs;
+mod profile;
 mod propagation;
 mod report;
 mod statistics;
@@ -33,6 +35,8 @@ struct Arguments {
 enum Command {
     #[command(flatten)]
     Bench(Bench),
+    /// Where the instructions of a keep-alive request go.
+    Profile(profile::ProfileOptions),
     /// Makes load; what the benchmarks start.
     #[command(subcommand, hide = true)]
     Drive(driver::Drive),
@@ -66,6 +70,10 @@ struct Options {
 fn main() -> ExitCode {
     let outcome = match Arguments::parse().command {
         Command::Drive(drive) => driver::run(&drive).map(|()| true),
+        Command::Profile(options) => tokio::runtime::Runtime::new()
+            .map_err(anyhow::Error::from)
+            .and_then(|runtime| runtime.block_on(profile::run(&options)))
+            .map(|()| true),
         Command::Bench(bench) => tokio::runtime::Runtime::new()
             .map_err(anyhow::Error::from)
             .and_then(|runtime| runtime.block_on(measure(bench))),

@@ -11,6 +11,8 @@ pub(crate) struct Usage {
     /// Time on a CPU, in µs, to the kernel's tick (10 ms); threads that have ended included, which the
     /// finer counters of the single threads are not.
     pub(crate) cpu_us: f64,
+    /// The part of that which was spent in the kernel.
+    pub(crate) kernel_us: f64,
     /// Voluntary and involuntary.
     pub(crate) context_switches: u64,
     /// Resident memory, in bytes.
@@ -22,8 +24,8 @@ impl Usage {
     pub(crate) fn of(pid: u32) -> Result<Self> {
         let process = PathBuf::from(format!("/proc/{pid}"));
         let stat = fs::read_to_string(process.join("stat")).context("the process has ended")?;
-        let mut usage =
-            Self { cpu_us: cpu_us(&stat).context("/proc/PID/stat")?, ..Self::default() };
+        let (user_us, kernel_us) = cpu_us(&stat).context("/proc/PID/stat")?;
+        let mut usage = Self { cpu_us: user_us + kernel_us, kernel_us, ..Self::default() };
         for task in fs::read_dir(process.join("task"))?.flatten() {
             // A thread may end between the listing and the reading.
             let status = fs::read_to_string(task.path().join("status")).unwrap_or_default();
@@ -39,6 +41,7 @@ impl Usage {
     pub(crate) fn since(self, before: Self) -> Self {
         Self {
             cpu_us: self.cpu_us - before.cpu_us,
+            kernel_us: self.kernel_us - before.kernel_us,
             context_switches: self.context_switches.saturating_sub(before.context_switches),
             rss_bytes: self.rss_bytes,
         }
@@ -46,11 +49,11 @@ impl Usage {
 }
 
 /// utime and stime: fields 14 and 15, counted after the name, which may hold spaces (proc(5)).
-fn cpu_us(stat: &str) -> Option<f64> {
+fn cpu_us(stat: &str) -> Option<(f64, f64)> {
     let (_, fields) = stat.rsplit_once(") ")?;
     let mut ticks = fields.split(' ').skip(11).map(str::parse::<f64>);
-    let sum = ticks.next()?.ok()? + ticks.next()?.ok()?;
-    Some(sum / rustix::param::clock_ticks_per_second() as f64 * 1e6)
+    let us = |ticks: f64| ticks / rustix::param::clock_ticks_per_second() as f64 * 1e6;
+    Some((us(ticks.next()?.ok()?), us(ticks.next()?.ok()?)))
 }
 
 fn field(status: &str, name: &str) -> u64 {
@@ -72,6 +75,6 @@ mod tests {
     fn time_is_found_after_an_odd_name() {
         let stat = "7 (a b) c) S 1 7 7 0 -1 4194560 100 0 0 0 150 50 0 0 20 0 1 0 9 1 1";
         let ticks = rustix::param::clock_ticks_per_second() as f64;
-        assert_eq!(cpu_us(stat), Some(200.0 / ticks * 1e6));
+        assert_eq!(cpu_us(stat), Some((150.0 / ticks * 1e6, 50.0 / ticks * 1e6)));
     }
 }

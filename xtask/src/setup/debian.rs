@@ -47,6 +47,7 @@ const PACKAGES: &[Package] = &[
     program("nginx-light", Purpose::Bench, "nginx"),
     program("wrk", Purpose::Bench, "wrk"),
     program("strace", Purpose::Bench, "strace"),
+    program("valgrind", Purpose::Bench, "valgrind"),
     program("keepalived", Purpose::Bench, "keepalived"),
     program("iputils-arping", Purpose::Bench, "arping"),
     program("tcpdump", Purpose::Bench, "tcpdump"),

@@ -38,14 +38,20 @@ impl Subject {
     }
 }
 
-/// One node with one worker for each of these CPUs, configured through its API.
+/// One node with so many workers on these CPUs, configured through its API.
 pub(super) async fn ballast(
     lab: &Lab,
     origin: &Origin,
     certificate: &Certificate,
     cpus: &'static [&'static str],
+    workers: u16,
 ) -> Result<Subject> {
-    let options = NodeOptions { wrapper: cpus.to_vec(), ..NodeOptions::new(NodeRole::Traffic) };
+    let options = NodeOptions {
+        wrapper: cpus.to_vec(),
+        workers,
+        access_log: lab.dir().join("access.log").display().to_string(),
+        ..NodeOptions::new(NodeRole::Traffic)
+    };
     let cluster = Cluster::form(lab, &[("node-1", options)], |_| ()).await?;
     let node = &cluster.nodes[0];
     let listeners = peers::listeners(node.host())?;
@@ -140,7 +146,7 @@ pub(super) async fn all(
     certificate: &Certificate,
 ) -> Result<[Subject; 3]> {
     Ok([
-        ballast(lab, origin, certificate, PROXY_CPU).await?,
+        ballast(lab, origin, certificate, PROXY_CPU, 1).await?,
         peers::haproxy(lab, origin, certificate).await?,
         peers::nginx(lab, origin, certificate).await?,
     ])

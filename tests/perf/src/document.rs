@@ -1,0 +1,104 @@
+//! Writes results into `docs/performance.md`, each into its own marked section.
+//!
+//! Invariant: what stands outside the markers is never touched.
+
+use std::fmt::Write;
+use std::fs;
+use std::path::Path;
+
+use anyhow::{Context, Result, ensure};
+
+use crate::profile::Profile;
+use crate::report::Report;
+
+/// Functions that are listed one by one.
+const FUNCTION_MAX_COUNT: usize = 25;
+
+/// Replaces the section `name`.
+pub(crate) fn write_section(path: &Path, name: &str, content: &str) -> Result<()> {
+    let text = fs::read_to_string(path).with_context(|| path.display().to_string())?;
+    fs::write(path, replaced(&text, name, content)?)?;
+    Ok(())
+}
+
+fn replaced(text: &str, name: &str, content: &str) -> Result<String> {
+    let (begin, end) = (format!("<!-- {name}: begin -->\n"), format!("<!-- {name}: end -->"));
+    let missing = || format!("the section {name} is not marked");
+    let start = text.find(&begin).with_context(missing)? + begin.len();
+    let stop = text.find(&end).with_context(missing)?;
+    ensure!(start <= stop, "the section {name} ends before it begins");
+    Ok(format!("{}\n{}\n{}", &text[..start], content.trim_end(), &text[stop..]))
+}
+
+/// A table of all rows beside the peers.
+pub(crate) fn table(report: &Report) -> Result<String> {
+    let mut text = format!("{} rounds on {}.\n\n", report.rounds, report.machine);
+    text.push_str(
+        "| row | Ballast | HAProxy | nginx | Ballast / better peer | bar |\n\
+         |---|---:|---:|---:|---:|---:|\n",
+    );
+    for row in &report.rows {
+        let Some(ratio) = row.ratios.get("cpu_vs_better_peer") else { continue };
+        let cpu = |subject: &str| {
+            let metrics = row.subjects.get(subject);
+            let value = metrics.and_then(|metrics| metrics.get("cpu_us_per_request"));
+            value.map_or_else(|| "–".to_owned(), |value| format!("{value:.1}"))
+        };
+        let bar = row.bars.first().map_or(f64::NAN, |bar| bar.limit);
+        let mark = if *ratio <= bar { "✓" } else { "✗" };
+        writeln!(
+            text,
+            "| {} | {} | {} | {} | {ratio:.2} | ≤ {bar} {mark} |",
+            row.bench,
+            cpu("ballast"),
+            cpu("haproxy"),
+            cpu("nginx")
+        )?;
+    }
+    text.push_str("\nCPU time per request, in µs. What else must hold:\n\n");
+    for bar in &report.bars {
+        if bar.name.ends_with("CPU per request vs the better peer") {
+            continue;
+        }
+        let mark = if bar.holds { "✓" } else { "✗" };
+        writeln!(text, "- {mark} {}: {:.3} (at most {})", bar.name, bar.value, bar.limit)?;
+    }
+    Ok(text)
+}
+
+/// Where the instructions of a request go.
+pub(crate) fn breakdown(profile: &Profile) -> Result<String> {
+    let total: f64 = profile.functions.iter().map(|(_, count)| *count as f64).sum();
+    ensure!(total > 0.0 && profile.requests > 0, "nothing was counted");
+    let requests = profile.requests as f64;
+    let mut text = format!(
+        "{:.0} instructions per request in user space ({} requests under callgrind).\n\n\
+         | part | instructions | share |\n|---|---:|---:|\n",
+        total / requests,
+        profile.requests
+    );
+    for (part, count) in profile.parts() {
+        let count = count as f64;
+        writeln!(text, "| {part} | {:.0} | {:.1} % |", count / requests, count / total * 100.0)?;
+    }
+    text.push_str("\n| function | instructions | share |\n|---|---:|---:|\n");
+    for (name, count) in profile.functions.iter().take(FUNCTION_MAX_COUNT) {
+        let count = *count as f64;
+        writeln!(text, "| `{name}` | {:.0} | {:.1} % |", count / requests, count / total * 100.0)?;
+    }
+    Ok(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_section_is_replaced_and_nothing_else() {
+        let text = "a\n<!-- x: begin -->\nold\n<!-- x: end -->\nb\n";
+        let once = replaced(text, "x", "new\n").unwrap();
+        assert_eq!(once, "a\n<!-- x: begin -->\n\nnew\n<!-- x: end -->\nb\n");
+        assert_eq!(replaced(&once, "x", "new").unwrap(), once);
+        assert!(replaced(text, "y", "new").is_err());
+    }
+}

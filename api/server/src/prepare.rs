@@ -70,8 +70,6 @@ pub(crate) async fn prepare(
             }
             Ok(None)
         }
-        AnyDraft::Monitor(_)
-        | AnyDraft::Node(_)
         AnyDraft::JwtProvider(_)
         | AnyDraft::Monitor(_)
         | AnyDraft::Node(_)

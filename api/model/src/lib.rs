@@ -48,7 +48,7 @@ pub use spec::traffic_group::{
 };
 pub use spec::user::{Role, UserSpec};
 pub use spec::virtual_server::{
-    ForwardedFor, HttpSettings, Mode, Persistence, Priority, Protocol, SourceLimits, TcpSettings,
+    ForwardedFor, Http2Limits, HttpSettings, Mode, Persistence, Priority, Protocol, SourceLimits, TcpSettings,
     VirtualServerSpec,
 };
 pub use state::{Cluster, JoinTicket, Snapshot, State};

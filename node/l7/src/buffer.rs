@@ -16,12 +16,14 @@ pub struct BufferPool {
 }
 
 impl BufferPool {
-    fn take(&self) -> Box<[u8]> {
+    /// Storage of [`BUFFER_BYTES`].
+    pub(crate) fn take(&self) -> Box<[u8]> {
         let idle = self.idle.borrow_mut().pop();
         idle.unwrap_or_else(|| vec![0; BUFFER_BYTES].into_boxed_slice())
     }
 
-    fn give(&self, storage: Box<[u8]>) {
+    /// Takes storage back.
+    pub(crate) fn give(&self, storage: Box<[u8]>) {
         let mut idle = self.idle.borrow_mut();
         if storage.len() == BUFFER_BYTES && idle.len() < IDLE_MAX_COUNT {
             idle.push(storage);

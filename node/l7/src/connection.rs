@@ -12,15 +12,17 @@ use std::task::{Context, Poll};
 
 use ballast_model::Protocol;
 use ballast_telemetry::{CounterShard, FailureReason};
-use ballast_workers::{Admission, Connection, Interrupted, Ticket, VirtualServer};
+use ballast_workers::{Admission, Connection, Interrupted, Ticket, VirtualServer, WorkerContext};
 use rustls::HandshakeKind;
 use tokio_rustls::TlsAcceptor;
 
+use crate::buffer::Buffer;
 use crate::codec::head::{HeadError, HeadScanner, Scan};
 use crate::codec::request::{Method, RequestError};
 use crate::exchange::{Ending, Exchange};
 use crate::failure::Failure;
 use crate::forward::ClientFacts;
+use crate::http2;
 use crate::peer::{Peer, Stream};
 use crate::record::Record;
 use crate::tunnel;
@@ -29,6 +31,8 @@ use crate::worker::HttpWorker;
 
 /// Empty lines skipped in front of a request (RFC 9112 §2.2).
 const EMPTY_LINE_MAX_COUNT: u32 = 4;
+/// How the preface of HTTP/2 begins: it is made to look like a request without fields.
+const PRI: &[u8] = b"PRI * HTTP/2.0\r\n\r\n";
 /// How long a client that has just connected may take to ask while the connection shall end, in ms:
 /// its request may be on its way, and could not be told from one that was served.
 const FIRST_REQUEST_GRACE_MS: u64 = 1_000;
@@ -53,9 +57,16 @@ pub(crate) async fn serve(worker: Rc<HttpWorker>, connection: Connection) {
             let handshake = Box::pin(TlsAcceptor::from(config).accept(stream));
             match session.ticket.guard(handshake).await {
                 Ok(Ok(stream)) => {
-                    let kind = stream.get_ref().1.handshake_kind();
-                    session.counters.tls_handshake(kind == Some(HandshakeKind::Resumed));
-                    Box::pin(Serving::new(&mut session, Box::new(stream)).run()).await;
+                    let tls = stream.get_ref().1;
+                    let is_resumed = tls.handshake_kind() == Some(HandshakeKind::Resumed);
+                    session.counters.tls_handshake(is_resumed);
+                    let is_http2 = tls.alpn_protocol() == Some(b"h2");
+                    let stream = Box::new(stream);
+                    if is_http2 {
+                        Box::pin(http2::serve(&mut session, stream, Buffer::default())).await;
+                    } else {
+                        Box::pin(Serving::new(&mut session, stream).run()).await;
+                    }
                 }
                 Ok(Err(_)) | Err(_) => session.counters.failure(FailureReason::TlsHandshake),
             }
@@ -72,9 +83,9 @@ pub(crate) struct Session {
     pub(crate) pool: Rc<WorkerPool>,
     pub(crate) counters: Arc<CounterShard>,
     pub(crate) peer: SocketAddr,
-    pub(crate) facts: ClientFacts,
+    pub(crate) facts: Rc<ClientFacts>,
     pub(crate) ticket: Ticket,
-    admission: Admission,
+    admission: Rc<Admission>,
 }
 
 impl Session {
@@ -95,11 +106,27 @@ impl Session {
             local: local.to_string(),
         };
         let pool = worker.pools.of(&server.pool);
+        let (facts, admission) = (Rc::new(facts), Rc::new(admission));
         Self { worker, server, pool, counters, peer, facts, ticket, admission }
     }
 
+    /// What one stream of the connection has: all that the connection has, and a deadline of its own.
+    pub(crate) fn of_stream(&self) -> Self {
+        let WorkerContext { connections, clock, .. } = &*self.worker.context;
+        Self {
+            worker: Rc::clone(&self.worker),
+            server: Arc::clone(&self.server),
+            pool: Rc::clone(&self.pool),
+            counters: Arc::clone(&self.counters),
+            peer: self.peer,
+            facts: Rc::clone(&self.facts),
+            ticket: connections.open(self.admission.slot().id, clock),
+            admission: Rc::clone(&self.admission),
+        }
+    }
+
     /// Takes over what the virtual server has become, if it still is one.
-    fn refresh(&mut self) {
+    pub(crate) fn refresh(&mut self) {
         let current = self.admission.slot().current().load();
         if let Some(current) = &*current
             && !Arc::ptr_eq(current, &self.server)
@@ -149,6 +176,8 @@ enum Next {
     Head(FoundHead),
     /// Nothing more will come, or nothing more is wanted.
     End,
+    /// Not a request, but the preface of HTTP/2 (RFC 9113 §3.3).
+    Http2,
     /// Something that is no request.
     Refused(Failure),
 }
@@ -176,6 +205,10 @@ impl<'a, S: Stream> Serving<'a, S> {
                     }
                 }
                 Next::End => return self.close().await,
+                Next::Http2 => {
+                    let Peer { stream, input, .. } = self.client;
+                    return Box::pin(http2::serve(self.session, stream, input)).await;
+                }
                 Next::Refused(failure) => {
                     self.refuse(failure).await;
                     return self.linger().await;
@@ -229,6 +262,13 @@ impl<'a, S: Stream> Serving<'a, S> {
             match wait.scanner.advance(self.client.input.data())? {
                 Scan::Complete { length, .. } if length > max_bytes => {
                     return Err(HeadError::TooLong { max_bytes }.into());
+                }
+                Scan::Complete { length, field_count: 0 }
+                    if wait.is_first
+                        && http.http2
+                        && self.client.input.data()[..length] == *PRI =>
+                {
+                    return Ok(Some(Next::Http2));
                 }
                 Scan::Complete { length, field_count } => {
                     let found = FoundHead { length, field_count, start_us, end_us: now_us };

@@ -1,5 +1,5 @@
-//! The HTTP data plane: HTTP/1.1 (RFC 9110, RFC 9112) with clients and members, WebSocket upgrades,
-//! TLS towards clients.
+//! The HTTP data plane: HTTP/1.1 (RFC 9110, RFC 9112) with clients and members, HTTP/2 (RFC 9113) with
+//! clients, WebSocket upgrades, TLS towards clients.
 //!
 //! ```text
 //! connection ── next head ──► exchange ── choose, connect ──► relay ⇄ member
@@ -22,6 +22,7 @@ mod connection;
 mod exchange;
 mod failure;
 mod forward;
+pub mod http2;
 mod key;
 mod member;
 mod peer;

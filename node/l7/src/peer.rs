@@ -17,6 +17,12 @@ pub(crate) trait Stream: AsyncRead + AsyncWrite + Unpin {
     /// Has the connection reset when it is dropped, so that its end can't be taken for that of a
     /// message.
     fn reset_on_drop(&self);
+
+    /// Ready when the other side has given up what is under way, where it can say so without ending
+    /// the connection. Asked whenever there is nothing else to do.
+    fn poll_gone(&mut self, _cx: &mut Context<'_>) -> Poll<()> {
+        Poll::Pending
+    }
 }
 
 impl Stream for TcpStream {

@@ -198,7 +198,7 @@ impl<'a, S: Stream> Relay<'a, S> {
         }
     }
 
-    fn check_waiting_for_head<T>(&mut self, cx: &Context<'_>) -> Poll<Result<T, AttemptError>> {
+    fn check_waiting_for_head<T>(&mut self, cx: &mut Context<'_>) -> Poll<Result<T, AttemptError>> {
         if self.pump.take_progress() && self.upload == Upload::Sending {
             self.ticket.set_timeout_ms(self.conditions.body_idle_ms);
         }
@@ -212,7 +212,14 @@ impl<'a, S: Stream> Relay<'a, S> {
         self.check(cx, stalled).map_err(AttemptError::Failed)
     }
 
-    fn check<T>(&self, cx: &Context<'_>, stalled: FailureReason) -> Poll<Result<T, Failure>> {
+    fn check<T>(
+        &mut self,
+        cx: &mut Context<'_>,
+        stalled: FailureReason,
+    ) -> Poll<Result<T, Failure>> {
+        if self.client.stream.poll_gone(cx).is_ready() {
+            return Poll::Ready(Err(FailureReason::ClientClosed.into()));
+        }
         match self.ticket.check(cx) {
             Ok(()) => Poll::Pending,
             Err(Interrupted::Expired) => Poll::Ready(Err(stalled.into())),
@@ -254,6 +261,7 @@ impl<'a, S: Stream> Relay<'a, S> {
 pub(crate) fn upload_failure(error: &PumpError) -> FailureReason {
     match error {
         PumpError::Framing(_) => FailureReason::BadRequestFraming,
+        PumpError::Read(error) if is_malformed(error) => FailureReason::BadRequestFraming,
         PumpError::TooLarge => FailureReason::BodyTooLarge,
         PumpError::Read(_) | PumpError::Truncated | PumpError::Write(_) => {
             FailureReason::ClientClosed
@@ -265,6 +273,13 @@ fn download_failure(error: &PumpError) -> FailureReason {
     match error {
         PumpError::Framing(_) | PumpError::TooLarge => FailureReason::UpstreamProtocol,
         PumpError::Read(_) | PumpError::Truncated => FailureReason::UpstreamClosedEarly,
+        PumpError::Write(error) if is_malformed(error) => FailureReason::UpstreamProtocol,
         PumpError::Write(_) => FailureReason::ClientClosed,
     }
+}
+
+/// Whether a stream of HTTP/2 could not be read or written as HTTP/1.1, rather than that its connection
+/// failed. A socket has no such error.
+fn is_malformed(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::InvalidData
 }

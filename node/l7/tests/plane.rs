@@ -15,6 +15,14 @@ mod faults;
 mod forwarding;
 #[path = "plane/harness.rs"]
 mod harness;
+#[path = "plane/http2.rs"]
+mod http2;
+#[path = "plane/http2_client.rs"]
+mod http2_client;
+#[path = "plane/http2_limits.rs"]
+mod http2_limits;
+#[path = "plane/http2_malformed.rs"]
+mod http2_malformed;
 #[path = "plane/limits.rs"]
 mod limits;
 #[path = "plane/member_tls.rs"]

@@ -46,6 +46,8 @@ pub struct CounterShard {
     unanswered: Counter,
     tls_full: Counter,
     tls_resumed: Counter,
+    http2_connections: Counter,
+    http2_requests: Counter,
     failures: [Counter; FailureReason::COUNT],
     received_bytes: Counter,
     sent_bytes: Counter,
@@ -64,6 +66,8 @@ impl Default for CounterShard {
             unanswered: Counter::default(),
             tls_full: Counter::default(),
             tls_resumed: Counter::default(),
+            http2_connections: Counter::default(),
+            http2_requests: Counter::default(),
             failures: array::from_fn(|_| Counter::default()),
             received_bytes: Counter::default(),
             sent_bytes: Counter::default(),
@@ -101,6 +105,16 @@ impl CounterShard {
     /// Counts a TLS handshake that succeeded: a full one, or one that resumed a session.
     pub fn tls_handshake(&self, is_resumed: bool) {
         if is_resumed { &self.tls_resumed } else { &self.tls_full }.add(1);
+    }
+
+    /// Counts a client connection that speaks HTTP/2.
+    pub fn http2_connection(&self) {
+        self.http2_connections.add(1);
+    }
+
+    /// Counts a request that came as a stream of HTTP/2, besides the request itself.
+    pub fn http2_request(&self) {
+        self.http2_requests.add(1);
     }
 
     /// Counts why a request or connection failed: once for each that did, besides the request.
@@ -159,6 +173,8 @@ impl VirtualServerCounters {
             unanswered_total: self.sum(|shard| &shard.unanswered),
             tls_full_total: self.sum(|shard| &shard.tls_full),
             tls_resumed_total: self.sum(|shard| &shard.tls_resumed),
+            http2_connections_total: self.sum(|shard| &shard.http2_connections),
+            http2_requests_total: self.sum(|shard| &shard.http2_requests),
             failures: array::from_fn(|reason| self.sum(|shard| &shard.failures[reason])),
             received_bytes_total: self.sum(|shard| &shard.received_bytes),
             sent_bytes_total: self.sum(|shard| &shard.sent_bytes),
@@ -200,6 +216,10 @@ pub struct VirtualServerTotals {
     pub tls_full_total: u64,
     /// TLS handshakes that resumed a session.
     pub tls_resumed_total: u64,
+    /// Client connections that spoke HTTP/2.
+    pub http2_connections_total: u64,
+    /// Requests that came as streams of HTTP/2.
+    pub http2_requests_total: u64,
     /// Failures, in the order of [`FailureReason::ALL`].
     pub failures: [u64; FailureReason::COUNT],
     /// Bytes received from clients.

@@ -197,6 +197,18 @@ pub fn write_virtual_servers(metrics: &mut Metrics, registry: &CounterRegistry) 
         "Bytes sent to clients.",
         |totals| totals.sent_bytes_total,
     );
+    simple(
+        "ballast_virtual_server_http2_connections_total",
+        MetricKind::Counter,
+        "Client connections that spoke HTTP/2.",
+        |totals| totals.http2_connections_total,
+    );
+    simple(
+        "ballast_virtual_server_http2_requests_total",
+        MetricKind::Counter,
+        "Requests that came as streams of HTTP/2; they are among all requests too.",
+        |totals| totals.http2_requests_total,
+    );
     write_requests(metrics, &shown);
     metrics.single(
         "ballast_virtual_servers",

@@ -61,6 +61,22 @@ reasons! {
     HeaderTimeout, Client, "header_timeout";
     /// The request's header is larger than the virtual server allows.
     HeaderTooLarge, Client, "header_too_large";
+    /// An HTTP/2 connection sent a header block in more CONTINUATION frames than any header needs.
+    Http2ContinuationFlood, Client, "http2_continuation_flood";
+    /// An HTTP/2 connection sent more SETTINGS, PING, PRIORITY or WINDOW_UPDATE frames than it may.
+    Http2ControlFlood, Client, "http2_control_flood";
+    /// An HTTP/2 connection sent DATA frames without data.
+    Http2EmptyData, Client, "http2_empty_data";
+    /// A header block of an HTTP/2 connection unpacked to far more than allowed (HPACK bomb).
+    Http2HeaderBomb, Client, "http2_header_bomb";
+    /// An HTTP/2 connection broke the protocol (RFC 9113 §5.4.1).
+    Http2Protocol, Client, "http2_protocol";
+    /// An HTTP/2 connection broke off more requests than it may (CVE-2023-44487).
+    Http2ResetFlood, Client, "http2_reset_flood";
+    /// A request was refused because its HTTP/2 connection has as many under way as it may.
+    Http2StreamLimit, Client, "http2_stream_limit";
+    /// The client of an HTTP/2 connection did not take what was ready for it.
+    Http2WindowStall, Client, "http2_window_stall";
     /// No byte went either way for longer than the virtual server allows.
     IdleTimeout, Client, "idle_timeout";
     /// The method is one that we don't pass on.

@@ -247,9 +247,10 @@ impl Compiler {
             let error = compiled.error.take();
             return Err(error.unwrap_or_else(|| "it has no certificate".to_owned()));
         }
-        let tls = match compiled.tls.take() {
+        let has_http2 = server.spec.http.http2;
+        let tls = match compiled.tls.take().filter(|tls| tls.has_http2() == has_http2) {
             Some(tls) => tls,
-            None => TlsSettings::new(&self.ticket_keys, &server.uid)
+            None => TlsSettings::new(&self.ticket_keys, &server.uid, has_http2)
                 .map_err(|error| error.to_string())?,
         };
         tls.set_certificates(&usable);

@@ -185,15 +185,16 @@ impl ResolvesServerCert for Resolver {
 pub struct TlsSettings {
     config: Arc<ServerConfig>,
     resolver: Arc<Resolver>,
+    has_http2: bool,
 }
 
 impl TlsSettings {
-    /// TLS 1.2 and 1.3 without certificates yet, `http/1.1` by ALPN. Session tickets are those of
-    /// the virtual server `uid`; there are none while `keys` is empty.
+    /// TLS 1.2 and 1.3 without certificates yet, `http/1.1` and perhaps `h2` by ALPN. Session tickets
+    /// are those of the virtual server `uid`; there are none while `keys` is empty.
     ///
     /// # Errors
     /// The cryptographic provider refused.
-    pub fn new(keys: &Arc<TicketKeys>, uid: &str) -> Result<Self, rustls::Error> {
+    pub fn new(keys: &Arc<TicketKeys>, uid: &str, has_http2: bool) -> Result<Self, rustls::Error> {
         let resolver = Arc::new(Resolver::default());
         let provider: Arc<CryptoProvider> = Arc::new(aws_lc_rs::default_provider());
         let certificates: Arc<dyn ResolvesServerCert> = Arc::<Resolver>::clone(&resolver);
@@ -201,11 +202,17 @@ impl TlsSettings {
             .with_safe_default_protocol_versions()?
             .with_no_client_auth()
             .with_cert_resolver(certificates);
-        config.alpn_protocols = vec![b"http/1.1".to_vec()];
+        let protocols: &[&[u8]] = if has_http2 { &[b"h2", b"http/1.1"] } else { &[b"http/1.1"] };
+        config.alpn_protocols = protocols.iter().map(|name| name.to_vec()).collect();
         config.ticketer = Arc::new(Tickets::new(Arc::clone(keys), uid));
         // Tickets hold the state at the client; a table of sessions would be a lock between workers.
         config.session_storage = Arc::new(NoServerSessionStorage {});
-        Ok(Self { config: Arc::new(config), resolver })
+        Ok(Self { config: Arc::new(config), resolver, has_http2 })
+    }
+
+    /// Whether clients are offered `h2`.
+    pub fn has_http2(&self) -> bool {
+        self.has_http2
     }
 
     /// Replaces the certificates; the first is the default.

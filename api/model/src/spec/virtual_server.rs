@@ -5,6 +5,10 @@ use std::net::{IpAddr, SocketAddr};
 
 use serde::{Deserialize, Serialize};
 
+mod http2;
+
+pub use http2::Http2Limits;
+
 use super::yes;
 use crate::config::{Kind, Reference};
 use crate::limits::{
@@ -181,6 +185,11 @@ pub struct HttpSettings {
     pub body_max_bytes: Option<u64>,
     /// Whether requests are written to the node's access log.
     pub access_log: bool,
+    /// Whether HTTP/2 is spoken with clients that want it: with `https` by ALPN, with `http` if the
+    /// connection begins with HTTP/2 (prior knowledge, RFC 9113 §3.3).
+    pub http2: bool,
+    /// Limits of an HTTP/2 connection.
+    pub http2_limits: Http2Limits,
 }
 
 impl Default for HttpSettings {
@@ -197,6 +206,8 @@ impl Default for HttpSettings {
             uri_max_bytes: 16 * 1024,
             body_max_bytes: None,
             access_log: true,
+            http2: true,
+            http2_limits: Http2Limits::default(),
         }
     }
 }
@@ -336,6 +347,7 @@ impl HttpSettings {
         errors.range("header_max_bytes", self.header_max_bytes, 1_024, 1_048_576);
         errors.range("header_max_count", self.header_max_count, 8, 1_024);
         errors.range("uri_max_bytes", self.uri_max_bytes, 64, self.header_max_bytes.max(64));
+        errors.within("http2_limits", |errors| self.http2_limits.validate(errors));
     }
 }
 

@@ -64,5 +64,22 @@ pub fn passed_on(section: &[u8]) -> impl Iterator<Item = &[u8]> {
     })
 }
 
+/// Whether `name` says where a message ends, or concerns one connection: in a trailer section it is an
+/// attempt at something.
+pub fn frames_a_message(name: &[u8]) -> bool {
+    const NAMES: [&[u8]; 9] = [
+        b"connection",
+        b"content-length",
+        b"host",
+        b"keep-alive",
+        b"proxy-connection",
+        b"te",
+        b"trailer",
+        b"transfer-encoding",
+        b"upgrade",
+    ];
+    NAMES.iter().any(|it| name.eq_ignore_ascii_case(it))
+}
+
 #[cfg(test)]
 mod tests;

@@ -117,6 +117,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Io<S> {
         self.buffer.drain(..count).collect()
     }
 
+    /// So many bytes; none where the connection ended first.
+    pub(crate) async fn exactly_or_end(&mut self, count: usize) -> Option<Vec<u8>> {
+        while self.buffer.len() < count {
+            if !self.fill().await {
+                return None;
+            }
+        }
+        Some(self.buffer.drain(..count).collect())
+    }
+
     /// A head; none where the connection ended first.
     pub(crate) async fn head(&mut self) -> Option<String> {
         loop {

@@ -48,6 +48,8 @@ fn codes_are_unique_and_stable_in_form() {
     let codes: std::collections::BTreeSet<_> =
         FailureReason::ALL.iter().map(|reason| reason.code()).collect();
     assert_eq!(codes.len(), FailureReason::COUNT);
-    let is_plain = |code: &str| code.bytes().all(|b| b.is_ascii_lowercase() || b == b'_');
+    let is_plain = |code: &str| {
+        code.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_')
+    };
     assert!(codes.iter().all(|code| is_plain(code)));
 }

@@ -78,7 +78,7 @@ impl Client {
     }
 
     fn server(&self, keys: &Arc<TicketKeys>, uid: &str) -> TlsSettings {
-        let settings = TlsSettings::new(keys, uid).unwrap();
+        let settings = TlsSettings::new(keys, uid, true).unwrap();
         settings.set_certificates(&[Arc::clone(&self.certificate)]);
         settings
     }

@@ -48,8 +48,8 @@ pub use spec::traffic_group::{
 };
 pub use spec::user::{Role, UserSpec};
 pub use spec::virtual_server::{
-    ForwardedFor, Http2Limits, HttpSettings, Mode, Persistence, Priority, Protocol, SourceLimits, TcpSettings,
-    VirtualServerSpec,
+    ForwardedFor, Http2Limits, HttpSettings, Mode, Persistence, Priority, Protocol, SourceLimits,
+    TcpSettings, VirtualServerSpec,
 };
 pub use state::{Cluster, JoinTicket, Snapshot, State};
 pub use validate::{FieldError, FieldErrors};

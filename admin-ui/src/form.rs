@@ -5,10 +5,10 @@
 
 pub(crate) mod traffic_group;
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use ballast_model::{
-    AdminState, Algorithm, Draft, FieldError, FieldErrors, MemberSpec, PoolSpec, Resource,
+    Algorithm, Draft, FieldError, FieldErrors, MemberSpec, PoolSpec, Resource,
 };
 
 use crate::i18n::texts;
@@ -125,14 +125,14 @@ impl MemberForm {
             "is no number from 0 to 256".to_owned()
         });
         let name = self.name.trim();
-        let base = self.base.as_ref();
+        let (address, port, weight) = (address.ok()?, port.ok()?, weight.ok()?);
+        let fresh = || MemberSpec::new(SocketAddr::new(address, port));
         Some(MemberSpec {
             name: (!name.is_empty()).then(|| name.to_owned()),
-            address: address.ok()?,
-            port: port.ok()?,
-            weight: weight.ok()?,
-            admin_state: base.map_or(AdminState::Enabled, |base| base.admin_state),
-            drain_until_ms: base.and_then(|base| base.drain_until_ms),
+            address,
+            port,
+            weight,
+            ..self.base.clone().unwrap_or_else(fresh)
         })
     }
 }

@@ -14,6 +14,8 @@ pub const POOL_MEMBER_MAX_COUNT: usize = 4_096;
 pub const POOL_MONITOR_MAX_COUNT: usize = 16;
 /// Heaviest member; 0 means "no new load".
 pub const MEMBER_WEIGHT_MAX: u16 = 256;
+/// Highest connection limit of a member.
+pub const MEMBER_CONNECTION_LIMIT_MAX: u32 = 1_000_000;
 /// Most addresses on one virtual server.
 pub const ADDRESS_MAX_COUNT: usize = 64;
 /// Most ports on one virtual server.

@@ -12,6 +12,7 @@ pub mod member;
 pub mod persistence;
 pub mod pick;
 pub mod pool;
+pub mod queue;
 pub mod registry;
 
 mod hash;
@@ -21,8 +22,9 @@ mod padded;
 
 pub use health::{HealthMachine, HealthSettings, Probe, Transition};
 pub use key::KeyHash;
-pub use member::{HealthReport, InFlight, Member, MemberState};
+pub use member::{HealthReport, InFlight, Member, MemberState, Slot};
 pub use persistence::{CookieCodec, MemberKey, PersistenceKey};
 pub use pick::{NoMember, PickInput, PickState, Picked};
 pub use pool::Pool;
+pub use queue::{Place, PoolQueue, Priority};
 pub use registry::{PoolChanges, PoolMap, PoolRegistry};

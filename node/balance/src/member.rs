@@ -4,7 +4,8 @@
 //! the pool, so that counts of requests in flight stay true across configuration changes.
 
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::Ordering::{Relaxed, SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use ballast_model::status::{Health, MemberError, MemberStatus};
@@ -13,6 +14,7 @@ use ballast_model::{AdminState, Algorithm};
 use crate::latency::{Averaging, Latency};
 use crate::padded::Padded;
 use crate::persistence::MemberKey;
+use crate::queue::PoolQueue;
 
 /// A member as compiled into a [`Pool`](crate::Pool).
 #[derive(Debug)]
@@ -71,6 +73,12 @@ pub struct MemberState {
     health: AtomicU8,
     admin_state: AtomicU8,
     removed: AtomicBool,
+    key: MemberKey,
+    /// Most in flight; [`NO_LIMIT`] where there is none.
+    limit: AtomicU32,
+    /// In flight while there is a limit; not written as long as there is none.
+    taken: Padded<AtomicU32>,
+    queue: Arc<PoolQueue>,
     /// [`NEVER_MS`] where there is no deadline.
     drain_until_ms: AtomicU64,
     /// Each worker's own allocation: the count of who holds it stands beside it, and moves between
@@ -83,6 +91,7 @@ pub struct MemberState {
 }
 
 const NEVER_MS: u64 = u64::MAX;
+const NO_LIMIT: u32 = 0;
 
 /// Counters that one worker writes.
 #[derive(Debug, Default)]
@@ -94,9 +103,19 @@ struct Shard {
 }
 
 impl MemberState {
-    /// The state of a new, enabled member, counted by `worker_count` workers.
-    pub fn new(worker_count: usize, report: HealthReport) -> Self {
+    /// The state of a new, enabled member, counted by `worker_count` workers; those that wait for it
+    /// do so in `queue`.
+    pub fn new(
+        worker_count: usize,
+        key: MemberKey,
+        queue: Arc<PoolQueue>,
+        report: HealthReport,
+    ) -> Self {
         Self {
+            key,
+            limit: AtomicU32::new(NO_LIMIT),
+            taken: Padded::default(),
+            queue,
             health: AtomicU8::new(health_code(report.health)),
             admin_state: AtomicU8::new(admin_code(AdminState::Enabled)),
             removed: AtomicBool::new(false),
@@ -193,12 +212,74 @@ impl MemberState {
         self.removed.store(true, Relaxed);
     }
 
-    /// Counts a request or connection that `worker` sends to it, as in flight until the guard goes.
-    pub fn begin(&self, worker: usize) -> InFlight {
+    /// Its keyed identity, for persistence.
+    pub fn key(&self) -> MemberKey {
+        self.key
+    }
+
+    /// Sets how many requests or connections may be in flight to it, all workers together. What was
+    /// begun while there was no limit is not counted against one that is set later.
+    pub fn set_limit(&self, limit: Option<u32>) {
+        self.limit.store(limit.unwrap_or(NO_LIMIT), SeqCst);
+    }
+
+    /// Whether one more may be in flight to it.
+    pub fn has_room(&self) -> bool {
+        let limit = self.limit.load(Relaxed);
+        limit == NO_LIMIT || self.taken.load(Relaxed) < limit
+    }
+
+    /// Counts a request or connection that `worker` sends to it, as in flight until the guard goes;
+    /// none where it is at its limit.
+    pub fn begin(self: &Arc<Self>, worker: usize) -> Option<InFlight> {
+        let slot = match self.limit.load(Relaxed) {
+            NO_LIMIT => None,
+            limit => Some(self.take_slot(limit)?),
+        };
+        Some(self.count_in(worker, slot))
+    }
+
+    fn take_slot(self: &Arc<Self>, limit: u32) -> Option<Slot> {
+        let take = |taken| (taken < limit).then_some(taken + 1);
+        self.taken.fetch_update(SeqCst, SeqCst, take).ok()?;
+        Some(Slot { member: Some(Arc::clone(self)) })
+    }
+
+    fn count_in(&self, worker: usize, slot: Option<Slot>) -> InFlight {
         let shard = self.shard(worker);
         shard.in_flight.fetch_add(1, Relaxed);
         shard.requests_total.fetch_add(1, Relaxed);
-        InFlight { shard: Arc::clone(shard) }
+        InFlight { shard: Arc::clone(shard), _slot: slot }
+    }
+
+    /// Makes room for one more, or hands the room to who waits for it.
+    ///
+    /// Who waits has made that known before it looked for room a last time, and we look whether
+    /// anybody waits after having made room: one of us sees the other.
+    fn give_back(self: &Arc<Self>) {
+        loop {
+            let limit = self.limit.load(SeqCst);
+            let may_pass_on = limit != NO_LIMIT && self.taken.load(SeqCst) <= limit;
+            if may_pass_on && self.queue.waiting_count() > 0 {
+                match self.queue.hand_over(self, Slot { member: Some(Arc::clone(self)) }) {
+                    Ok(()) => return,
+                    Err(mut slot) => drop(slot.member.take()),
+                }
+            }
+            self.taken.fetch_sub(1, SeqCst);
+            if self.queue.waiting_count() == 0 || !may_pass_on {
+                return;
+            }
+            if !self.queue.awaits(self) {
+                return;
+            }
+            match self.take_slot(limit) {
+                // Somebody else has it, and will give it back.
+                None => return,
+                // It is ours again, to be passed on: not by `drop`, which would begin anew.
+                Some(mut slot) => drop(slot.member.take()),
+            }
+        }
     }
 
     /// Takes in how long it took to answer `worker`, for the algorithms that go by that: the time to
@@ -251,12 +332,41 @@ impl MemberState {
 #[derive(Debug)]
 pub struct InFlight {
     shard: Arc<Padded<Shard>>,
+    _slot: Option<Slot>,
 }
 
 impl InFlight {
     /// Counts that this one failed on the member's side.
     pub fn count_failure(&self) {
         self.shard.failures_total.fetch_add(1, Relaxed);
+    }
+}
+
+/// Room at a member that has a limit. Dropping it gives it back, or to who waits for it.
+#[derive(Debug)]
+pub struct Slot {
+    /// None once it counts no more.
+    member: Option<Arc<MemberState>>,
+}
+
+impl Slot {
+    /// The member.
+    pub fn member(&self) -> Option<&Arc<MemberState>> {
+        self.member.as_ref()
+    }
+
+    /// Counts the request or connection that `worker` uses it for.
+    pub fn begin(self, worker: usize) -> Option<InFlight> {
+        let member = Arc::clone(self.member.as_ref()?);
+        Some(member.count_in(worker, Some(self)))
+    }
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        if let Some(member) = self.member.take() {
+            member.give_back();
+        }
     }
 }
 

@@ -70,6 +70,11 @@ pub enum NoMember {
     AllDown,
     /// Every member that could take the request was tried already.
     AllTried,
+    /// Every member that could take the request is at its connection limit: it may wait, see
+    /// [`PoolQueue`](crate::PoolQueue).
+    AllBusy,
+    /// The member that the client belongs to is at its connection limit.
+    PersistentBusy,
 }
 
 impl NoMember {
@@ -80,6 +85,8 @@ impl NoMember {
             Self::AllDisabled => "all disabled",
             Self::AllDown => "all down",
             Self::AllTried => "every available member was tried",
+            Self::AllBusy => "all at their connection limit",
+            Self::PersistentBusy => "the client's member is at its connection limit",
         }
     }
 }
@@ -106,10 +113,14 @@ impl Pool {
             Candidates { pool: self, exclude: input.exclude, standard: self.standard() };
         let persistent = input.persistent.and_then(|key| self.index_of(key));
         if let Some(index) = persistent.filter(|i| candidates.holds_persistent(*i, input.now_ms)) {
+            if !self.members()[index as usize].state.has_room() {
+                return Err(NoMember::PersistentBusy);
+            }
             return Ok(self.picked(index, true));
         }
         match candidates.choose(state, input) {
             Some(index) => Ok(self.picked(index, false)),
+            None if candidates.is_any_busy() => Err(NoMember::AllBusy),
             None => Err(self.why_none(input.exclude)),
         }
     }
@@ -209,12 +220,22 @@ impl<'a> Candidates<'a> {
     }
 
     fn holds(self, index: u32) -> bool {
+        self.would_hold(index) && self.pool.members()[index as usize].state.has_room()
+    }
+
+    /// Whether it could be chosen, if it had room.
+    fn would_hold(self, index: u32) -> bool {
         let member = &self.pool.members()[index as usize];
         let state = &member.state;
         member.weight > 0
             && state.takes_new()
             && self.standard.is_met(state)
             && !self.exclude.contains(&index)
+    }
+
+    /// Whether one could be chosen but for its limit. Off the fast path.
+    fn is_any_busy(self) -> bool {
+        (0..self.pool.members().len() as u32).any(|index| self.would_hold(index))
     }
 
     fn holds_persistent(self, index: u32, now_ms: u64) -> bool {

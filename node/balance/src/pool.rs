@@ -12,6 +12,7 @@ use ballast_tls::Security;
 use crate::maglev::Maglev;
 use crate::member::Member;
 use crate::persistence::MemberKey;
+use crate::queue::PoolQueue;
 
 /// A compiled pool.
 #[derive(Clone, Debug)]
@@ -24,6 +25,8 @@ pub struct Pool {
     cumulative_weights: Box<[u64]>,
     /// For [`Algorithm::ConsistentHash`].
     maglev: Option<Arc<Maglev>>,
+    /// Outlives recompilation, as the members' states do.
+    queue: Arc<PoolQueue>,
     /// Differs between any two pools of a process.
     generation: u64,
     /// How connections to the members are secured.
@@ -34,6 +37,7 @@ impl Pool {
     pub(crate) fn new(
         resource: Arc<Resource<PoolSpec>>,
         members: Vec<Arc<Member>>,
+        queue: Arc<PoolQueue>,
         previous: Option<&Self>,
         generation: u64,
     ) -> Self {
@@ -53,6 +57,7 @@ impl Pool {
             by_key,
             cumulative_weights,
             maglev,
+            queue,
             generation,
             security: Security::Plain,
         }
@@ -118,6 +123,11 @@ impl Pool {
     /// Differs between any two pools of a process, also between two compilations of one pool.
     pub fn generation(&self) -> u64 {
         self.generation
+    }
+
+    /// Who waits for its members to have room.
+    pub fn queue(&self) -> &Arc<PoolQueue> {
+        &self.queue
     }
 
     /// What of a request the algorithm goes by; none where it goes by none.

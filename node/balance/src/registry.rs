@@ -139,36 +139,36 @@ fn compile(
         }
     }
     let unmonitored = resource.spec.monitors.is_empty();
+    let same = previous.filter(|pool| pool.uid() == resource.uid);
+    let queue = same.map_or_else(Arc::default, |pool| Arc::clone(pool.queue()));
     let members = resource.spec.members.iter().zip(&names).map(|(spec, name)| {
         let state = match kept.remove(&(name.as_ref(), spec.socket_address())) {
             Some(state) => Arc::clone(state),
             None => Arc::new(MemberState::new(
                 with.worker_count,
+                with.key.member_key(&resource.uid, name),
+                Arc::clone(&queue),
                 first_report(unmonitored, with.now_ms),
             )),
         };
         if unmonitored && state.health() != Health::Unmonitored {
             state.set_health(first_report(unmonitored, with.now_ms));
         }
-        Arc::new(compile_member(spec, state, &resource.uid, with.key))
+        Arc::new(compile_member(spec, state))
     });
     let members = members.collect();
     kept.values().for_each(|state| state.remove());
-    Pool::new(Arc::clone(resource), members, previous, with.generation)
+    Pool::new(Arc::clone(resource), members, queue, previous, with.generation)
 }
 
-fn compile_member(
-    spec: &MemberSpec,
-    state: Arc<MemberState>,
-    pool_uid: &str,
-    key: &PersistenceKey,
-) -> Member {
+fn compile_member(spec: &MemberSpec, state: Arc<MemberState>) -> Member {
     let name = spec.name();
+    state.set_limit(spec.connection_limit);
     state.set_admin_state(spec.admin_state, spec.drain_until_ms);
     Member {
         address: spec.socket_address(),
         weight: spec.weight,
-        key: key.member_key(pool_uid, &name),
+        key: state.key(),
         // The name only: two pools of the same members send a client to the same one, and a member
         // that moves to another address keeps its clients.
         hash_seed: hash_bytes(name.as_bytes()),

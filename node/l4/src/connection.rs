@@ -9,11 +9,12 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use ballast_balance::{InFlight, Member, PickInput, Pool};
+use ballast_balance::{InFlight, Member, NoMember, PickInput, Pool};
 use ballast_telemetry::{AccessRecord, CounterShard, FailureReason};
 use ballast_workers::{Admission, Connection, Interrupted, Ticket, VirtualServer};
 use tokio::net::TcpStream;
 
+use crate::queue;
 use crate::relay::{Moved, Relay, reset};
 use crate::watch::Watch;
 use crate::worker::TcpWorker;
@@ -63,7 +64,7 @@ struct Connected {
 
 impl Session {
     async fn run(&self, client: TcpStream, record: &mut Record) -> Result<(), FailureReason> {
-        let Connected { stream, member, in_flight } = match self.connect(record).await {
+        let Connected { stream, member, in_flight } = match self.connect(&client, record).await {
             Ok(connected) => connected,
             Err(reason) => {
                 // The client must not take this for an answer without content.
@@ -83,7 +84,11 @@ impl Session {
     }
 
     /// Chooses a member and connects to it, and to another one if that fails.
-    async fn connect(&self, record: &mut Record) -> Result<Connected, FailureReason> {
+    async fn connect(
+        &self,
+        client: &TcpStream,
+        record: &mut Record,
+    ) -> Result<Connected, FailureReason> {
         let slot = &self.server.pool;
         let pool = slot.current().load_full();
         let context = &self.worker.context;
@@ -98,13 +103,19 @@ impl Session {
                 persistent: None,
                 exclude: &tried[..attempt],
             };
-            // The failure of the attempts so far says more than that there is nobody left.
-            let index = self.worker.pick(slot, &pool, &input).map_err(|_| failure)?;
+            let (index, in_flight) = match self.worker.begin(slot, &pool, &input) {
+                Ok(begun) => begun,
+                Err(NoMember::AllBusy | NoMember::PersistentBusy) if attempt == 0 => {
+                    Box::pin(queue::wait(&self.worker, &self.ticket, client, slot, &pool, &input))
+                        .await?
+                }
+                // The failure of the attempts so far says more than that there is nobody left.
+                Err(_) => return Err(failure),
+            };
             let Some(member) = pool.member(index) else { return Err(FailureReason::Internal) };
             tried[attempt] = index;
             record.chosen = Some((Arc::clone(&pool), Arc::clone(member)));
             record.attempt_count += 1;
-            let in_flight = member.state.begin(context.index);
             let begin_us = context.clock.now_us();
             match self.connect_to(member.address, pool.spec().connect_timeout_ms).await {
                 Ok(stream) => {

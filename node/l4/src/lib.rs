@@ -14,6 +14,7 @@
 
 mod buffer;
 mod connection;
+mod queue;
 mod relay;
 mod watch;
 mod worker;

@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::{Arc, Weak};
 
-use ballast_balance::{NoMember, PickInput, PickState, Pool};
+use ballast_balance::{InFlight, NoMember, PickInput, PickState, Pool};
 use ballast_telemetry::{AccessLog, AccessLogWriter, AccessRecord};
 use ballast_workers::{
     Connection, ConnectionHandler, ConnectionTask, HandlerFactory, PoolSlot, WorkerContext,
@@ -16,6 +16,9 @@ use ballast_workers::{
 use crate::buffer::BufferPool;
 use crate::connection;
 use crate::watch::Watches;
+
+/// Picks that are made where other workers take the room between pick and begin.
+const RACE_MAX_COUNT: usize = 4;
 
 /// Makes the TCP handler of each worker.
 #[derive(Clone, Debug)]
@@ -60,19 +63,26 @@ struct PickPlace {
 }
 
 impl TcpWorker {
-    /// Chooses a member of `pool`, which is in `slot`; its index.
-    pub(crate) fn pick(
+    /// Chooses a member of `pool`, which is in `slot`, and counts a connection as in flight there; its
+    /// index.
+    pub(crate) fn begin(
         &self,
         slot: &Arc<PoolSlot>,
         pool: &Pool,
         input: &PickInput<'_>,
-    ) -> Result<u32, NoMember> {
+    ) -> Result<(u32, InFlight), NoMember> {
         let mut picks = self.picks.borrow_mut();
         let place = picks.entry(slot.id).or_insert_with(|| PickPlace {
             slot: Arc::downgrade(slot),
             state: PickState::default(),
         });
-        pool.pick(&mut place.state, input).map(|picked| picked.index)
+        for _ in 0..RACE_MAX_COUNT {
+            let picked = pool.pick(&mut place.state, input)?;
+            if let Some(in_flight) = picked.member.state.begin(self.context.index) {
+                return Ok((picked.index, in_flight));
+            }
+        }
+        Err(NoMember::AllBusy)
     }
 
     /// Writes a record down.

@@ -5,7 +5,7 @@ mod site;
 
 use std::time::Duration;
 
-use ballast_model::{AdminState, Algorithm};
+use ballast_model::{AdminState, Algorithm, MemberSpec, QueueSettings};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
@@ -314,4 +314,54 @@ async fn many_connections_at_once_all_get_their_bytes_back() {
     let (first, second) = (site.member_status(0), site.member_status(1));
     assert_eq!(first.requests_total + second.requests_total, 100);
     assert!(first.requests_total > 20 && second.requests_total > 20);
+}
+
+#[tokio::test]
+async fn connections_beyond_a_members_limit_wait_their_turn() {
+    let mut site = Site::new();
+    let (address, _echo) = echo().await;
+    site.put_pool(|pool| {
+        pool.members = vec![MemberSpec { connection_limit: Some(1), ..member(address) }];
+        pool.queue = Some(QueueSettings { max_count: 2, timeout_ms: 60_000 });
+    })
+    .await;
+    let listen = site.put_server(|_| {}).await;
+    let mut first = TcpStream::connect(listen).await.unwrap();
+    first.write_all(b"1").await.unwrap();
+    within(first.read_exact(&mut [0])).await.unwrap();
+    let leaves = TcpStream::connect(listen).await.unwrap();
+    site.until_waiting(1).await;
+    let mut second = TcpStream::connect(listen).await.unwrap();
+    second.write_all(b"2").await.unwrap();
+    site.until_waiting(2).await;
+    let mut refused = TcpStream::connect(listen).await.unwrap();
+    assert!(within(refused.read(&mut [0])).await.is_err(), "one more than may wait");
+    site.until_reason("queue_full").await;
+    drop(leaves);
+    site.until_waiting(1).await;
+    assert_eq!(site.member_status(0).in_flight, 1);
+    drop(first);
+    let mut back = [0];
+    within(second.read_exact(&mut back)).await.unwrap();
+    assert_eq!(&back, b"2");
+    drop(second);
+    site.until_idle().await;
+}
+
+#[tokio::test]
+async fn connection_that_waits_for_too_long_is_reset() {
+    let mut site = Site::new();
+    let (address, _echo) = echo().await;
+    site.put_pool(|pool| {
+        pool.members = vec![MemberSpec { connection_limit: Some(1), ..member(address) }];
+        pool.queue = Some(QueueSettings { max_count: 9, timeout_ms: 50 });
+    })
+    .await;
+    let listen = site.put_server(|_| {}).await;
+    let mut first = TcpStream::connect(listen).await.unwrap();
+    first.write_all(b"1").await.unwrap();
+    within(first.read_exact(&mut [0])).await.unwrap();
+    let mut second = TcpStream::connect(listen).await.unwrap();
+    assert!(within(second.read(&mut [0])).await.is_err());
+    site.until_reason("queue_timeout").await;
 }

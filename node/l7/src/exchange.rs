@@ -9,7 +9,7 @@
 
 use std::future::poll_fn;
 
-use ballast_balance::{CookieCodec, InFlight};
+use ballast_balance::{CookieCodec, InFlight, NoMember};
 use ballast_model::Protocol;
 use ballast_telemetry::FailureReason;
 use ballast_workers::Interrupted;
@@ -26,6 +26,7 @@ use crate::key;
 use crate::member::{self, MemberStream};
 use crate::peer::{Peer, Stream};
 use crate::pump::{Frames, Pump};
+use crate::queue;
 use crate::record::Record;
 use crate::relay::{AttemptError, Conditions, Relay, upload_failure};
 use crate::tunnel::Tunnel;
@@ -147,7 +148,7 @@ impl<'a, S: Stream> Exchange<'a, S> {
             values.find_map(|value| CookieCodec::find(value, cookie.name.as_bytes()))
         });
         let key = pool.key(|wanted| key::of_request(wanted, raw, &head, fields));
-        let wanted = Wanted { client: peer.ip(), key, persistent };
+        let wanted = Wanted { client: peer.ip(), key, persistent, priority: 0 };
         let mut output = Buffer::default();
         output.acquire(&worker.buffers);
         forward::write_request(&mut output, raw, &head, fields, facts, http.forwarded_for);
@@ -171,9 +172,11 @@ impl<'a, S: Stream> Exchange<'a, S> {
         let mut allow_idle = true;
         let mut has_left_a_member = false;
         loop {
-            let chosen = self.choose(request, &tried, last_failure)?;
+            let (chosen, in_flight) = match self.choose(request, &tried) {
+                Ok(chosen) => chosen,
+                Err(why) => self.find_no_member(request, why, last_failure).await?,
+            };
             self.record.attempt_count += 1;
-            let in_flight = chosen.member.state.begin(self.session.worker.context.index);
             let chosen = self.record.chosen.insert(chosen).clone();
             let begin_us = self.session.worker.context.clock.coarse_us();
             let idle = if allow_idle { chosen.take_idle(begin_us / 1_000) } else { None };
@@ -239,15 +242,28 @@ impl<'a, S: Stream> Exchange<'a, S> {
         }
     }
 
-    fn choose(
-        &self,
-        request: &Request,
-        tried: &[Chosen],
-        last_failure: Option<Failure>,
-    ) -> Result<Chosen, Failure> {
+    fn choose(&self, request: &Request, tried: &[Chosen]) -> Result<(Chosen, InFlight), NoMember> {
         let Session { worker, pool, .. } = self.session;
-        let chosen = pool.choose(&worker.context, request.wanted, tried);
-        chosen.map_err(|_| last_failure.unwrap_or(FailureReason::NoMember.into()))
+        pool.choose(&worker.context, request.wanted, tried)
+    }
+
+    /// Waits for room where there is none; the first time only, as one that failed once should not
+    /// wait in line for the rest.
+    async fn find_no_member(
+        &mut self,
+        request: &Request,
+        why: NoMember,
+        last_failure: Option<Failure>,
+    ) -> Result<(Chosen, InFlight), Failure> {
+        match (why, last_failure) {
+            (_, Some(failure)) => Err(failure),
+            (NoMember::AllBusy | NoMember::PersistentBusy, None) => {
+                let wait = queue::wait(self.session, &mut self.client.stream, request.wanted, why);
+                // On the heap: most requests never wait.
+                Ok(Box::pin(wait).await?)
+            }
+            _ => Err(FailureReason::NoMember.into()),
+        }
     }
 
     async fn connect(&mut self) -> Result<MemberStream, Failure> {

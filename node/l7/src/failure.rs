@@ -29,6 +29,7 @@ impl From<FailureReason> for Failure {
             R::NoMember | R::MemberOffline | R::Overload | R::Shed | R::Shutdown => 503,
             R::ConnectionLimit | R::SourceConnectionLimit | R::SourceRateLimit => 503,
             R::PoolTlsUnusable => 503,
+            R::QueueFull | R::QueueTimeout => 503,
             R::ConnectTimeout | R::ResponseTimeout => 504,
             R::Internal => 500,
             _ if reason.is_members_fault() => 502,

@@ -27,6 +27,7 @@ mod key;
 mod member;
 mod peer;
 mod pump;
+mod queue;
 mod record;
 mod refusal;
 mod relay;

@@ -6,6 +6,7 @@ use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::server::TlsStream;
@@ -23,6 +24,12 @@ pub(crate) trait Stream: AsyncRead + AsyncWrite + Unpin {
     fn poll_gone(&mut self, _cx: &mut Context<'_>) -> Poll<()> {
         Poll::Pending
     }
+
+    /// Whether the other side has closed or reset the connection, whatever is still to be read; asked
+    /// now and then while nothing is read. Streams of which this can't be told are never gone.
+    fn has_left(&self) -> bool {
+        false
+    }
 }
 
 impl Stream for TcpStream {
@@ -30,11 +37,22 @@ impl Stream for TcpStream {
         // A connection that is gone already needs no reset.
         let _gone = self.set_zero_linger();
     }
+
+    fn has_left(&self) -> bool {
+        let closed = PollFlags::RDHUP | PollFlags::HUP | PollFlags::ERR;
+        let mut polled = [PollFd::new(self, closed)];
+        let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+        matches!(poll(&mut polled, Some(&now)), Ok(count) if count > 0)
+    }
 }
 
 impl Stream for Box<TlsStream<TcpStream>> {
     fn reset_on_drop(&self) {
         self.get_ref().0.reset_on_drop();
+    }
+
+    fn has_left(&self) -> bool {
+        self.get_ref().0.has_left()
     }
 }
 

@@ -10,8 +10,11 @@ use std::ops::Deref;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use ballast_balance::{KeyHash, Member, MemberKey, NoMember, PickInput, PickState, Pool};
-use ballast_model::HashKey;
+use ballast_balance::{
+    InFlight, KeyHash, Member, MemberKey, NoMember, PickInput, PickState, Pool, PoolQueue,
+    Priority, Slot,
+};
+use ballast_model::{HashKey, QueueSettings};
 use ballast_tls::{Alpn, MemberTls};
 use ballast_workers::{PoolSlot, WorkerContext};
 use rustls::ClientConfig;
@@ -60,7 +63,12 @@ pub(crate) struct Wanted {
     pub(crate) key: Option<KeyHash>,
     /// The member that the client belongs to.
     pub(crate) persistent: Option<MemberKey>,
+    /// How soon it is served where members have no room.
+    pub(crate) priority: Priority,
 }
+
+/// Picks that are made where other workers take the room between pick and begin.
+const RACE_MAX_COUNT: usize = 4;
 
 /// The member that a request goes to.
 #[derive(Clone, Debug)]
@@ -93,13 +101,13 @@ impl WorkerPool {
         find(state.pool.hash_key()?)
     }
 
-    /// Chooses a member for a request.
+    /// Chooses a member for a request, and counts it as in flight there.
     pub(crate) fn choose(
         &self,
         worker: &WorkerContext,
         wanted: Wanted,
         tried: &[Chosen],
-    ) -> Result<Chosen, NoMember> {
+    ) -> Result<(Chosen, InFlight), NoMember> {
         let mut state = self.state.borrow_mut();
         state.refresh(&self.slot);
         // The pool may have been replaced since: their places in it are looked up each time.
@@ -114,10 +122,36 @@ impl WorkerPool {
             persistent: wanted.persistent,
             exclude: &exclude,
         };
-        let picked = pool.pick(pick, &input)?;
-        // As many members as the pool has: see `fit_members`.
-        let at = Rc::clone(&members[picked.index as usize]);
-        Ok(Chosen { at, is_persistent: picked.persistent })
+        for _ in 0..RACE_MAX_COUNT {
+            let picked = pool.pick(pick, &input)?;
+            if let Some(in_flight) = picked.member.state.begin(worker.index) {
+                // As many members as the pool has: see `fit_members`.
+                let at = Rc::clone(&members[picked.index as usize]);
+                return Ok((Chosen { at, is_persistent: picked.persistent }, in_flight));
+            }
+        }
+        Err(NoMember::AllBusy)
+    }
+
+    /// Where requests wait that find no room.
+    pub(crate) fn queue(&self) -> (Arc<PoolQueue>, QueueSettings) {
+        let pool = &self.state.borrow().pool;
+        (Arc::clone(pool.queue()), pool.spec().queue.clone().unwrap_or_default())
+    }
+
+    /// Counts a request as in flight at the member whose room it was granted; none where the pool has
+    /// that member no more.
+    pub(crate) fn begin_granted(
+        &self,
+        worker: &WorkerContext,
+        slot: Slot,
+    ) -> Option<(Chosen, InFlight)> {
+        let mut state = self.state.borrow_mut();
+        state.refresh(&self.slot);
+        let member = slot.member()?;
+        let at = state.members.iter().find(|at| Arc::ptr_eq(&at.member.state, member))?;
+        let chosen = Chosen { at: Rc::clone(at), is_persistent: false };
+        Some((chosen, slot.begin(worker.index)?))
     }
 
     /// Keeps a connection for the next request.

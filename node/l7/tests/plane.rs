@@ -29,6 +29,8 @@ mod limits;
 mod member_tls;
 #[path = "plane/pki.rs"]
 mod pki;
+#[path = "plane/queue.rs"]
+mod queue;
 #[path = "plane/quiesce.rs"]
 mod quiesce;
 #[path = "plane/tls.rs"]

@@ -102,6 +102,10 @@ reasons! {
     SourceConnectionLimit, Configuration, "source_connection_limit";
     /// Connections of the client's source come faster than they may.
     SourceRateLimit, Configuration, "source_rate_limit";
+    /// All members are at their connection limit, and as many requests wait as may.
+    QueueFull, Configuration, "queue_full";
+    /// All members were at their connection limit for as long as a request may wait.
+    QueueTimeout, Configuration, "queue_timeout";
     /// The virtual server was disabled or deleted while the connection was open.
     VirtualServerDisabled, Configuration, "virtual_server_disabled";
 

@@ -7,14 +7,18 @@ use std::net::{IpAddr, SocketAddr};
 use serde::{Deserialize, Serialize};
 
 use crate::config::{Kind, Reference};
-use crate::limits::{MEMBER_WEIGHT_MAX, POOL_MEMBER_MAX_COUNT, POOL_MONITOR_MAX_COUNT};
+use crate::limits::{
+    MEMBER_CONNECTION_LIMIT_MAX, MEMBER_WEIGHT_MAX, POOL_MEMBER_MAX_COUNT, POOL_MONITOR_MAX_COUNT,
+};
 use crate::resource::Spec;
 use crate::validate::FieldErrors;
 
 pub mod consistent_hash;
+pub mod queue;
 pub mod tls;
 
 use consistent_hash::ConsistentHash;
+use queue::QueueSettings;
 use tls::PoolTls;
 
 /// Members and the algorithm that spreads load over them.
@@ -34,6 +38,9 @@ pub struct PoolSpec {
     /// The backends.
     #[serde(default)]
     pub members: Vec<MemberSpec>,
+    /// What happens where all members are at their `connection_limit`. Absent: the defaults.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub queue: Option<QueueSettings>,
     /// With every member down: true sends to all of them nonetheless, false answers 503.
     #[serde(default)]
     pub fail_open: bool,
@@ -118,6 +125,10 @@ pub struct MemberSpec {
     /// Share of the load relative to the others, 0 to 256; 0 gets none but persistent sessions.
     #[serde(default = "default_weight")]
     pub weight: u16,
+    /// Most requests (TCP: connections) in flight to it through one node, 1 to 1000000; others wait,
+    /// see `queue`. Absent: no limit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub connection_limit: Option<u32>,
     /// What the operator wants of it.
     #[serde(default)]
     pub admin_state: AdminState,
@@ -162,6 +173,7 @@ impl MemberSpec {
             address: address.ip(),
             port: address.port(),
             weight: default_weight(),
+            connection_limit: None,
             admin_state: AdminState::Enabled,
             drain_until_ms: None,
         }
@@ -188,6 +200,7 @@ impl Default for PoolSpec {
             consistent_hash: None,
             monitors: Vec::new(),
             members: Vec::new(),
+            queue: None,
             fail_open: false,
             connect_timeout_ms: default_connect_timeout_ms(),
             idle_connection_max_count: default_idle_connection_max_count(),
@@ -228,6 +241,9 @@ impl Spec for PoolSpec {
         if let Some(tls) = &self.tls {
             errors.within("tls", |errors| tls.validate(errors));
         }
+        if let Some(queue) = &self.queue {
+            errors.within("queue", |errors| queue.validate(errors));
+        }
         let mut names = BTreeSet::new();
         errors.within("members", |errors| {
             for (i, member) in self.members.iter().enumerate() {
@@ -260,6 +276,9 @@ impl MemberSpec {
         }
         errors.range("port", self.port, 1, u16::MAX);
         errors.range("weight", self.weight, 0, MEMBER_WEIGHT_MAX);
+        if let Some(limit) = self.connection_limit {
+            errors.range("connection_limit", limit, 1, MEMBER_CONNECTION_LIMIT_MAX);
+        }
         let usable = !self.address.is_unspecified() && !self.address.is_multicast();
         errors.require(usable, "address", "invalid_address", || {
             format!("{} is no address of one host", self.address)

@@ -1,15 +1,18 @@
 use super::*;
+use crate::persistence::PersistenceKey;
 
 fn state() -> Arc<MemberState> {
-    Arc::new(MemberState::new(2, HealthReport { health: Health::Up, ..HealthReport::default() }))
+    let key = PersistenceKey::new(&[1; 32]).member_key("uid", "m1");
+    let report = HealthReport { health: Health::Up, ..HealthReport::default() };
+    Arc::new(MemberState::new(2, key, Arc::default(), report))
 }
 
 #[test]
 fn guard_counts_until_dropped_also_on_another_thread() {
     let state = state();
-    let first = state.begin(0);
-    let second = state.begin(1);
-    let beyond = state.begin(7);
+    let first = state.begin(0).unwrap();
+    let second = state.begin(1).unwrap();
+    let beyond = state.begin(7).unwrap();
     assert_eq!((state.in_flight(), state.requests_total()), (3, 3));
     std::thread::spawn(move || drop(first)).join().unwrap();
     second.count_failure();

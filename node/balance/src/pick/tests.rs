@@ -143,7 +143,7 @@ fn less_loaded_members_are_preferred() {
         let guards: Vec<_> = (0..4_000)
             .map(|_| {
                 let index = picker.pick(&pool).unwrap();
-                pool.member(index).unwrap().state.begin(index as usize)
+                pool.member(index).unwrap().state.begin(index as usize).unwrap()
             })
             .collect();
         let loads: Vec<_> = pool.members().iter().map(|m| m.state.in_flight()).collect();

@@ -56,7 +56,7 @@ fn member_keeps_its_state_across_edits() {
     let config = put(&Config::default(), 1, "a", spec([member(1), member(2)]));
     registry.reconcile(&config, 0);
     let (first, second) = (state(&registry, "a", 0), state(&registry, "a", 1));
-    let guard = first.begin(0);
+    let guard = first.begin(0).unwrap();
 
     let drained = MemberSpec {
         weight: 7,

@@ -13,9 +13,7 @@ use ballast_model::{
     VirtualServerSpec,
 };
 use ballast_telemetry::{AccessLog, AccessLogSink, CounterRegistry, FailureReason};
-use ballast_workers::{
-    AnyAddress, DataPlane, DataPlaneConfig, Handlers, Pressure, PressureGauge,
-};
+use ballast_workers::{AnyAddress, DataPlane, DataPlaneConfig, Handlers, Pressure, PressureGauge};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
@@ -108,6 +106,16 @@ impl Site {
 
     pub(crate) async fn until_member(&self, index: usize, holds: impl Fn(&MemberStatus) -> bool) {
         until(|| holds(&self.member_status(index)).then_some(())).await;
+    }
+
+    /// Until so many connections wait for a member with room.
+    pub(crate) async fn until_waiting(&self, count: usize) {
+        until(|| {
+            let pools = self.plane.pools();
+            let pools = pools.borrow();
+            (pools["pool"].queue().waiting_count() == count).then_some(())
+        })
+        .await;
     }
 
     /// Until no connection is left, and none is counted as in flight.

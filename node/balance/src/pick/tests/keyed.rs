@@ -81,7 +81,7 @@ fn a_table_is_kept_where_it_stays_the_same() {
 fn a_key_that_everybody_asks_for_is_shared_out_within_the_bound() {
     let pool = compile(keyed(&[1; 4], Some(25)));
     let guards: Vec<_> =
-        (0..1_000).map(|_| pool.member(pick(&pool, 7)).unwrap().state.begin(0)).collect();
+        (0..1_000).map(|_| pool.member(pick(&pool, 7)).unwrap().state.begin(0).unwrap()).collect();
     let loads: Vec<_> = pool.members().iter().map(|m| m.state.in_flight()).collect();
     // ⌈1.25 · 1000 / 4⌉ = 313 at most; without a bound all would be at one.
     assert!(loads.iter().all(|load| *load <= 313), "{loads:?}");
@@ -110,7 +110,7 @@ proptest! {
                 drop(guards.swap_remove(end));
             }
             let chosen = pool.member(pick(&pool, *key)).unwrap();
-            guards.push(chosen.state.begin(turn));
+            guards.push(chosen.state.begin(turn).unwrap());
             let all = guards.len() as u64;
             let bound = (u64::from(100 + percent) * all * u64::from(chosen.weight))
                 .div_ceil(100 * total_weight);

@@ -32,7 +32,7 @@ fn under_load_requests_in_flight_follow_speed_and_weight() {
         measure(&pool, &[8_192, 16_384, 8_192]);
         let mut picker = Picker::new(2);
         let _guards: Vec<_> = (0..5_000)
-            .map(|_| pool.member(picker.pick(&pool).unwrap()).unwrap().state.begin(0))
+            .map(|_| pool.member(picker.pick(&pool).unwrap()).unwrap().state.begin(0).unwrap())
             .collect();
         let loads: Vec<_> = pool.members().iter().map(|m| m.state.in_flight()).collect();
         // 2 : 1 : 4, as the first is twice as fast as the second and half as heavy as the third.
@@ -60,7 +60,7 @@ fn newcomer_gets_one_request_before_something_is_known_of_it() {
         known.observe_latency(0, algorithm, 50_000, 1_000);
         let mut picker = Picker::new(4);
         assert_eq!(picker.pick(&pool), Ok(1), "{algorithm:?}");
-        let _first = pool.members()[1].state.begin(0);
+        let _first = pool.members()[1].state.begin(0).unwrap();
         assert_eq!(picker.counts(&pool, 100), [100, 0], "{algorithm:?}");
     }
 }

@@ -1,0 +1,65 @@
+//! A request that waits for a member with room.
+//!
+//! Invariant: who waits holds nothing but its place in line, and leaves it by any way out.
+
+use std::future::poll_fn;
+use std::task::Poll;
+
+use ballast_balance::{InFlight, NoMember};
+use ballast_telemetry::FailureReason;
+use ballast_workers::Interrupted;
+
+use crate::connection::Session;
+use crate::peer::Stream;
+use crate::upstream::{Chosen, Wanted};
+
+/// How often one that waits looks whether its client is still there, and whether there is room that
+/// nobody gave back: at a member that came up, say. In ms.
+const LOOK_INTERVAL_MS: u64 = 250;
+
+/// Waits for room; `busy` is why there was none.
+pub(crate) async fn wait<S: Stream>(
+    session: &Session,
+    client: &mut S,
+    wanted: Wanted,
+    busy: NoMember,
+) -> Result<(Chosen, InFlight), FailureReason> {
+    let Session { worker, pool, ticket, .. } = session;
+    let context = &worker.context;
+    let (queue, settings) = pool.queue();
+    let member = wanted.persistent.filter(|_| busy == NoMember::PersistentBusy);
+    let Some(place) = queue.enter(member, wanted.priority, settings.max_count) else {
+        return Err(FailureReason::QueueFull);
+    };
+    let deadline_ms = context.clock.coarse_ms().saturating_add(settings.timeout_ms);
+    loop {
+        match pool.choose(context, wanted, &[]) {
+            Err(NoMember::AllBusy | NoMember::PersistentBusy) => {}
+            chosen => return chosen.map_err(|_| FailureReason::NoMember),
+        }
+        let left_ms = deadline_ms.saturating_sub(context.clock.coarse_ms());
+        if left_ms == 0 {
+            return Err(FailureReason::QueueTimeout);
+        }
+        ticket.set_timeout_ms(left_ms.min(LOOK_INTERVAL_MS));
+        // Cancel-safe: a slot that was granted and not taken goes on with the place.
+        let turn = poll_fn(|cx| match client.poll_gone(cx) {
+            Poll::Ready(()) => Poll::Ready(None),
+            Poll::Pending => place.poll_granted(cx).map(Some),
+        });
+        match ticket.guard(turn).await {
+            Ok(None) => return Err(FailureReason::ClientClosed),
+            Ok(Some(slot)) => {
+                // The member may have left the pool meanwhile: then another is chosen.
+                if let Some(chosen) = pool.begin_granted(context, slot) {
+                    return Ok(chosen);
+                }
+            }
+            Err(Interrupted::Expired) if client.has_left() => {
+                return Err(FailureReason::ClientClosed);
+            }
+            Err(Interrupted::Expired) => {}
+            Err(Interrupted::Cut | Interrupted::Ending) => return Err(FailureReason::Shutdown),
+        }
+    }
+}

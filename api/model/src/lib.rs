@@ -38,6 +38,7 @@ pub use spec::monitor::{HttpProbe, MonitorKind, MonitorSpec, StatusRange};
 pub use spec::node::{Availability, NodeInterface, NodeRole, NodeSpec};
 pub use spec::policy::{Action, Cidr, Condition, PolicyRule, PolicySpec, RegionSpec, Template};
 pub use spec::pool::consistent_hash::{ConsistentHash, HashKey};
+pub use spec::pool::proxy_protocol::ProxyProtocolVersion;
 pub use spec::pool::queue::QueueSettings;
 pub use spec::pool::tls::PoolTls;
 pub use spec::pool::{AdminState, Algorithm, MemberSpec, PoolSpec};
@@ -49,8 +50,9 @@ pub use spec::traffic_group::{
 };
 pub use spec::user::{Role, UserSpec};
 pub use spec::virtual_server::{
-    ForwardedFor, Http2Limits, HttpSettings, Mode, Persistence, Priority, Protocol, SourceLimits,
-    TcpSettings, VirtualServerSpec,
+    AcceptProxyProtocol, ForwardedFor, Http2Limits, HttpSettings, Mode, OtherSources, Persistence,
+    Priority, Protocol, SniRoute, SourceLimits, TcpSettings, TlsPassthrough, UnmatchedName,
+    VirtualServerSpec,
 };
 pub use state::{Cluster, JoinTicket, Snapshot, State};
 pub use validate::{FieldError, FieldErrors};

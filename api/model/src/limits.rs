@@ -24,6 +24,12 @@ pub const PORT_MAX_COUNT: usize = 64;
 pub const CERTIFICATE_MAX_COUNT: usize = 10_000;
 /// Most certificates of authorities in one trust list.
 pub const CA_CERTIFICATE_MAX_COUNT: usize = 64;
+/// Most networks that a virtual server trusts to announce clients.
+pub const TRUSTED_SOURCE_MAX_COUNT: usize = 256;
+/// Most routes of one virtual server that passes TLS on.
+pub const SNI_ROUTE_MAX_COUNT: usize = 1_000;
+/// Most server names in all of them together.
+pub const SNI_NAME_MAX_COUNT: usize = 10_000;
 /// Largest certificate chain or private key accepted, in bytes of PEM.
 pub const PEM_MAX_BYTES: usize = 256 * 1024;
 /// Longest timeout or interval, in milliseconds (one day).

@@ -8,7 +8,8 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use ballast_balance::Probe;
-use ballast_model::{HttpProbe, MonitorKind, MonitorSpec};
+use ballast_model::{HttpProbe, MonitorKind, MonitorSpec, ProxyProtocolVersion};
+use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout};
 
@@ -40,11 +41,15 @@ enum Fault {
     Answer(String),
 }
 
-/// Probes `address`.
-pub async fn probe(address: SocketAddr, monitor: &MonitorSpec) -> Outcome {
+/// Probes `address`, which may want a header of the PROXY protocol first: one that names nobody.
+pub async fn probe(
+    address: SocketAddr,
+    proxy_protocol: Option<ProxyProtocolVersion>,
+    monitor: &MonitorSpec,
+) -> Outcome {
     let begin = Instant::now();
     let limit = Duration::from_millis(monitor.timeout_ms);
-    let connected = timeout(limit, TcpStream::connect(address)).await;
+    let connected = timeout(limit, connect(address, proxy_protocol)).await;
     let exchange = match connected {
         Err(_elapsed) => {
             let facts = format!("no connection to {address} within {} ms", monitor.timeout_ms);
@@ -77,6 +82,17 @@ pub async fn probe(address: SocketAddr, monitor: &MonitorSpec) -> Outcome {
         }
         Err(Fault::Connect(error)) => found(begin, Err(connect_facts(address, &error))),
     }
+}
+
+async fn connect(
+    address: SocketAddr,
+    proxy_protocol: Option<ProxyProtocolVersion>,
+) -> io::Result<TcpStream> {
+    let mut stream = TcpStream::connect(address).await?;
+    if let Some(version) = proxy_protocol {
+        stream.write_all(version.local_header()).await?;
+    }
+    Ok(stream)
 }
 
 fn found(begin: Instant, facts: Result<String, String>) -> Outcome {

@@ -81,9 +81,10 @@ struct Applied {
 impl Prober {
     /// Starts the scheduler task on `runtime`; it probes nothing before [`Prober::apply`].
     pub fn start(options: ProberOptions, runtime: &Handle) -> Self {
-        let by_socket: ProbeFn = Arc::new(|address: SocketAddr, monitor: Arc<Resource<_>>| {
-            Box::pin(async move { probe(address, &monitor.spec).await })
-        });
+        let by_socket: ProbeFn =
+            Arc::new(|address: SocketAddr, proxy_protocol, monitor: Arc<Resource<_>>| {
+                Box::pin(async move { probe(address, proxy_protocol, &monitor.spec).await })
+            });
         Self::start_with(options, runtime, by_socket)
     }
 

@@ -17,7 +17,7 @@ use ballast_balance::{HealthMachine, HealthReport, HealthSettings, MemberState, 
 use ballast_model::config::Table;
 use ballast_model::event::EventBody;
 use ballast_model::status::{Health, MemberStatus};
-use ballast_model::{MonitorSpec, Resource};
+use ballast_model::{MonitorSpec, ProxyProtocolVersion, Resource};
 use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
 use tokio::sync::{broadcast, watch};
@@ -38,7 +38,8 @@ type Monitor = Arc<Resource<MonitorSpec>>;
 type TargetId = u64;
 pub(crate) type ProbeFuture = Pin<Box<dyn Future<Output = Outcome> + Send>>;
 /// Carries out a probe.
-pub(crate) type ProbeFn = Arc<dyn Fn(SocketAddr, Monitor) -> ProbeFuture + Send + Sync>;
+pub(crate) type ProbeFn =
+    Arc<dyn Fn(SocketAddr, Option<ProxyProtocolVersion>, Monitor) -> ProbeFuture + Send + Sync>;
 
 pub(crate) struct Scheduler {
     probe: ProbeFn,
@@ -339,7 +340,8 @@ impl Scheduler {
                 continue;
             };
             let address = probe_address(target.key.address, &target.monitor.spec);
-            let probe = (self.probe)(address, Arc::clone(&target.monitor));
+            let probe =
+                (self.probe)(address, target.key.proxy_protocol, Arc::clone(&target.monitor));
             let probe = async move {
                 let begin = Instant::now();
                 Done { id, turn, begin, outcome: probe.await }

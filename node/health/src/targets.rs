@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use ballast_balance::Pool;
 use ballast_model::config::Table;
-use ballast_model::{MonitorSpec, Resource};
+use ballast_model::{MonitorSpec, ProxyProtocolVersion, Resource};
 
 /// One member as seen by one monitor. Belongs to a pool.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -20,6 +20,8 @@ pub struct TargetKey {
     pub address: SocketAddr,
     /// The monitor's name.
     pub monitor: String,
+    /// The header of the PROXY protocol that the member wants first.
+    pub proxy_protocol: Option<ProxyProtocolVersion>,
 }
 
 /// The targets of a pool, and the monitor that each is probed by.
@@ -46,6 +48,11 @@ pub fn targets_of(pool: &Pool, monitors: &Table<MonitorSpec>) -> Targets {
                 member: Arc::clone(&member.name),
                 address: member.address,
                 monitor: monitor.name.clone(),
+                // On a port of its own something else listens.
+                proxy_protocol: pool
+                    .spec()
+                    .send_proxy_protocol
+                    .filter(|_| monitor.spec.port.is_none_or(|port| port == member.address.port())),
             };
             (key, Arc::clone(monitor))
         })

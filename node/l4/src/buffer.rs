@@ -22,7 +22,7 @@ impl BufferPool {
 
     fn give(&self, storage: Box<[u8]>) {
         let mut idle = self.idle.borrow_mut();
-        if idle.len() < IDLE_MAX_COUNT {
+        if storage.len() == BUFFER_BYTES && idle.len() < IDLE_MAX_COUNT {
             idle.push(storage);
         }
     }
@@ -40,6 +40,11 @@ pub(crate) struct Buffer {
 }
 
 impl Buffer {
+    /// A buffer that holds `bytes` and nothing else.
+    pub(crate) fn of(bytes: Vec<u8>) -> Self {
+        Self { start: 0, end: bytes.len(), storage: bytes.into_boxed_slice() }
+    }
+
     /// The bytes that are to be written.
     pub(crate) fn data(&self) -> &[u8] {
         &self.storage[self.start..self.end]

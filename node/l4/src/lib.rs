@@ -13,6 +13,7 @@
 #![forbid(unsafe_code)]
 
 mod buffer;
+pub mod client_hello;
 mod connection;
 mod queue;
 mod relay;

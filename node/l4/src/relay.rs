@@ -40,8 +40,10 @@ pub(crate) struct Moved {
 }
 
 impl Relay {
-    pub(crate) fn new(client: TcpStream, member: TcpStream) -> Self {
-        Self { client, member, up: Direction::default(), down: Direction::default() }
+    /// `preface` goes to the member before anything that comes from the client.
+    pub(crate) fn new(client: TcpStream, member: TcpStream, preface: Vec<u8>) -> Self {
+        let up = Direction { buffer: Buffer::of(preface), ..Direction::default() };
+        Self { client, member, up, down: Direction::default() }
     }
 
     /// Moves what it can, and adds it to `moved`. Ready when the connection has ended.

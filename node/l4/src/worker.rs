@@ -10,7 +10,7 @@ use std::sync::{Arc, Weak};
 use ballast_balance::{InFlight, NoMember, PickInput, PickState, Pool};
 use ballast_telemetry::{AccessLog, AccessLogWriter, AccessRecord};
 use ballast_workers::{
-    Connection, ConnectionHandler, ConnectionTask, HandlerFactory, PoolSlot, WorkerContext,
+    Connection, ConnectionHandler, ConnectionTask, HandlerFactory, PoolSlot, Refused, WorkerContext,
 };
 
 use crate::buffer::BufferPool;
@@ -94,6 +94,12 @@ impl TcpWorker {
 impl ConnectionHandler for TcpWorker {
     fn serve(self: Rc<Self>, connection: Connection) -> ConnectionTask {
         Box::pin(connection::serve(self, connection))
+    }
+
+    /// A stream has no words for it: it is reset.
+    fn refuse(&self, refused: &Refused) -> Option<Vec<u8>> {
+        connection::log_refused(self, refused);
+        None
     }
 
     fn tick(&self) -> bool {

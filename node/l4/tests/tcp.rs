@@ -1,7 +1,13 @@
 //! The TCP data plane over real sockets: a data plane of two workers, members that the tests play.
 
+#[path = "tcp/passthrough.rs"]
+mod passthrough;
+#[path = "tcp/proxy_protocol.rs"]
+mod proxy_protocol;
 #[path = "tcp/site.rs"]
 mod site;
+#[path = "tcp/time.rs"]
+mod time;
 
 use std::time::Duration;
 

@@ -83,6 +83,8 @@ pub(crate) struct Session {
     pub(crate) pool: Rc<WorkerPool>,
     pub(crate) counters: Arc<CounterShard>,
     pub(crate) peer: SocketAddr,
+    /// Where the client connected to.
+    pub(crate) local: SocketAddr,
     pub(crate) facts: Rc<ClientFacts>,
     pub(crate) ticket: Ticket,
     admission: Rc<Admission>,
@@ -107,7 +109,7 @@ impl Session {
         };
         let pool = worker.pools.of(&server.pool);
         let (facts, admission) = (Rc::new(facts), Rc::new(admission));
-        Self { worker, server, pool, counters, peer, facts, ticket, admission }
+        Self { worker, server, pool, counters, peer, local, facts, ticket, admission }
     }
 
     /// What one stream of the connection has: all that the connection has, and a deadline of its own.
@@ -119,6 +121,7 @@ impl Session {
             pool: Rc::clone(&self.pool),
             counters: Arc::clone(&self.counters),
             peer: self.peer,
+            local: self.local,
             facts: Rc::clone(&self.facts),
             ticket: connections.open(self.admission.slot().id, clock),
             admission: Rc::clone(&self.admission),

@@ -273,7 +273,8 @@ impl<'a, S: Stream> Exchange<'a, S> {
         let Session { worker, ticket, .. } = self.session;
         let start_us = worker.context.clock.now_us();
         ticket.set_timeout_ms(chosen.pool.spec().connect_timeout_ms);
-        let connect = Box::pin(member::connect(chosen));
+        let client = (self.session.peer, self.session.local);
+        let connect = Box::pin(member::connect(chosen, client));
         let connected = ticket.guard(connect).await;
         let now_us = worker.context.clock.now_us();
         self.record.connect_us = Some(now_us.saturating_sub(start_us));

@@ -1,7 +1,8 @@
 //! What a client is told that is turned away before it has asked anything.
 //!
 //! Invariant: the answer is complete by itself and closes the connection. There is none over TLS: a
-//! handshake is what a node that has too much to do can't afford, so that the connection is reset.
+//! handshake is what a node that has too much to do can't afford, so that the connection is reset; as
+//! is that of somebody who should not have connected at all.
 
 use ballast_model::Protocol;
 use ballast_telemetry::AccessRecord;
@@ -14,8 +15,9 @@ use crate::worker::HttpWorker;
 
 /// The answer, which is written to the access log too.
 pub(crate) fn words(worker: &HttpWorker, refused: &Refused) -> Option<Vec<u8>> {
-    let failure = Failure { reason: refused.reason, status: 503 };
-    let answer = (refused.server.protocol == Protocol::Http).then(|| {
+    let failure = Failure::from(refused.reason);
+    let is_answered = refused.server.protocol == Protocol::Http && failure.status == 503;
+    let answer = is_answered.then(|| {
         let mut output = Buffer::default();
         failure.write(&mut output, Method::Other, false);
         output.data().to_vec()

@@ -163,6 +163,11 @@ impl WorkerPool {
         state.refresh(&self.slot);
         let max_count = state.pool.spec().idle_connection_max_count as usize;
         let Some(at) = state.present(chosen) else { return stream.close() };
+        // A header of the PROXY protocol names one client, and the connection is that one's alone.
+        let is_announced = |pool: &Pool| pool.spec().send_proxy_protocol.is_some();
+        if is_announced(&at.pool) || is_announced(&chosen.pool) {
+            return;
+        }
         if max_count == 0 || !at.pool.security().is_same(chosen.pool.security()) {
             return stream.close();
         }
@@ -272,7 +277,10 @@ fn fit_members(pool: &Arc<Pool>, previous_members: &[Rc<WorkerMember>]) -> Vec<R
         previous_members.iter().map(|at| (Arc::as_ptr(&at.member.state), at)).collect();
     let fitted = pool.members().iter().zip(0..).map(|(member, index)| {
         let before = previous.remove(&Arc::as_ptr(&member.state));
-        let before = before.filter(|at| at.pool.security().is_same(pool.security()));
+        let before = before.filter(|at| {
+            let same_header = at.pool.spec().send_proxy_protocol == pool.spec().send_proxy_protocol;
+            same_header && at.pool.security().is_same(pool.security())
+        });
         Rc::new(WorkerMember {
             pool: Arc::clone(pool),
             member: Arc::clone(member),

@@ -1,6 +1,8 @@
 //! The HTTP data plane over real sockets: hand-written clients and origins, so that both can
 //! misbehave.
 
+#[path = "plane/announce.rs"]
+mod announce;
 #[path = "plane/balance.rs"]
 mod balance;
 #[path = "plane/bodies.rs"]

@@ -57,6 +57,8 @@ reasons! {
     ClientClosed, Client, "client_closed";
     /// The client did not take the response.
     ClientWriteTimeout, Client, "client_write_timeout";
+    /// What a client of a TLS passthrough sent is no `ClientHello`, or it did not come in time.
+    ClientHello, Client, "client_hello";
     /// The request's header did not arrive in time.
     HeaderTimeout, Client, "header_timeout";
     /// The request's header is larger than the virtual server allows.
@@ -81,6 +83,8 @@ reasons! {
     IdleTimeout, Client, "idle_timeout";
     /// The method is one that we don't pass on.
     MethodNotAllowed, Client, "method_not_allowed";
+    /// A trusted source sent no header of the PROXY protocol, a malformed one, or not in time.
+    ProxyProtocol, Client, "proxy_protocol";
     /// The TLS handshake failed.
     TlsHandshake, Client, "tls_handshake";
     /// The request has more header fields than the virtual server allows.
@@ -92,12 +96,16 @@ reasons! {
 
     /// The virtual server has as many connections as it may.
     ConnectionLimit, Configuration, "connection_limit";
+    /// The connection lived for as long as one may.
+    LifetimeEnd, Configuration, "lifetime_end";
     /// The member was drained to its deadline or forced offline.
     MemberOffline, Configuration, "member_offline";
     /// The pool has no member that can take the request.
     NoMember, Configuration, "no_member";
     /// The pool's TLS settings can't be used.
     PoolTlsUnusable, Configuration, "pool_tls_unusable";
+    /// Only trusted sources, which announce clients by the PROXY protocol, may connect.
+    ProxyProtocolUntrusted, Configuration, "proxy_protocol_untrusted";
     /// The client's source has as many connections as it may.
     SourceConnectionLimit, Configuration, "source_connection_limit";
     /// Connections of the client's source come faster than they may.
@@ -106,6 +114,8 @@ reasons! {
     QueueFull, Configuration, "queue_full";
     /// All members were at their connection limit for as long as a request may wait.
     QueueTimeout, Configuration, "queue_timeout";
+    /// No route of a TLS passthrough fits the server name that the client asks for.
+    UnknownServerName, Configuration, "unknown_server_name";
     /// The virtual server was disabled or deleted while the connection was open.
     VirtualServerDisabled, Configuration, "virtual_server_disabled";
 

@@ -9,13 +9,15 @@
 //! Invariant: an [`Arrival`] is counted as open, everywhere that counts it, until it is dropped.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
 use ballast_telemetry::{CounterShard, FailureReason};
 use tokio::net::TcpStream;
 
+use crate::announce;
+use crate::connections::GroupId;
 use crate::slot::{Admission, VirtualServer, VirtualServerSlot};
 use crate::sources::SourceHold;
 use crate::worker::Shared;
@@ -92,11 +94,25 @@ impl Shared {
         }
         let admission = slot.admit(server.connection_limit);
         let admission = admission.ok_or(FailureReason::ConnectionLimit)?;
-        if let Some(limits) = &server.source_limits {
-            let now_us = self.sources.now_us();
-            guard.source = self.sources.admit(slot.id, peer.ip(), limits, now_us)?;
+        let is_announced = match &server.accept_proxy_protocol {
+            None => false,
+            Some(settings) => announce::is_expected(settings, peer.ip())?,
+        };
+        // Who is announced is not known yet; who announces has no such limits.
+        if !is_announced {
+            guard.source = self.admit_source(slot.id, server, peer.ip())?;
         }
         Ok((admission, guard))
+    }
+
+    fn admit_source(
+        &self,
+        group: GroupId,
+        server: &VirtualServer,
+        source: IpAddr,
+    ) -> Result<Option<SourceHold>, FailureReason> {
+        let Some(limits) = &server.source_limits else { return Ok(None) };
+        self.sources.admit(group, source, limits, self.sources.now_us())
     }
 }
 
@@ -151,6 +167,20 @@ impl OpenGuard {
             load.fetch_add(1, Relaxed);
         });
         Self { shared: Arc::clone(shared), worker, source: None, counters: None }
+    }
+
+    /// Counts the connection for the client that was announced.
+    ///
+    /// # Errors
+    /// Which of its limits it has reached.
+    pub(crate) fn count_source(
+        &mut self,
+        group: GroupId,
+        server: &VirtualServer,
+        source: IpAddr,
+    ) -> Result<(), FailureReason> {
+        self.source = self.shared.admit_source(group, server, source)?;
+        Ok(())
     }
 
     /// Counts the connection in the counters of its virtual server: those of the worker that calls.

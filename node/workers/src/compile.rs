@@ -19,6 +19,7 @@ use ballast_model::{
 use ballast_telemetry::CounterRegistry;
 
 use crate::compile::member_tls::MemberTlsStore;
+use crate::passthrough::Passthrough;
 use crate::slot::{CookiePersistence, PoolSlot, VirtualServer, VirtualServerSlot};
 use crate::tls::tickets::TicketKeys;
 use crate::tls::{Certificate, CertificateStore, TlsSettings, Unseal};
@@ -51,6 +52,8 @@ struct Compiled {
 struct Sources {
     revision: u64,
     pool_id: u64,
+    /// Of the pools that routes of a passthrough name.
+    route_pool_ids: Vec<u64>,
     /// Uid and revision of each certificate.
     certificates: Vec<(String, u64)>,
 }
@@ -191,7 +194,7 @@ impl Compiler {
     ) {
         // A configuration whose references don't hold is never committed.
         let Some(pool) = self.pool_slots.get(&server.spec.pool).cloned() else { return };
-        let sources = Sources::of(config, server, &pool);
+        let sources = self.sources(config, server, &pool);
         if self.servers.get(&server.uid).is_some_and(|compiled| compiled.sources == sources) {
             return;
         }
@@ -217,7 +220,7 @@ impl Compiler {
         match self.compile_tls(config, server, &mut compiled) {
             Ok(()) => {
                 let tls = compiled.tls.as_ref().map(|tls| Arc::clone(tls.config()));
-                let made = virtual_server(server, pool, tls);
+                let made = self.virtual_server(server, pool, tls);
                 compiled.slot.store(Some(Arc::new(made)));
             }
             Err(error) => compiled.error = Some(error),
@@ -259,40 +262,53 @@ impl Compiler {
     }
 }
 
-impl Sources {
-    fn of(config: &Config, server: &Resource<VirtualServerSpec>, pool: &PoolSlot) -> Self {
+impl Compiler {
+    fn sources(
+        &self,
+        config: &Config,
+        server: &Resource<VirtualServerSpec>,
+        pool: &PoolSlot,
+    ) -> Sources {
         let certificates = server.spec.certificates.iter();
         let certificates = certificates.filter_map(|name| config.certificates.get(name));
-        Self {
+        let routes = server.spec.tls_passthrough.iter().flat_map(|spec| &spec.routes);
+        let route_pools = routes.filter_map(|route| self.pool_slots.get(&route.pool));
+        Sources {
             revision: server.revision,
             pool_id: pool.id,
+            route_pool_ids: route_pools.map(|pool| pool.id).collect(),
             certificates: certificates.map(|c| (c.uid.clone(), c.revision)).collect(),
         }
     }
-}
 
-fn virtual_server(
-    server: &Resource<VirtualServerSpec>,
-    pool: Arc<PoolSlot>,
-    tls: Option<Arc<rustls::ServerConfig>>,
-) -> VirtualServer {
-    let spec = &server.spec;
-    VirtualServer {
-        name: server.name.as_str().into(),
-        protocol: spec.protocol,
-        http: spec.http.clone(),
-        tcp: spec.tcp.clone(),
-        cookie: match &spec.persistence {
-            Persistence::None => None,
-            Persistence::Cookie { name, ttl_s } => {
-                Some(CookiePersistence { name: name.clone(), ttl_s: *ttl_s })
-            }
-        },
-        pool,
-        tls,
-        connection_limit: spec.connection_limit.unwrap_or(u32::MAX),
-        source_limits: spec.source_limits.is_set().then(|| spec.source_limits.clone()),
-        priority: spec.priority,
+    fn virtual_server(
+        &self,
+        server: &Resource<VirtualServerSpec>,
+        pool: Arc<PoolSlot>,
+        tls: Option<Arc<rustls::ServerConfig>>,
+    ) -> VirtualServer {
+        let spec = &server.spec;
+        VirtualServer {
+            name: server.name.as_str().into(),
+            protocol: spec.protocol,
+            http: spec.http.clone(),
+            tcp: spec.tcp.clone(),
+            cookie: match &spec.persistence {
+                Persistence::None => None,
+                Persistence::Cookie { name, ttl_s } => {
+                    Some(CookiePersistence { name: name.clone(), ttl_s: *ttl_s })
+                }
+            },
+            passthrough: spec.tls_passthrough.as_ref().map(|passthrough| {
+                Passthrough::new(passthrough, &pool, |name| self.pool_slots.get(name).cloned())
+            }),
+            accept_proxy_protocol: spec.accept_proxy_protocol.clone(),
+            pool,
+            tls,
+            connection_limit: spec.connection_limit.unwrap_or(u32::MAX),
+            source_limits: spec.source_limits.is_set().then(|| spec.source_limits.clone()),
+            priority: spec.priority,
+        }
     }
 }
 

@@ -27,9 +27,9 @@ pub type ConnectionTask = Pin<Box<dyn Future<Output = ()>>>;
 pub struct Connection {
     /// The socket; `TCP_NODELAY` is set.
     pub stream: TcpStream,
-    /// The client.
+    /// The client; as announced where the PROXY protocol told.
     pub peer: SocketAddr,
-    /// The address and port that it was accepted on; the address is unspecified where the virtual
+    /// The address and port that it was accepted on, or that the client connected to as the PROXY protocol tells; the address is unspecified where the virtual
     /// server listens on every address.
     pub local: SocketAddr,
     /// The virtual server as it was then: the slot may be empty by the time that the connection is
@@ -82,7 +82,7 @@ pub trait HandlerFactory: Send + Sync {
 pub struct Handlers {
     /// For `http` and `https`.
     pub http: Arc<dyn HandlerFactory>,
-    /// For `tcp`.
+    /// For `tcp` and `tls_passthrough`.
     pub tcp: Arc<dyn HandlerFactory>,
 }
 
@@ -91,7 +91,7 @@ impl Handlers {
     pub fn of(&self, protocol: Protocol) -> &Arc<dyn HandlerFactory> {
         match protocol {
             Protocol::Http | Protocol::Https => &self.http,
-            Protocol::Tcp => &self.tcp,
+            Protocol::Tcp | Protocol::TlsPassthrough => &self.tcp,
         }
     }
 }

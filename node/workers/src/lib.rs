@@ -17,6 +17,7 @@
 #![forbid(unsafe_code)]
 
 mod admission;
+mod announce;
 pub mod clock;
 pub mod compile;
 pub mod connections;
@@ -24,8 +25,10 @@ mod control;
 pub mod handler;
 mod heartbeat;
 pub mod listener;
+pub mod passthrough;
 mod plane;
 pub mod pressure;
+pub mod proxy_protocol;
 pub mod reconcile;
 pub mod slot;
 pub mod sources;
@@ -38,6 +41,7 @@ pub use handler::{
     Connection, ConnectionHandler, ConnectionTask, HandlerFactory, Handlers, Refused, WorkerContext,
 };
 pub use heartbeat::BEAT_INTERVAL;
+pub use passthrough::Passthrough;
 pub use plane::{Applied, DataPlane, DataPlaneConfig, PlaneTotals, QUIESCE_MAX};
 pub use pressure::{Pressure, PressureGauge};
 pub use reconcile::AnyAddress;

@@ -9,11 +9,14 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 use ballast_balance::Pool;
-use ballast_model::{HttpSettings, Priority, Protocol, SourceLimits, TcpSettings};
+use ballast_model::{
+    AcceptProxyProtocol, HttpSettings, Priority, Protocol, SourceLimits, TcpSettings,
+};
 use ballast_telemetry::VirtualServerCounters;
 use rustls::ServerConfig;
 
 use crate::connections::GroupId;
+use crate::passthrough::Passthrough;
 
 /// A virtual server as compiled from one revision.
 #[derive(Debug)]
@@ -30,6 +33,10 @@ pub struct VirtualServer {
     pub cookie: Option<CookiePersistence>,
     /// The pool that serves it.
     pub pool: Arc<PoolSlot>,
+    /// For `tls_passthrough`; none: every connection goes to the pool.
+    pub passthrough: Option<Passthrough>,
+    /// Who may announce clients.
+    pub accept_proxy_protocol: Option<AcceptProxyProtocol>,
     /// For `https`.
     pub tls: Option<Arc<ServerConfig>>,
     /// Most client connections at once on this node.

@@ -20,7 +20,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::task::LocalSet;
 
-use crate::admission::{Accepted, Arrival, Loads};
+use crate::admission::{Accepted, Arrival, Loads, OpenGuard};
 use crate::connections::{Connections, GroupId, TICK_MS};
 use crate::handler::{Connection, ConnectionHandler, Handlers, Refused, WorkerContext};
 use crate::heartbeat::{BEAT_INTERVAL, Heartbeats};
@@ -346,7 +346,6 @@ impl Worker {
             }
             Err(reason) => {
                 slot.counters.shard(own).failure(reason);
-                self.shared.events.refused.fetch_add(1, Ordering::Relaxed);
                 self.refuse(stream, &Refused { peer, server: Arc::clone(server), reason });
             }
         }
@@ -370,7 +369,7 @@ impl Worker {
     fn handler(&self, protocol: Protocol) -> &Rc<dyn ConnectionHandler> {
         match protocol {
             Protocol::Http | Protocol::Https => &self.http,
-            Protocol::Tcp => &self.tcp,
+            Protocol::Tcp | Protocol::TlsPassthrough => &self.tcp,
         }
     }
 
@@ -387,17 +386,44 @@ impl Worker {
         };
         let handler = Rc::clone(self.handler(server.protocol));
         let connection = Connection { stream, peer, local, server, admission, ticket };
-        let task = handler.serve(connection);
         // Ends by itself or with the runtime; `Connections` knows how many there are.
-        drop(tokio::task::spawn_local(async move {
-            let _guard = guard;
-            task.await;
-        }));
+        if connection.is_to_be_announced() {
+            let worker = Rc::clone(self);
+            drop(tokio::task::spawn_local(async move {
+                if let Some(connection) = worker.hear_announced(connection, &mut guard).await {
+                    handler.serve(connection).await;
+                }
+            }));
+        } else {
+            let task = handler.serve(connection);
+            drop(tokio::task::spawn_local(async move {
+                let _guard = guard;
+                task.await;
+            }));
+        }
+    }
+
+    /// Learns whose connection it is. None: it is turned away.
+    async fn hear_announced(
+        &self,
+        connection: Connection,
+        guard: &mut OpenGuard,
+    ) -> Option<Connection> {
+        let counters = Arc::clone(connection.admission.slot().counters.shard(self.context.index));
+        match connection.announced(guard).await {
+            Ok(connection) => Some(connection),
+            Err((stream, refused)) => {
+                counters.failure(refused.reason);
+                self.refuse(stream, &refused);
+                None
+            }
+        }
     }
 
     /// Tells a client that it is turned away, where its protocol has words for that; otherwise the
     /// connection is reset, so that it can't be taken for an answer without content.
     fn refuse(&self, stream: TcpStream, refused: &Refused) {
+        self.shared.events.refused.fetch_add(1, Ordering::Relaxed);
         let count = self.refusal_count.get();
         let words = self.handler(refused.server.protocol).refuse(refused);
         let (Some(words), true) = (words, count < REFUSAL_MAX_COUNT) else {

@@ -14,10 +14,12 @@ use crate::resource::Spec;
 use crate::validate::FieldErrors;
 
 pub mod consistent_hash;
+pub mod proxy_protocol;
 pub mod queue;
 pub mod tls;
 
 use consistent_hash::ConsistentHash;
+use proxy_protocol::ProxyProtocolVersion;
 use queue::QueueSettings;
 use tls::PoolTls;
 
@@ -57,6 +59,11 @@ pub struct PoolSpec {
     /// TLS to the members. Absent: plain text.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tls: Option<PoolTls>,
+    /// Begins each connection to a member with a header of the PROXY protocol that names the client;
+    /// health checks with one that names nobody. Connections of HTTP are then not shared between
+    /// clients, and not kept. Absent: no header.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub send_proxy_protocol: Option<ProxyProtocolVersion>,
 }
 
 /// How a member is chosen.
@@ -206,6 +213,7 @@ impl Default for PoolSpec {
             idle_connection_max_count: default_idle_connection_max_count(),
             idle_connection_timeout_ms: default_idle_connection_timeout_ms(),
             tls: None,
+            send_proxy_protocol: None,
         }
     }
 }

@@ -18,8 +18,14 @@ use crate::resource::Spec;
 use crate::validate::FieldErrors;
 
 mod limits;
+mod passthrough;
+mod proxy_protocol;
+mod tcp;
 
 pub use limits::{Priority, SourceLimits};
+pub use passthrough::{SniRoute, TlsPassthrough, UnmatchedName};
+pub use proxy_protocol::{AcceptProxyProtocol, OtherSources};
+pub use tcp::TcpSettings;
 
 /// What clients connect to, and where their requests go.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -65,9 +71,15 @@ pub struct VirtualServerSpec {
     /// For `http` and `https`.
     #[serde(default)]
     pub http: HttpSettings,
-    /// For `tcp`.
+    /// For `tcp` and `tls_passthrough`.
     #[serde(default)]
     pub tcp: TcpSettings,
+    /// For `tls_passthrough`. Absent: every connection goes to `pool`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tls_passthrough: Option<TlsPassthrough>,
+    /// Who may say by the PROXY protocol whose connection it passes on. Absent: nobody.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub accept_proxy_protocol: Option<AcceptProxyProtocol>,
 }
 
 /// How packets reach the members.
@@ -91,6 +103,8 @@ pub enum Protocol {
     Https,
     /// Any TCP stream.
     Tcp,
+    /// TLS that is passed on unopened, by the server name that the client asks for.
+    TlsPassthrough,
 }
 
 impl Protocol {
@@ -105,6 +119,7 @@ impl Protocol {
             Self::Http => "http",
             Self::Https => "https",
             Self::Tcp => "tcp",
+            Self::TlsPassthrough => "tls_passthrough",
         }
     }
 }
@@ -212,21 +227,6 @@ impl Default for HttpSettings {
     }
 }
 
-/// Settings of a virtual server that passes TCP on.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
-#[serde(deny_unknown_fields, default)]
-pub struct TcpSettings {
-    /// Longest silence, both ways, of a connection, in ms.
-    pub idle_timeout_ms: u64,
-}
-
-impl Default for TcpSettings {
-    fn default() -> Self {
-        Self { idle_timeout_ms: 3_600_000 }
-    }
-}
-
 impl VirtualServerSpec {
     /// A virtual server with default settings.
     pub fn new(protocol: Protocol, listen: SocketAddr, pool: impl Into<String>) -> Self {
@@ -245,6 +245,8 @@ impl VirtualServerSpec {
             priority: Priority::default(),
             http: HttpSettings::default(),
             tcp: TcpSettings::default(),
+            tls_passthrough: None,
+            accept_proxy_protocol: None,
         }
     }
 
@@ -300,7 +302,7 @@ impl Spec for VirtualServerSpec {
                 &self.certificates,
                 CERTIFICATE_MAX_COUNT,
             ),
-            Protocol::Http | Protocol::Tcp => {
+            Protocol::Http | Protocol::Tcp | Protocol::TlsPassthrough => {
                 errors.require(self.certificates.is_empty(), "certificates", "not_allowed", || {
                     format!("protocol {} takes no certificates", self.protocol.as_str())
                 });
@@ -318,9 +320,17 @@ impl Spec for VirtualServerSpec {
         }
         errors.within("source_limits", |errors| self.source_limits.validate(errors));
         errors.within("http", |errors| self.http.validate(errors));
-        errors.within("tcp", |errors| {
-            errors.timeout_ms("idle_timeout_ms", self.tcp.idle_timeout_ms, 100);
-        });
+        errors.within("tcp", |errors| self.tcp.validate(errors));
+        if let Some(passthrough) = &self.tls_passthrough {
+            let fits = self.protocol == Protocol::TlsPassthrough;
+            errors.require(fits, "tls_passthrough", "not_allowed", || {
+                format!("protocol {} opens no ClientHello", self.protocol.as_str())
+            });
+            errors.within("tls_passthrough", |errors| passthrough.validate(errors));
+        }
+        if let Some(accept) = &self.accept_proxy_protocol {
+            errors.within("accept_proxy_protocol", |errors| accept.validate(errors));
+        }
     }
 
     fn references(&self) -> Vec<Reference> {
@@ -333,7 +343,8 @@ impl Spec for VirtualServerSpec {
             .iter()
             .enumerate()
             .map(|(i, name)| Reference::new(format!("/spec/policies/{i}"), Kind::Policy, name));
-        std::iter::once(pool).chain(policies).chain(certificates).collect()
+        let routes = self.tls_passthrough.iter().flat_map(TlsPassthrough::references);
+        std::iter::once(pool).chain(policies).chain(certificates).chain(routes).collect()
     }
 }
 
@@ -372,3 +383,6 @@ fn is_token(text: &str) -> bool {
     (1..=64).contains(&text.len())
         && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b))
 }
+
+#[cfg(test)]
+mod tests;

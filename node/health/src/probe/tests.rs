@@ -29,7 +29,7 @@ async fn probed<F: Future<Output = ()> + Send + 'static>(
         let (stream, _) = listener.accept().await.unwrap();
         serve(stream).await;
     });
-    let Outcome::Found(probe) = probe(address, monitor).await else { panic!("not tried") };
+    let Outcome::Found(probe) = probe(address, None, monitor).await else { panic!("not tried") };
     server.abort();
     (probe, address)
 }
@@ -59,7 +59,8 @@ async fn refusal_names_who_refused() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     drop(listener);
-    let Outcome::Found(probe) = probe(address, &MonitorSpec::new(MonitorKind::Tcp)).await else {
+    let Outcome::Found(probe) = probe(address, None, &MonitorSpec::new(MonitorKind::Tcp)).await
+    else {
         panic!("not tried")
     };
     assert!(!probe.passed);
@@ -165,4 +166,28 @@ async fn reset_is_told() {
 fn want_of_descriptors_is_not_the_members_fault() {
     assert!(is_own_fault(&io::Error::from_raw_os_error(24)));
     assert!(!is_own_fault(&io::ErrorKind::ConnectionRefused.into()));
+}
+
+#[tokio::test]
+async fn member_that_wants_a_header_first_gets_one_that_names_nobody() {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    for version in [ProxyProtocolVersion::V1, ProxyProtocolVersion::V2] {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let answer = async {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut header = vec![0; version.local_header().len()];
+            stream.read_exact(&mut header).await.unwrap();
+            assert_eq!(header, version.local_header());
+            let mut request = [0; 4];
+            stream.read_exact(&mut request).await.unwrap();
+            assert_eq!(&request, b"GET ");
+            stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n").await.unwrap();
+            stream
+        };
+        let monitor = MonitorSpec::new(MonitorKind::Http);
+        let (outcome, _stream) = tokio::join!(probe(address, Some(version), &monitor), answer);
+        let Outcome::Found(probe) = outcome else { panic!("not tried") };
+        assert!(probe.passed, "{}", probe.facts);
+    }
 }

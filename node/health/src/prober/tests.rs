@@ -38,7 +38,7 @@ impl Fixture {
         let members = Arc::new(Members::default());
         let begin = Instant::now();
         let asked = Arc::clone(&members);
-        let probe: ProbeFn = Arc::new(move |address, _monitor| {
+        let probe: ProbeFn = Arc::new(move |address, _header, _monitor| {
             let members = Arc::clone(&asked);
             Box::pin(async move {
                 let now_ms = begin.elapsed().as_millis() as u64;

@@ -25,6 +25,7 @@ fn any_targets() -> impl Strategy<Value = Targets> {
                 member: format!("m{member}").into(),
                 address: SocketAddr::from(([10, 0, 0, member], 80)),
                 monitor: name.to_owned(),
+                proxy_protocol: None,
             };
             (key, monitor(name, version))
         };

@@ -71,9 +71,14 @@ impl Site {
     }
 
     pub(crate) async fn put_pool(&mut self, change: impl FnOnce(&mut PoolSpec)) {
+        self.put_pool_named("pool", change).await;
+    }
+
+    pub(crate) async fn put_pool_named(&mut self, name: &str, change: impl FnOnce(&mut PoolSpec)) {
         let mut spec = PoolSpec::default();
         change(&mut spec);
-        self.edit(Edit::put(AnyDraft::Pool(Draft::new("pool", spec)), "uid-pool")).await;
+        let draft = AnyDraft::Pool(Draft::new(name, spec));
+        self.edit(Edit::put(draft, format!("uid-{name}"))).await;
     }
 
     /// Where it listens.
@@ -144,7 +149,12 @@ impl Site {
 
     /// What the access log holds, once it holds something.
     pub(crate) async fn records(&self) -> Vec<serde_json::Value> {
-        until(|| (self.access_log.totals().written_total > 0).then_some(())).await;
+        self.records_of(1).await
+    }
+
+    /// What the access log holds, once it holds that much.
+    pub(crate) async fn records_of(&self, count: usize) -> Vec<serde_json::Value> {
+        until(|| (self.access_log.totals().written_total >= count as u64).then_some(())).await;
         let text = std::fs::read_to_string(self.folder.path().join("access.log")).unwrap();
         text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
     }
@@ -170,6 +180,12 @@ pub(crate) fn member(address: SocketAddr) -> MemberSpec {
 
 /// Ends with the test.
 pub(crate) struct Server(JoinHandle<()>);
+
+impl Server {
+    pub(crate) fn of(task: JoinHandle<()>) -> Self {
+        Self(task)
+    }
+}
 
 impl Drop for Server {
     fn drop(&mut self) {

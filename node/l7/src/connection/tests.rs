@@ -21,6 +21,8 @@ fn server() -> VirtualServer {
         cookie: None,
         pool: Arc::new(PoolSlot::new(Arc::clone(pools.pool("p").unwrap()))),
         tls: None,
+        passthrough: None,
+        accept_proxy_protocol: None,
         connection_limit: u32::MAX,
         source_limits: None,
         priority: Priority::Normal,

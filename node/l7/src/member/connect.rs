@@ -3,9 +3,12 @@
 //! Invariant: where TLS fails, for whatever reason, there is no connection.
 
 use std::io;
+use std::net::SocketAddr;
 
 use ballast_telemetry::FailureReason;
 use ballast_tls::{Alpn, Security, TlsFault, fault};
+use ballast_workers::proxy_protocol;
+use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
@@ -26,8 +29,11 @@ impl From<io::Error> for ConnectError {
     }
 }
 
-/// Opens a connection to a member.
-pub(crate) async fn connect(at: &WorkerMember) -> Result<MemberStream, ConnectError> {
+/// Opens a connection to a member, for the client `source` that connected to `destination`.
+pub(crate) async fn connect(
+    at: &WorkerMember,
+    (source, destination): (SocketAddr, SocketAddr),
+) -> Result<MemberStream, ConnectError> {
     let tls = match at.pool.security() {
         Security::Plain => None,
         Security::Tls(tls) => Some(tls),
@@ -36,8 +42,12 @@ pub(crate) async fn connect(at: &WorkerMember) -> Result<MemberStream, ConnectEr
             return Err(ConnectError { reason: FailureReason::PoolTlsUnusable, text });
         }
     };
-    let stream = TcpStream::connect(at.member.address).await?;
+    let mut stream = TcpStream::connect(at.member.address).await?;
     stream.set_nodelay(true)?;
+    if let Some(version) = at.pool.spec().send_proxy_protocol {
+        let header = proxy_protocol::header(version, source, destination);
+        stream.write_all(&header).await?;
+    }
     let Some(tls) = tls else { return Ok(MemberStream::Plain(stream)) };
     let connector = TlsConnector::from(at.client_config(tls, Alpn::Http1));
     let name = tls.server_name(at.member.address.ip());

@@ -210,10 +210,23 @@ async fn plain_http_on_a_tls_port_is_refused() {
     site.failed(ballast_telemetry::FailureReason::TlsHandshake, 1).await;
 }
 
+/// Who trusts the certificate of [`make_https`].
+pub(crate) struct Trust(TlsConnector);
+
+impl Trust {
+    /// A handshake over what is connected already.
+    pub(crate) async fn handshake(&self, stream: TcpStream) -> Io<TlsStream<TcpStream>> {
+        let name = ServerName::try_from("site").unwrap();
+        Io::new(soon(self.0.connect(name, stream)).await.expect("a handshake"))
+    }
+}
+
 /// Has the site speak HTTPS with a certificate of its own.
-pub(crate) async fn make_https(site: &mut Site) {
-    site.edit(&[put("own", &issue(&["site"]))]);
+pub(crate) async fn make_https(site: &mut Site) -> Trust {
+    let own = issue(&["site"]);
+    site.edit(&[put("own", &own)]);
     site.server.protocol = Protocol::Https;
     site.server.certificates = vec!["own".to_owned()];
     site.apply().await;
+    Trust(connector(&[&own]))
 }

@@ -325,6 +325,7 @@ impl Session {
             method: b"",
             uri: b"",
             host: record.server_name.as_deref().unwrap_or_default().as_bytes(),
+            protocol: "",
             status: 0,
             reason: record.reason,
             pool: record.chosen.as_ref().map_or("", |(pool, _)| pool.name()),

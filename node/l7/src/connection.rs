@@ -87,6 +87,7 @@ pub(crate) struct Session {
     pub(crate) local: SocketAddr,
     pub(crate) facts: Rc<ClientFacts>,
     pub(crate) ticket: Ticket,
+    pub(crate) is_http2: bool,
     admission: Rc<Admission>,
 }
 
@@ -109,7 +110,8 @@ impl Session {
         };
         let pool = worker.pools.of(&server.pool);
         let (facts, admission) = (Rc::new(facts), Rc::new(admission));
-        Self { worker, server, pool, counters, peer, local, facts, ticket, admission }
+        let is_http2 = false;
+        Self { worker, server, pool, counters, peer, local, facts, ticket, is_http2, admission }
     }
 
     /// What one stream of the connection has: all that the connection has, and a deadline of its own.
@@ -124,6 +126,7 @@ impl Session {
             local: self.local,
             facts: Rc::clone(&self.facts),
             ticket: connections.open(self.admission.slot().id, clock),
+            is_http2: self.is_http2,
             admission: Rc::clone(&self.admission),
         }
     }
@@ -151,7 +154,10 @@ impl Session {
     }
 
     /// Counts a request and writes it down.
-    pub(crate) fn finish(&self, record: Record) {
+    pub(crate) fn finish(&self, mut record: Record) {
+        if self.is_http2 {
+            record.protocol = "http/2";
+        }
         record.finish(&self.worker, &self.counters, self.peer, self.logged_as());
     }
 }

@@ -61,6 +61,8 @@ pub(crate) struct Exchange<'a, S> {
     record: Record,
     /// Where the response begins in all that is sent to the client, once its head is in the output.
     response_start: Option<u64>,
+    /// Whether our own answers are those of gRPC.
+    is_grpc: bool,
 }
 
 /// What is known of a request once it is understood.
@@ -89,7 +91,7 @@ enum Answered {
 impl<'a, S: Stream> Exchange<'a, S> {
     pub(crate) fn new(session: &'a Session, client: &'a mut Peer<S>, found: FoundHead) -> Self {
         let record = Record::new(found.start_us, found.end_us);
-        Self { session, client, record, response_start: None }
+        Self { session, client, record, response_start: None, is_grpc: false }
     }
 
     /// Serves the request whose head stands at the front of the client's input.
@@ -111,6 +113,9 @@ impl<'a, S: Stream> Exchange<'a, S> {
                 self.answer(failure, head.method, keeps_alive).await
             }
         };
+        if self.is_grpc {
+            self.session.ticket.set_limit_ms(None);
+        }
         request.output.clear();
         request.output.release(&self.session.worker.buffers);
         self.record.received_bytes += request.pump.content_bytes;
@@ -139,6 +144,10 @@ impl<'a, S: Stream> Exchange<'a, S> {
         let raw = &self.client.input.data()[..found.length];
         let fields = &mut *worker.fields.borrow_mut();
         let head = RequestHead::parse(raw, found.field_count, &limits, fields)?;
+        self.is_grpc = head.is_grpc;
+        if head.grpc_timeout_ms.is_some() {
+            self.session.ticket.set_limit_ms(head.grpc_timeout_ms);
+        }
         if self.session.logged_as().is_some() {
             self.record.describe(worker, raw, &head);
         }
@@ -286,6 +295,9 @@ impl<'a, S: Stream> Exchange<'a, S> {
                 }
                 Err(error.reason.into())
             }
+            Err(Interrupted::Expired) if ticket.is_over_limit() => {
+                Err(FailureReason::DeadlineExceeded.into())
+            }
             Err(Interrupted::Expired) => Err(FailureReason::ConnectTimeout.into()),
             Err(Interrupted::Cut | Interrupted::Ending) => Err(FailureReason::Shutdown.into()),
         }
@@ -399,6 +411,7 @@ impl<'a, S: Stream> Exchange<'a, S> {
             FailureReason::ClientClosed | FailureReason::ClientWriteTimeout
         );
         if is_response_begun || is_client_gone {
+            self.client.stream.blame(failure.reason);
             return Ending::Abort;
         }
         let output = &mut self.client.output;
@@ -407,8 +420,14 @@ impl<'a, S: Stream> Exchange<'a, S> {
             output.truncate((start - sent_bytes) as usize);
         }
         output.acquire(&self.session.worker.buffers);
-        failure.write(output, method, keeps_alive);
         self.record.status = failure.status;
+        if self.is_grpc {
+            failure.write_grpc(output, keeps_alive);
+            self.record.status = 200;
+            self.session.ticket.set_limit_ms(None);
+        } else {
+            failure.write(output, method, keeps_alive);
+        }
         self.record.sent_bytes = output.len() as u64;
         self.session.ticket.set_timeout_ms(ANSWER_TIMEOUT_MS);
         let client = &mut *self.client;

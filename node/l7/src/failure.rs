@@ -30,7 +30,7 @@ impl From<FailureReason> for Failure {
             R::ConnectionLimit | R::SourceConnectionLimit | R::SourceRateLimit => 503,
             R::PoolTlsUnusable => 503,
             R::QueueFull | R::QueueTimeout => 503,
-            R::ConnectTimeout | R::ResponseTimeout => 504,
+            R::DeadlineExceeded | R::ConnectTimeout | R::ResponseTimeout => 504,
             R::Internal => 500,
             _ if reason.is_members_fault() => 502,
             _ => 400,
@@ -81,6 +81,32 @@ impl Failure {
             output.push(b": ");
             output.push(code.as_bytes());
             output.push(b"\n");
+        }
+    }
+}
+
+impl Failure {
+    /// Writes the answer that a client of gRPC understands: a response without content whose fields
+    /// are what else would be its trailer section ("Trailers-Only" of gRPC over HTTP/2).
+    pub(crate) fn write_grpc(self, output: &mut Buffer, keeps_alive: bool) {
+        output.push(b"HTTP/1.1 200 OK\r\nContent-Type: application/grpc\r\nGrpc-Status: ");
+        output.push_decimal(self.grpc_status());
+        output.push(b"\r\nGrpc-Message: ");
+        output.push(self.reason.code().as_bytes());
+        output.push(b"\r\nContent-Length: 0\r\n");
+        output.push(if keeps_alive { b"\r\n" } else { b"Connection: close\r\n\r\n" });
+    }
+
+    /// What the status code is in gRPC, for answers of our own (doc/statuscodes.md of gRPC).
+    fn grpc_status(self) -> u64 {
+        match self.status {
+            408 | 504 => 4,
+            403 => 7,
+            413 | 414 | 429 | 431 => 8,
+            404 | 501 => 12,
+            502 | 503 => 14,
+            401 => 16,
+            _ => 13,
         }
     }
 }

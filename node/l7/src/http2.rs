@@ -58,6 +58,7 @@ const LINGER_MAX_BYTES: usize = 1024 * 1024;
 
 /// Serves a connection of HTTP/2 to its end. `input` is what came of it already.
 pub(crate) async fn serve<S: Stream>(session: &mut Session, stream: S, input: Buffer) {
+    session.is_http2 = true;
     session.counters.http2_connection();
     let watch = FrameWatch::new(FrameLimits::new(&session.server.http));
     let wire = Wire::new(stream, input, watch, Rc::clone(&session.worker));

@@ -6,6 +6,7 @@ use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
+use ballast_telemetry::FailureReason;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
@@ -18,6 +19,9 @@ pub(crate) trait Stream: AsyncRead + AsyncWrite + Unpin {
     /// Has the connection reset when it is dropped, so that its end can't be taken for that of a
     /// message.
     fn reset_on_drop(&self);
+
+    /// Tells why a response that has begun is broken off, where the client can be told.
+    fn blame(&self, _reason: FailureReason) {}
 
     /// Ready when the other side has given up what is under way, where it can say so without ending
     /// the connection. Asked whenever there is nothing else to do.

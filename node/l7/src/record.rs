@@ -21,6 +21,8 @@ pub(crate) struct Record {
     text: Vec<u8>,
     method_bytes: usize,
     target_bytes: usize,
+    /// What the client speaks, where that is known.
+    pub(crate) protocol: &'static str,
     pub(crate) status: u16,
     pub(crate) reason: Option<FailureReason>,
     pub(crate) chosen: Option<Chosen>,
@@ -48,6 +50,7 @@ impl Record {
         for part in [head.method_name, head.target] {
             self.text.extend_from_slice(part.of_head(raw));
         }
+        self.protocol = if head.is_http_10 { "http/1.0" } else { "http/1.1" };
         self.method_bytes = head.method_name.of_head(raw).len();
         self.target_bytes = head.target.of_head(raw).len();
         if let Some(host) = head.host {
@@ -97,6 +100,7 @@ impl Record {
             method,
             uri,
             host,
+            protocol: self.protocol,
             status: self.status,
             reason: self.reason,
             pool: self.chosen.as_ref().map_or("", |chosen| chosen.pool.name()),

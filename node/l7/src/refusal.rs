@@ -31,6 +31,7 @@ pub(crate) fn words(worker: &HttpWorker, refused: &Refused) -> Option<Vec<u8>> {
             method: b"",
             uri: b"",
             host: b"",
+            protocol: "",
             status: if answer.is_some() { failure.status } else { 0 },
             reason: Some(refused.reason),
             pool: "",

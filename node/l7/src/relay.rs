@@ -222,6 +222,9 @@ impl<'a, S: Stream> Relay<'a, S> {
         }
         match self.ticket.check(cx) {
             Ok(()) => Poll::Pending,
+            Err(Interrupted::Expired) if self.ticket.is_over_limit() => {
+                Poll::Ready(Err(FailureReason::DeadlineExceeded.into()))
+            }
             Err(Interrupted::Expired) => Poll::Ready(Err(stalled.into())),
             Err(Interrupted::Cut | Interrupted::Ending) => {
                 Poll::Ready(Err(FailureReason::Shutdown.into()))

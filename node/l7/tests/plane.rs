@@ -21,10 +21,16 @@ mod harness;
 mod http2;
 #[path = "plane/http2_client.rs"]
 mod http2_client;
+#[path = "plane/http2_grpc.rs"]
+mod http2_grpc;
 #[path = "plane/http2_limits.rs"]
 mod http2_limits;
 #[path = "plane/http2_malformed.rs"]
 mod http2_malformed;
+#[path = "plane/http2_oracles.rs"]
+mod http2_oracles;
+#[path = "plane/http2_websocket.rs"]
+mod http2_websocket;
 #[path = "plane/limits.rs"]
 mod limits;
 #[path = "plane/member_tls.rs"]

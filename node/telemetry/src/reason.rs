@@ -59,6 +59,8 @@ reasons! {
     ClientWriteTimeout, Client, "client_write_timeout";
     /// What a client of a TLS passthrough sent is no `ClientHello`, or it did not come in time.
     ClientHello, Client, "client_hello";
+    /// The time that the client gave for its request (`grpc-timeout`) passed.
+    DeadlineExceeded, Client, "deadline_exceeded";
     /// The request's header did not arrive in time.
     HeaderTimeout, Client, "header_timeout";
     /// The request's header is larger than the virtual server allows.

@@ -120,7 +120,8 @@ impl Connections {
             clock.tick();
             self.changed.notify_waiters();
         }
-        Ticket { connections: Rc::clone(self), clock: Rc::clone(clock), index }
+        let (connections, clock) = (Rc::clone(self), Rc::clone(clock));
+        Ticket { connections, clock, index, limit_ms: Cell::new(NEVER_MS) }
     }
 
     /// How many are open.
@@ -264,6 +265,8 @@ pub struct Ticket {
     connections: Rc<Connections>,
     clock: Rc<Clock>,
     index: usize,
+    /// The deadline is never later than this.
+    limit_ms: Cell<u64>,
 }
 
 impl Ticket {
@@ -275,8 +278,21 @@ impl Ticket {
     /// Moves the deadline to a time of the worker's clock.
     pub fn set_deadline_ms(&self, deadline_ms: u64) {
         let mut table = self.connections.table.borrow_mut();
-        table.deadlines_ms[self.index] = deadline_ms;
+        table.deadlines_ms[self.index] = deadline_ms.min(self.limit_ms.get());
         table.entries[self.index].expired = false;
+    }
+
+    /// Keeps every deadline that is set from now on from being later than `timeout_ms` after the last
+    /// reading of the clock; none takes that away.
+    pub fn set_limit_ms(&self, timeout_ms: Option<u64>) {
+        let now_ms = self.clock.coarse_ms();
+        let limit_ms = timeout_ms.map_or(NEVER_MS, |timeout_ms| now_ms.saturating_add(timeout_ms));
+        self.limit_ms.set(limit_ms);
+    }
+
+    /// Whether the time that [`Ticket::set_limit_ms`] allowed is over.
+    pub fn is_over_limit(&self) -> bool {
+        self.clock.coarse_ms() >= self.limit_ms.get()
     }
 
     /// Takes the deadline away.

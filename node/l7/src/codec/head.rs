@@ -143,6 +143,11 @@ impl Field {
         self.line.end() + 2
     }
 
+    /// Whether its name is so long, in bytes.
+    pub(super) fn has_name_of(&self, bytes: u32) -> bool {
+        self.name_bytes == bytes
+    }
+
     /// The name as it came.
     pub fn name_of<'a>(&self, head: &'a [u8]) -> &'a [u8] {
         &head[self.line.start()..self.line.start() + self.name_bytes as usize]

@@ -13,6 +13,9 @@ use super::head::{ConnectionOptions, Field, FieldName, HeadError, Span, list, no
 /// Heads with more fields than this are parsed by way of the heap.
 const FIELD_FAST_COUNT: usize = 48;
 
+/// Length of `content-type` and of `grpc-timeout`.
+const GRPC_NAME_BYTES: u32 = 12;
+
 /// A request's method.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[expect(missing_docs, reason = "each is the method of that name")]
@@ -140,6 +143,10 @@ pub struct RequestHead {
     pub expects_continue: bool,
     /// Whether the client understands trailer fields (RFC 9110 §10.1.4).
     pub takes_trailers: bool,
+    /// Whether it is a call of gRPC, whose client wants answers in its own form.
+    pub is_grpc: bool,
+    /// How long the client of a call of gRPC waits for its end (`grpc-timeout`), in ms.
+    pub grpc_timeout_ms: Option<u64>,
 }
 
 impl RequestHead {
@@ -196,6 +203,8 @@ impl RequestHead {
             is_websocket,
             expects_continue: facts.expects_continue && !line.is_http_10,
             takes_trailers: facts.takes_trailers && !line.is_http_10,
+            is_grpc: facts.is_grpc,
+            grpc_timeout_ms: facts.grpc_timeout_ms.filter(|_| facts.is_grpc),
         })
     }
 
@@ -246,6 +255,8 @@ struct Facts {
     upgrades_to_websocket: bool,
     expects_continue: bool,
     takes_trailers: bool,
+    is_grpc: bool,
+    grpc_timeout_ms: Option<u64>,
 }
 
 impl Facts {
@@ -271,6 +282,9 @@ impl Facts {
                     facts.expects_continue = true;
                 }
                 FieldName::Expect if !is_http_10 => return Err(RequestError::Expectation),
+                FieldName::Other if field.has_name_of(GRPC_NAME_BYTES) => {
+                    facts.note_grpc(field.name_of(head), value);
+                }
                 _ => {}
             }
         }
@@ -278,6 +292,36 @@ impl Facts {
             return Err(RequestError::HostCount);
         }
         Ok(facts)
+    }
+}
+
+impl Facts {
+    /// Notes what concerns gRPC, if the field does.
+    fn note_grpc(&mut self, name: &[u8], value: &[u8]) {
+        if name.eq_ignore_ascii_case(b"content-type") {
+            self.is_grpc = value.starts_with(b"application/grpc");
+        } else if name.eq_ignore_ascii_case(b"grpc-timeout") {
+            self.grpc_timeout_ms = grpc_timeout_ms(value);
+        }
+    }
+}
+
+/// Up to 8 digits and a unit (gRPC over HTTP/2, "Timeout"), in ms, rounded up; none where it is no
+/// timeout.
+fn grpc_timeout_ms(value: &[u8]) -> Option<u64> {
+    let (unit, digits) = value.split_last()?;
+    if !(1..=8).contains(&digits.len()) || !digits.iter().all(u8::is_ascii_digit) {
+        return None;
+    }
+    let number = digits.iter().fold(0u64, |number, digit| number * 10 + u64::from(digit - b'0'));
+    match unit {
+        b'H' => Some(number * 3_600_000),
+        b'M' => Some(number * 60_000),
+        b'S' => Some(number * 1_000),
+        b'm' => Some(number),
+        b'u' => Some(number.div_ceil(1_000)),
+        b'n' => Some(number.div_ceil(1_000_000)),
+        _ => None,
     }
 }
 

@@ -76,6 +76,11 @@ impl FrameScanner {
         Self { kept: [0; KEPT_MAX_BYTES], kept_bytes: 0, wanted_bytes: HEADER_BYTES, skip_bytes: 0 }
     }
 
+    /// Whether the end of the last frame that was seen has not come yet.
+    pub fn is_within_frame(&self) -> bool {
+        self.skip_bytes > 0
+    }
+
     /// Calls `see` with each frame whose header, and error code, is complete with `bytes`.
     pub fn advance(&mut self, mut bytes: &[u8], mut see: impl FnMut(Frame)) {
         loop {

@@ -19,6 +19,7 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
+use ballast_telemetry::FailureReason;
 use bytes::Buf;
 use h2::{Reason, RecvStream, server::SendResponse};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -70,7 +71,17 @@ impl Drop for H2Stream {
 
 impl Stream for H2Stream {
     fn reset_on_drop(&self) {
-        self.reset.set(Some(Reason::INTERNAL_ERROR));
+        if self.reset.get().is_none() {
+            self.reset.set(Some(Reason::INTERNAL_ERROR));
+        }
+    }
+
+    fn blame(&self, reason: FailureReason) {
+        self.reset.set(Some(match reason {
+            FailureReason::BadRequestFraming => Reason::PROTOCOL_ERROR,
+            FailureReason::ClientWriteTimeout | FailureReason::DeadlineExceeded => Reason::CANCEL,
+            _ => Reason::INTERNAL_ERROR,
+        }));
     }
 
     fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<()> {

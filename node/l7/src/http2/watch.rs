@@ -134,7 +134,10 @@ impl FrameWatch {
 
     /// Streams that the client has opened with a complete header.
     pub(super) fn opened_count(&self) -> u64 {
-        self.opened_count - u64::from(self.header_since_ms.is_some())
+        let is_header = matches!(self.last_kind, kind::HEADERS | kind::CONTINUATION);
+        let is_within =
+            self.header_since_ms.is_some() || (is_header && self.incoming.is_within_frame());
+        self.opened_count - u64::from(is_within)
     }
 
     /// Streams that were refused because there were too many.

@@ -163,6 +163,19 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Io<S> {
         }
     }
 
+    /// The next chunk of a body; none at its end, which is read too.
+    pub(crate) async fn chunk(&mut self) -> Option<Vec<u8>> {
+        let line = self.line().await;
+        let size = usize::from_str_radix(&line, 16).expect("a chunk's size");
+        if size == 0 {
+            while !self.line().await.is_empty() {}
+            return None;
+        }
+        let chunk = self.exactly(size).await;
+        assert_eq!(self.line().await, "");
+        Some(chunk)
+    }
+
     async fn chunked(&mut self) -> (Vec<u8>, Vec<String>) {
         let mut body = Vec::new();
         loop {

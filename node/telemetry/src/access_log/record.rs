@@ -24,6 +24,9 @@ pub struct AccessRecord<'a> {
     pub uri: &'a [u8],
     /// The `Host` header; empty where there is none.
     pub host: &'a [u8],
+    /// What the client speaks: `http/1.0`, `http/1.1` or `http/2`; empty for TCP, and where that is
+    /// not known.
+    pub protocol: &'a str,
     /// The response's status; 0 where there was none.
     pub status: u16,
     /// Why it failed, if it did.
@@ -82,6 +85,7 @@ impl<'a> RecordWriter<'a> {
         self.optional_text(b",\"method\":", record.method);
         self.optional_text(b",\"uri\":", record.uri);
         self.optional_text(b",\"host\":", record.host);
+        self.optional_text(b",\"protocol\":", record.protocol.as_bytes());
         if record.status != 0 {
             self.number(b",\"status\":", u64::from(record.status));
         }

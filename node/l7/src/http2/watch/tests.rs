@@ -86,8 +86,12 @@ fn continuations_of_one_block_trip_beyond_their_limit() {
         assert_eq!((watch.header_since_ms(), watch.violation()), (None, None));
     }
     assert_eq!(watch.opened_count(), 2);
+    let (whole, rest) = (frame(kind::HEADERS, flag::END_HEADERS, 5, b"ab"), b"b");
+    watch.came(&whole[..whole.len() - 1], 7);
+    assert_eq!(watch.opened_count(), 2, "its last byte is not there");
+    watch.came(rest, 7);
+    assert_eq!(watch.opened_count(), 3);
     watch.came(&frame(kind::HEADERS, 0, 5, b"a"), 7);
-    assert_eq!(watch.opened_count(), 2);
     let more = frame(kind::CONTINUATION, 0, 5, b"a");
     trips_after(&mut watch, CONTINUATION_MIN_COUNT, &more, FailureReason::Http2ContinuationFlood);
 }

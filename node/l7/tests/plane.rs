@@ -29,6 +29,8 @@ mod http2_limits;
 mod http2_malformed;
 #[path = "plane/http2_oracles.rs"]
 mod http2_oracles;
+#[path = "plane/http2_tls.rs"]
+mod http2_tls;
 #[path = "plane/http2_websocket.rs"]
 mod http2_websocket;
 #[path = "plane/limits.rs"]

@@ -55,6 +55,9 @@ pub(crate) async fn wait<S: Stream>(
                     return Ok(chosen);
                 }
             }
+            Err(Interrupted::Expired) if ticket.is_over_limit() => {
+                return Err(FailureReason::DeadlineExceeded);
+            }
             Err(Interrupted::Expired) if client.has_left() => {
                 return Err(FailureReason::ClientClosed);
             }

@@ -351,6 +351,7 @@ pub(crate) fn log_refused(worker: &TcpWorker, refused: &Refused) {
         method: b"",
         uri: b"",
         host: b"",
+        protocol: "",
         status: 0,
         reason: Some(refused.reason),
         pool: "",

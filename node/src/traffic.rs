@@ -9,7 +9,7 @@ use ballast_balance::PersistenceKey;
 use ballast_ha::Ha;
 use ballast_health::{Prober, ProberOptions};
 use ballast_l4::TcpHandlers;
-use ballast_l7::HttpHandlers;
+use ballast_l7::{HttpHandlers, MirrorTotals, RateLimits};
 use ballast_model::event::EventBody;
 use ballast_model::status::{
     Health, ListenerStatus, MemberStatus, NodeStatus, PlaneStatus, VirtualServerStatus,
@@ -39,6 +39,8 @@ pub(crate) struct Traffic {
     prober: Prober,
     counters: Arc<CounterRegistry>,
     access_log: AccessLog,
+    rate_limits: Arc<RateLimits>,
+    mirrors: Arc<MirrorTotals>,
 }
 
 impl Traffic {
@@ -47,10 +49,11 @@ impl Traffic {
     pub(crate) fn start(config: &NodeConfig, keys: &ClusterKey, seed: u64) -> Result<Self> {
         let access_log = AccessLog::start(&config.access_log).context("log.access_log")?;
         let counters = Arc::new(CounterRegistry::new(config.workers));
-        let handlers = Handlers {
-            http: Arc::new(HttpHandlers::new(access_log.clone())),
-            tcp: Arc::new(TcpHandlers::new(access_log.clone())),
-        };
+        let rate_limits = Arc::new(RateLimits::new(&rate_limit_key(keys)));
+        let http = HttpHandlers::new(access_log.clone()).with_rate_limits(Arc::clone(&rate_limits));
+        let mirrors = http.mirror_totals();
+        let handlers =
+            Handlers { http: Arc::new(http), tcp: Arc::new(TcpHandlers::new(access_log.clone())) };
         let plane = DataPlane::start(
             DataPlaneConfig {
                 worker_count: config.workers,
@@ -66,7 +69,7 @@ impl Traffic {
         )
         .context("the data plane's threads can't be started")?;
         let prober = Prober::start(ProberOptions::new(seed), &Handle::current());
-        Ok(Self { plane, prober, counters, access_log })
+        Ok(Self { plane, prober, counters, access_log, rate_limits, mirrors })
     }
 
     /// What each plane carries out.
@@ -161,6 +164,7 @@ impl Traffic {
         prometheus::write_members(metrics, &status.members);
         prometheus::write_access_log(metrics, &self.access_log);
         let totals = self.plane.totals();
+        let limits = self.rate_limits.counts();
         for (name, help, value) in [
             (
                 "ballast_accept_errors_total",
@@ -181,6 +185,36 @@ impl Traffic {
                 "ballast_untracked_sources_total",
                 "Client connections let in without regard to the limits of their source: too many sources.",
                 totals.untracked_sources_total,
+            ),
+            (
+                "ballast_rate_limit_passed_total",
+                "Requests that a policy's rate limit let through.",
+                limits.passed_count,
+            ),
+            (
+                "ballast_rate_limit_refused_total",
+                "Requests that a policy's rate limit refused.",
+                limits.refused_count,
+            ),
+            (
+                "ballast_rate_limit_forgotten_total",
+                "Keys of rate limits that were forgotten while they counted: too many at once.",
+                limits.forgotten_count,
+            ),
+            (
+                "ballast_mirror_sent_total",
+                "Copies of requests that mirror pools took.",
+                self.mirrors.sent(),
+            ),
+            (
+                "ballast_mirror_dropped_total",
+                "Copies of requests not begun: too many at once, or too large a body.",
+                self.mirrors.dropped(),
+            ),
+            (
+                "ballast_mirror_failed_total",
+                "Copies of requests that no member of the mirror pool took.",
+                self.mirrors.failed(),
             ),
         ] {
             metrics.single(name, MetricKind::Counter, help, value);
@@ -287,4 +321,10 @@ fn raise_descriptor_limit() -> Option<u64> {
             limit.current
         }
     }
+}
+
+/// The key of rate limits' keys: the same on every node.
+fn rate_limit_key(keys: &ClusterKey) -> [u8; 16] {
+    let derived = keys.derive("rate-limits");
+    std::array::from_fn(|at| derived[at])
 }

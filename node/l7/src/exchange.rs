@@ -8,6 +8,7 @@
 //! Invariant: once a byte of a response has left for the client, nothing is tried again.
 
 use std::future::poll_fn;
+use std::rc::Rc;
 
 use ballast_balance::{CookieCodec, InFlight, NoMember};
 use ballast_model::Protocol;
@@ -25,12 +26,14 @@ use crate::forward::{self, ResponsePlan};
 use crate::key;
 use crate::member::{self, MemberStream};
 use crate::peer::{Peer, Stream};
+use crate::policy::mirror::RequestCopy;
+use crate::policy::{self, CookieName, Manner, Routing};
 use crate::pump::{Frames, Pump};
 use crate::queue;
 use crate::record::Record;
 use crate::relay::{AttemptError, Conditions, Relay, upload_failure};
 use crate::tunnel::Tunnel;
-use crate::upstream::{Chosen, Wanted};
+use crate::upstream::{Chosen, Wanted, WorkerPool};
 
 /// Members tried for one request.
 const MEMBER_TRY_MAX_COUNT: usize = 3;
@@ -59,6 +62,8 @@ pub(crate) struct Exchange<'a, S> {
     session: &'a Session,
     client: &'a mut Peer<S>,
     record: Record,
+    /// The pool that serves it.
+    pool: Rc<WorkerPool>,
     /// Where the response begins in all that is sent to the client, once its head is in the output.
     response_start: Option<u64>,
     /// Whether our own answers are those of gRPC.
@@ -66,8 +71,10 @@ pub(crate) struct Exchange<'a, S> {
 }
 
 /// What is known of a request once it is understood.
-struct Request {
+struct Request<'a> {
     head: RequestHead,
+    /// What the virtual server's policies say, if it has any.
+    routing: Option<Routing<'a>>,
     /// What a member gets: the head, and content that came with it.
     output: Buffer,
     pump: Pump,
@@ -91,7 +98,8 @@ enum Answered {
 impl<'a, S: Stream> Exchange<'a, S> {
     pub(crate) fn new(session: &'a Session, client: &'a mut Peer<S>, found: FoundHead) -> Self {
         let record = Record::new(found.start_us, found.end_us);
-        Self { session, client, record, response_start: None, is_grpc: false }
+        let pool = Rc::clone(&session.pool);
+        Self { session, client, record, pool, response_start: None, is_grpc: false }
     }
 
     /// Serves the request whose head stands at the front of the client's input.
@@ -105,7 +113,12 @@ impl<'a, S: Stream> Exchange<'a, S> {
                 return ending;
             }
         };
-        let ending = match self.forward(&mut request).await {
+        let is_answered = request.routing.as_ref().is_some_and(|r| r.answer.is_some());
+        let forwarded = match is_answered {
+            true => Ok(self.answer_by_policy(&request).await),
+            false => self.forward(&mut request).await,
+        };
+        let ending = match forwarded {
             Ok(ending) => ending,
             Err(failure) => {
                 let head = &request.head;
@@ -119,6 +132,10 @@ impl<'a, S: Stream> Exchange<'a, S> {
         request.output.clear();
         request.output.release(&self.session.worker.buffers);
         self.record.received_bytes += request.pump.content_bytes;
+        self.mirror(&mut request);
+        if let Some(routing) = request.routing.take() {
+            routing.release(&self.session.worker);
+        }
         match ending {
             Ending::Tunnel(mut tunnel) => {
                 tunnel.record = self.record;
@@ -133,8 +150,8 @@ impl<'a, S: Stream> Exchange<'a, S> {
 
     /// Parses the head and writes the one that a member gets. No `await`: the fields are in the
     /// worker's scratch space.
-    fn understand(&mut self, found: FoundHead) -> Result<Request, Failure> {
-        let Session { worker, server, facts, pool, peer, .. } = self.session;
+    fn understand(&mut self, found: FoundHead) -> Result<Request<'a>, Failure> {
+        let Session { worker, server, facts, peer, .. } = self.session;
         let http = &server.http;
         let limits = RequestLimits {
             header_max_count: usize::from(http.header_max_count),
@@ -151,30 +168,88 @@ impl<'a, S: Stream> Exchange<'a, S> {
         if self.session.logged_as().is_some() {
             self.record.describe(worker, raw, &head);
         }
-        let persistent = server.cookie.as_ref().and_then(|cookie| {
+        let routing = policy::decide(self.session, raw, &head, fields);
+        if let Some(routing) = &routing {
+            self.record.request_id = Some(routing.request_id);
+            if let Some(pool) = &routing.pool {
+                self.pool = Rc::clone(pool);
+            }
+        }
+        let persistent = cookie(self.session, routing.as_ref()).and_then(|cookie| {
             let cookies = fields.iter().filter(|field| field.name == FieldName::Cookie);
             let mut values = cookies.map(|field| field.value.of_head(raw));
             values.find_map(|value| CookieCodec::find(value, cookie.name.as_bytes()))
         });
-        let key = pool.key(|wanted| key::of_request(wanted, raw, &head, fields));
+        let key = self.pool.key(|wanted| key::of_request(wanted, raw, &head, fields));
         let wanted = Wanted { client: peer.ip(), key, persistent, priority: 0 };
         let mut output = Buffer::default();
         output.acquire(&worker.buffers);
-        forward::write_request(&mut output, raw, &head, fields, facts, http.forwarded_for);
+        let forwarded_for = http.forwarded_for;
+        forward::write_request(
+            &mut output,
+            raw,
+            &head,
+            fields,
+            facts,
+            forwarded_for,
+            routing.as_ref(),
+        );
         self.client.input.consume(found.length);
         let frames = match head.body {
             BodyLength::Chunked => Frames::Chunked,
             _ => Frames::Plain,
         };
         let mut pump = Pump::new(head.body, frames, limits.body_max_bytes);
+        if routing.as_ref().is_some_and(|routing| routing.mirror.is_some())
+            && !head.is_websocket
+            && worker.mirrors.has_room()
+        {
+            pump.copy = Some(Box::new(RequestCopy::new(output.data())));
+        }
         pump.stage(&mut self.client.input, &mut output, &worker.buffers)
             .map_err(|error| upload_failure(&error))?;
         self.client.input.release(&worker.buffers);
-        Ok(Request { head, output, pump, wanted })
+        let mut request = Request { head, routing, output, pump, wanted };
+        self.mirror(&mut request);
+        Ok(request)
+    }
+
+    /// Sends the copy of a request whose body is complete.
+    fn mirror(&self, request: &mut Request<'_>) {
+        if request.pump.copy.is_none() || !request.pump.is_end_staged() {
+            return;
+        }
+        let Session { worker, peer, local, .. } = self.session;
+        let pool = request.routing.as_mut().and_then(|routing| routing.mirror.take());
+        if let (Some(copy), Some(pool)) = (request.pump.copy.take(), pool) {
+            worker.mirrors.send(&worker.context, pool, (*peer, *local), *copy);
+        }
+    }
+
+    /// Gives the answer that a policy has us give.
+    async fn answer_by_policy(&mut self, request: &Request<'_>) -> Ending {
+        let Some(Routing { answer: Some(answer), response, .. }) = &request.routing else {
+            return Ending::Abort;
+        };
+        let head = &request.head;
+        let keeps_alive = request.pump.is_read() && may_keep_alive(self.session, head);
+        let manner = Manner { method: head.method, is_http_10: head.is_http_10, keeps_alive };
+        self.record.reason = answer.failure().map(|failure| failure.reason);
+        let output = &mut self.client.output;
+        output.acquire(&self.session.worker.buffers);
+        self.record.status = answer.status();
+        match answer.failure().filter(|_| self.is_grpc) {
+            Some(failure) => {
+                failure.write_grpc(output, keeps_alive);
+                self.record.status = 200;
+            }
+            None => answer.write(output, response, manner),
+        }
+        self.flush(keeps_alive).await
     }
 
     /// Has a member answer.
-    async fn forward(&mut self, request: &mut Request) -> Result<Ending, Failure> {
+    async fn forward(&mut self, request: &mut Request<'a>) -> Result<Ending, Failure> {
         // Allocates only once a member has failed.
         let mut tried: Vec<Chosen> = Vec::new();
         let mut last_failure = None;
@@ -251,23 +326,27 @@ impl<'a, S: Stream> Exchange<'a, S> {
         }
     }
 
-    fn choose(&self, request: &Request, tried: &[Chosen]) -> Result<(Chosen, InFlight), NoMember> {
-        let Session { worker, pool, .. } = self.session;
-        pool.choose(&worker.context, request.wanted, tried)
+    fn choose(
+        &self,
+        request: &Request<'_>,
+        tried: &[Chosen],
+    ) -> Result<(Chosen, InFlight), NoMember> {
+        self.pool.choose(&self.session.worker.context, request.wanted, tried)
     }
 
     /// Waits for room where there is none; the first time only, as one that failed once should not
     /// wait in line for the rest.
     async fn find_no_member(
         &mut self,
-        request: &Request,
+        request: &Request<'_>,
         why: NoMember,
         last_failure: Option<Failure>,
     ) -> Result<(Chosen, InFlight), Failure> {
         match (why, last_failure) {
             (_, Some(failure)) => Err(failure),
             (NoMember::AllBusy | NoMember::PersistentBusy, None) => {
-                let wait = queue::wait(self.session, &mut self.client.stream, request.wanted, why);
+                let client = &mut self.client.stream;
+                let wait = queue::wait(self.session, &self.pool, client, request.wanted, why);
                 // On the heap: most requests never wait.
                 Ok(Box::pin(wait).await?)
             }
@@ -314,12 +393,14 @@ impl<'a, S: Stream> Exchange<'a, S> {
     /// Sends the request over that connection and passes the response on.
     async fn attempt(
         &mut self,
-        request: &mut Request,
+        request: &mut Request<'a>,
         member: &mut Peer<MemberStream>,
         is_reused: bool,
     ) -> Result<Answered, AttemptError> {
         let Session { worker, server, ticket, .. } = self.session;
-        let head = request.head;
+        let (head, http) = (request.head, &server.http);
+        let routing = request.routing.as_ref();
+        let timeouts = routing.map(|routing| routing.timeouts).unwrap_or_default();
         let begin_us = worker.context.clock.coarse_us();
         let mut relay = Relay::new(
             self.client,
@@ -328,8 +409,8 @@ impl<'a, S: Stream> Exchange<'a, S> {
             ticket,
             &worker.buffers,
             Conditions {
-                body_idle_ms: server.http.body_idle_timeout_ms,
-                response_ms: server.http.response_timeout_ms,
+                body_idle_ms: timeouts.body_idle_timeout_ms.unwrap_or(http.body_idle_timeout_ms),
+                response_ms: timeouts.response_timeout_ms.unwrap_or(http.response_timeout_ms),
                 is_idempotent: head.method.is_idempotent(),
                 is_reused,
             },
@@ -342,8 +423,15 @@ impl<'a, S: Stream> Exchange<'a, S> {
                 self.record.response_began(worker.context.clock.now_us());
             }
             let start = relay.client.output_end();
-            let (response, plan) =
-                pass_head(self.session, &head, &self.record, &mut relay, length, field_count)?;
+            let (response, plan) = pass_head(
+                self.session,
+                &head,
+                routing,
+                &self.record,
+                &mut relay,
+                length,
+                field_count,
+            )?;
             if !response.is_interim() {
                 self.response_start = Some(start);
                 break (response, plan);
@@ -375,24 +463,28 @@ impl<'a, S: Stream> Exchange<'a, S> {
 
     fn conclude(
         &mut self,
-        request: &Request,
+        request: &Request<'_>,
         answered: Answered,
         mut member: Peer<MemberStream>,
         in_flight: InFlight,
     ) -> Ending {
         let worker = &self.session.worker;
+        let timeouts = request.routing.as_ref().map(|routing| routing.timeouts);
         let Answered::Fully { keeps_alive, is_reusable } = answered else {
             return Ending::Tunnel(Box::new(Tunnel {
                 member,
                 in_flight,
                 record: Record::default(),
+                idle_timeout_ms: timeouts
+                    .and_then(|timeouts| timeouts.tunnel_idle_timeout_ms)
+                    .unwrap_or(self.session.server.http.tunnel_idle_timeout_ms),
             }));
         };
         self.client.output.release(&worker.buffers);
         member.output.release(&worker.buffers);
         if is_reusable && let Some(chosen) = &self.record.chosen {
             member.input.release(&worker.buffers);
-            self.session.pool.put_idle(chosen, member.stream, worker.context.clock.coarse_ms());
+            self.pool.put_idle(chosen, member.stream, worker.context.clock.coarse_ms());
         }
         if keeps_alive {
             return Ending::KeepAlive;
@@ -428,7 +520,12 @@ impl<'a, S: Stream> Exchange<'a, S> {
         } else {
             failure.write(output, method, keeps_alive);
         }
-        self.record.sent_bytes = output.len() as u64;
+        self.flush(keeps_alive).await
+    }
+
+    /// Sends an answer of ours.
+    async fn flush(&mut self, keeps_alive: bool) -> Ending {
+        self.record.sent_bytes = self.client.output.len() as u64;
         self.session.ticket.set_timeout_ms(ANSWER_TIMEOUT_MS);
         let client = &mut *self.client;
         let flush = poll_fn(|cx| client.poll_flush(cx));
@@ -442,9 +539,10 @@ impl<'a, S: Stream> Exchange<'a, S> {
 
 /// Understands the response head of that length at the front of the member's input and writes the
 /// one that the client gets. No `await`: the fields are in the worker's scratch space.
-fn pass_head<S: Stream>(
-    session: &Session,
+fn pass_head<'a, S: Stream>(
+    session: &'a Session,
     request: &RequestHead,
+    routing: Option<&Routing<'a>>,
     record: &Record,
     relay: &mut Relay<'_, S>,
     length: usize,
@@ -464,9 +562,10 @@ fn pass_head<S: Stream>(
         _ => true,
     };
     if is_passed_on {
-        forward::write_response(output, raw, &response, fields, plan);
+        let changes = routing.map(|r| &r.response).filter(|_| !response.is_interim());
+        forward::write_response(output, raw, &response, fields, plan, changes);
         if !response.is_interim() {
-            write_persistence(output, session, record);
+            write_persistence(output, session, routing, record);
         }
         output.push(b"\r\n");
     }
@@ -499,8 +598,22 @@ fn may_keep_alive(session: &Session, request: &RequestHead) -> bool {
     request.keeps_alive() && !session.ticket.is_ending() && session.is_wanted()
 }
 
-fn write_persistence(output: &mut Buffer, session: &Session, record: &Record) {
-    if let (Some(cookie), Some(chosen)) = (&session.server.cookie, &record.chosen)
+/// The cookie by which the client finds back to its member.
+fn cookie<'a>(session: &'a Session, routing: Option<&Routing<'a>>) -> Option<CookieName<'a>> {
+    let default = session.server.cookie.as_ref().map(CookieName::of);
+    match routing {
+        Some(routing) => routing.cookie(default),
+        None => default,
+    }
+}
+
+fn write_persistence<'a>(
+    output: &mut Buffer,
+    session: &'a Session,
+    routing: Option<&Routing<'a>>,
+    record: &Record,
+) {
+    if let (Some(cookie), Some(chosen)) = (cookie(session, routing), &record.chosen)
         && !chosen.is_persistent
     {
         let value = CookieCodec::encode(chosen.member.key);

@@ -32,6 +32,10 @@ impl From<FailureReason> for Failure {
             R::QueueFull | R::QueueTimeout => 503,
             R::DeadlineExceeded | R::ConnectTimeout | R::ResponseTimeout => 504,
             R::Internal => 500,
+            R::PolicyDenied | R::TokenInsufficient => 403,
+            R::RateLimited => 429,
+            R::TokenKeysMissing => 503,
+            R::TokenRejected => 401,
             _ if reason.is_members_fault() => 502,
             _ => 400,
         };
@@ -111,20 +115,41 @@ impl Failure {
     }
 }
 
-fn reason_phrase(status: u16) -> &'static str {
+/// The phrase of a status (RFC 9110 §15, RFC 6585); of one that has none, the word for its class.
+pub(crate) fn reason_phrase(status: u16) -> &'static str {
     match status {
+        200 => "OK",
+        201 => "Created",
+        202 => "Accepted",
+        204 => "No Content",
+        205 => "Reset Content",
+        301 => "Moved Permanently",
+        302 => "Found",
+        303 => "See Other",
+        304 => "Not Modified",
+        307 => "Temporary Redirect",
+        308 => "Permanent Redirect",
         400 => "Bad Request",
+        401 => "Unauthorized",
+        403 => "Forbidden",
+        404 => "Not Found",
+        405 => "Method Not Allowed",
         408 => "Request Timeout",
+        410 => "Gone",
         413 => "Content Too Large",
         414 => "URI Too Long",
         417 => "Expectation Failed",
+        429 => "Too Many Requests",
         431 => "Request Header Fields Too Large",
+        451 => "Unavailable For Legal Reasons",
         500 => "Internal Server Error",
         501 => "Not Implemented",
         502 => "Bad Gateway",
         503 => "Service Unavailable",
         504 => "Gateway Timeout",
         505 => "HTTP Version Not Supported",
+        _ if status < 300 => "Success",
+        _ if status < 400 => "Redirection",
         _ => "Error",
     }
 }

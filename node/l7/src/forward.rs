@@ -7,13 +7,13 @@
 
 use ballast_balance::persistence::CookieValue;
 use ballast_model::ForwardedFor;
-use ballast_workers::CookiePersistence;
 
 use crate::buffer::Buffer;
 use crate::codec::framing::BodyLength;
 use crate::codec::head::{Field, FieldName, list};
 use crate::codec::request::RequestHead;
 use crate::codec::response::ResponseHead;
+use crate::policy::{CookieName, HeaderChanges, Routing};
 use crate::pump::Frames;
 
 /// What members are told of a client connection; made once per connection.
@@ -37,18 +37,25 @@ pub(crate) fn write_request(
     fields: &[Field],
     client: &ClientFacts,
     forwarded_for: ForwardedFor,
+    routing: Option<&Routing<'_>>,
 ) {
     let target = head.target.of_head(raw);
+    let target = routing.map(|r| &*r.target).filter(|new| !new.is_empty()).unwrap_or(target);
+    let new_host = routing.map(|routing| &*routing.host).filter(|host| !host.is_empty());
     output.push(head.method_name.of_head(raw));
     output.push(b" ");
     output.push(if target.is_empty() { b"/" } else { target });
     output.push(b" HTTP/1.1\r\n");
-    if !fields.iter().any(|field| field.name == FieldName::Host) {
+    if let Some(host) = new_host {
+        push_field(output, b"Host", host);
+    } else if !fields.iter().any(|field| field.name == FieldName::Host) {
         let host = head.host.map_or(client.local.as_bytes(), |host| host.of_head(raw));
         push_field(output, b"Host", host);
     }
     let nominated = Nominated::new(raw, fields, head.connection.nominates);
+    let drops = |name: &[u8]| routing.is_some_and(|routing| routing.request.drops(name));
     push_kept(output, raw, fields, |field| match field.name {
+        _ if routing.is_some() && drops(field.name_of(raw)) => false,
         FieldName::Forwarded
         | FieldName::XForwardedFor
         | FieldName::XForwardedHost
@@ -58,14 +65,17 @@ pub(crate) fn write_request(
         }
         FieldName::Expect => head.expects_continue,
         // A member can't do without it, whatever a client nominates.
-        FieldName::Host => true,
+        FieldName::Host => new_host.is_none(),
         // What it announces comes, but for what no trailer may hold.
         FieldName::Trailer => head.body == BodyLength::Chunked,
         FieldName::Cookie | FieldName::Other => !nominated.contains(field),
         _ => false,
     });
     if forwarded_for != ForwardedFor::Off {
-        push_forwarded(output, raw, head, fields, client, forwarded_for);
+        push_forwarded(output, raw, head, fields, client, forwarded_for, drops);
+    }
+    if let Some(routing) = routing {
+        routing.request.write(output);
     }
     match head.body {
         BodyLength::Exact(length) => push_content_length(output, length),
@@ -87,28 +97,34 @@ fn push_forwarded(
     fields: &[Field],
     client: &ClientFacts,
     forwarded_for: ForwardedFor,
+    drops: impl Fn(&[u8]) -> bool,
 ) {
-    output.push(b"X-Forwarded-For: ");
-    if forwarded_for == ForwardedFor::Append {
-        // All in one field: not every application reads a second one.
-        for field in fields.iter().filter(|field| field.name == FieldName::XForwardedFor) {
-            let value = field.value.of_head(raw);
-            if !value.is_empty() {
-                output.push(value);
-                output.push(b", ");
+    if !drops(b"x-forwarded-for") {
+        output.push(b"X-Forwarded-For: ");
+        if forwarded_for == ForwardedFor::Append {
+            // All in one field: not every application reads a second one.
+            for field in fields.iter().filter(|field| field.name == FieldName::XForwardedFor) {
+                let value = field.value.of_head(raw);
+                if !value.is_empty() {
+                    output.push(value);
+                    output.push(b", ");
+                }
             }
         }
+        output.push(client.address.as_bytes());
+        output.push(b"\r\n");
     }
-    output.push(client.address.as_bytes());
-    output.push(b"\r\nX-Forwarded-Proto: ");
-    output.push(client.scheme.as_bytes());
-    if let Some(host) = head.host {
-        output.push(b"\r\nX-Forwarded-Host: ");
-        output.push(host.of_head(raw));
+    if !drops(b"x-forwarded-proto") {
+        push_field(output, b"X-Forwarded-Proto", client.scheme.as_bytes());
     }
-    output.push(b"\r\nX-Forwarded-Port: ");
-    output.push(client.port.as_bytes());
-    output.push(b"\r\n");
+    if let Some(host) = head.host
+        && !drops(b"x-forwarded-host")
+    {
+        push_field(output, b"X-Forwarded-Host", host.of_head(raw));
+    }
+    if !drops(b"x-forwarded-port") {
+        push_field(output, b"X-Forwarded-Port", client.port.as_bytes());
+    }
 }
 
 /// How a response reaches its client.
@@ -131,6 +147,7 @@ pub(crate) fn write_response(
     head: &ResponseHead,
     fields: &[Field],
     plan: ResponsePlan,
+    changes: Option<&HeaderChanges>,
 ) {
     let is_upgrade = head.status == 101;
     output.push(b"HTTP/1.1 ");
@@ -138,6 +155,7 @@ pub(crate) fn write_response(
     output.push(b"\r\n");
     let nominated = Nominated::new(raw, fields, head.connection.nominates);
     push_kept(output, raw, fields, |field| match field.name {
+        _ if changes.is_some_and(|changes| changes.drops(field.name_of(raw))) => false,
         FieldName::Connection
         | FieldName::ContentLength
         | FieldName::KeepAlive
@@ -148,6 +166,9 @@ pub(crate) fn write_response(
         FieldName::Upgrade => is_upgrade,
         _ => !nominated.contains(field),
     });
+    if let Some(changes) = changes {
+        changes.write(output);
+    }
     if let Some(length) = head.content_length {
         push_content_length(output, length);
     } else if plan.has_body && plan.frames == Frames::Chunked {
@@ -167,7 +188,7 @@ pub(crate) fn write_response(
 /// Writes the cookie by which the client finds back to its member.
 pub(crate) fn write_set_cookie(
     output: &mut Buffer,
-    cookie: &CookiePersistence,
+    cookie: CookieName<'_>,
     value: &CookieValue,
     is_secure: bool,
 ) {

@@ -7,6 +7,7 @@
 //!     └──── keep-alive ──────────┴──── tunnel (101) ◄───────────┘
 //!
 //! codec: bytes in, decisions out, no I/O      forward: heads on their way through
+//! policy: rules, before a member is chosen
 //! pump: a body from one side to the other     upstream: idle member connections of this worker
 //! ```
 //! A request on a kept connection costs four system calls (read, write, write, read), no allocation,
@@ -26,6 +27,7 @@ pub mod http2;
 mod key;
 mod member;
 mod peer;
+mod policy;
 mod pump;
 mod queue;
 mod record;
@@ -35,4 +37,6 @@ mod tunnel;
 mod upstream;
 mod worker;
 
+pub use policy::RateLimits;
+pub use policy::mirror::MirrorTotals;
 pub use worker::HttpHandlers;

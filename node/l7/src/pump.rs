@@ -16,6 +16,7 @@ use crate::codec::chunked::ChunkedError;
 use crate::codec::framing::{BodyDecoder, BodyLength};
 use crate::codec::trailer;
 use crate::peer::{Peer, Stream};
+use crate::policy::mirror::RequestCopy;
 
 /// Room that a chunk's size line, its end, and the last chunk take at most.
 const CHUNK_OVERHEAD_BYTES: usize = 32;
@@ -63,6 +64,8 @@ pub(crate) struct Pump {
     max_bytes: u64,
     /// Content taken from the source so far.
     pub(crate) content_bytes: u64,
+    /// Gets what the receiver gets.
+    pub(crate) copy: Option<Box<RequestCopy>>,
 }
 
 impl Pump {
@@ -76,6 +79,7 @@ impl Pump {
             has_moved: false,
             max_bytes,
             content_bytes: 0,
+            copy: None,
         }
     }
 
@@ -83,6 +87,11 @@ impl Pump {
     /// something else.
     pub(crate) fn is_read(&self) -> bool {
         self.is_end_staged && self.direct_bytes == 0
+    }
+
+    /// Whether the body was taken from the input to its end, or lies there to be written.
+    pub(crate) fn is_end_staged(&self) -> bool {
+        self.is_end_staged
     }
 
     /// Whether bytes moved since this was last asked.
@@ -163,6 +172,9 @@ impl Pump {
     }
 
     fn stage_content(&mut self, count: usize, input: &mut Buffer, output: &mut Buffer) {
+        if let Some(copy) = &mut self.copy {
+            copy_content(copy, self.frames, &input.data()[..count]);
+        }
         match self.frames {
             Frames::Plain if output.is_empty() || count > output.free() => {
                 self.direct_bytes = count;
@@ -182,6 +194,11 @@ impl Pump {
     }
 
     fn stage_end(&mut self, output: &mut Buffer) {
+        if self.frames == Frames::Chunked
+            && let Some(copy) = &mut self.copy
+        {
+            copy.push(b"0\r\n\r\n");
+        }
         if self.frames == Frames::Chunked {
             output.push(b"0\r\n");
             for line in trailer::passed_on(self.decoder.trailer()) {
@@ -224,6 +241,17 @@ impl Pump {
         let flushed = to.poll_flush(cx);
         self.has_moved |= to.output.len() < before;
         flushed
+    }
+}
+
+fn copy_content(copy: &mut RequestCopy, frames: Frames, content: &[u8]) {
+    match frames {
+        Frames::Plain => copy.push(content),
+        Frames::Chunked => {
+            copy.push(format!("{:x}\r\n", content.len()).as_bytes());
+            copy.push(content);
+            copy.push(b"\r\n");
+        }
     }
 }
 

@@ -11,7 +11,7 @@ use ballast_workers::Interrupted;
 
 use crate::connection::Session;
 use crate::peer::Stream;
-use crate::upstream::{Chosen, Wanted};
+use crate::upstream::{Chosen, Wanted, WorkerPool};
 
 /// How often one that waits looks whether its client is still there, and whether there is room that
 /// nobody gave back: at a member that came up, say. In ms.
@@ -20,11 +20,12 @@ const LOOK_INTERVAL_MS: u64 = 250;
 /// Waits for room; `busy` is why there was none.
 pub(crate) async fn wait<S: Stream>(
     session: &Session,
+    pool: &WorkerPool,
     client: &mut S,
     wanted: Wanted,
     busy: NoMember,
 ) -> Result<(Chosen, InFlight), FailureReason> {
-    let Session { worker, pool, ticket, .. } = session;
+    let Session { worker, ticket, .. } = session;
     let context = &worker.context;
     let (queue, settings) = pool.queue();
     let member = wanted.persistent.filter(|_| busy == NoMember::PersistentBusy);

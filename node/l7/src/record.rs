@@ -7,6 +7,7 @@ use std::net::SocketAddr;
 use ballast_telemetry::{AccessRecord, CounterShard, FailureReason};
 
 use crate::codec::request::RequestHead;
+use crate::policy::REQUEST_ID_BYTES;
 use crate::upstream::Chosen;
 use crate::worker::HttpWorker;
 
@@ -24,6 +25,8 @@ pub(crate) struct Record {
     /// What the client speaks, where that is known.
     pub(crate) protocol: &'static str,
     pub(crate) status: u16,
+    /// Where the virtual server has policies.
+    pub(crate) request_id: Option<[u8; REQUEST_ID_BYTES]>,
     pub(crate) reason: Option<FailureReason>,
     pub(crate) chosen: Option<Chosen>,
     pub(crate) attempt_count: u32,
@@ -96,7 +99,10 @@ impl Record {
             time_ms: worker.context.clock.coarse_unix_ms().saturating_sub(total_us / 1_000),
             virtual_server,
             client,
-            request_id: "",
+            request_id: self.request_id.as_ref().map_or("", |id| {
+                // Hexadecimal digits.
+                std::str::from_utf8(id).unwrap_or_default()
+            }),
             method,
             uri,
             host,

@@ -29,6 +29,8 @@ pub(crate) struct Tunnel {
     /// Keeps the request counted as in flight.
     pub(crate) in_flight: InFlight,
     pub(crate) record: Record,
+    /// Longest silence, both ways, in ms.
+    pub(crate) idle_timeout_ms: u64,
 }
 
 /// Passes bytes on until both sides have ended, the tunnel was silent for too long, or it is cut.
@@ -40,8 +42,8 @@ pub(crate) async fn run<S: Stream>(
     session.ticket.outlast_quiesce();
     let mut up = Direction::new(FailureReason::ClientClosed, FailureReason::UpstreamClosedEarly);
     let mut down = Direction::new(FailureReason::UpstreamClosedEarly, FailureReason::ClientClosed);
-    let Tunnel { member, record, .. } = &mut *tunnel;
-    let mut watch = Watch::new(session, record.chosen.clone());
+    let Tunnel { member, record, idle_timeout_ms, .. } = &mut *tunnel;
+    let mut watch = Watch::new(session, record.chosen.clone(), *idle_timeout_ms);
     let buffers = &session.worker.buffers;
     let ended = poll_fn(|cx| {
         let up_is_done = up.poll(cx, client, member, buffers)?;
@@ -116,13 +118,14 @@ struct Watch<'a> {
     session: &'a Session,
     chosen: Option<Chosen>,
     idle_since_ms: u64,
+    idle_timeout_ms: u64,
 }
 
 impl<'a> Watch<'a> {
-    fn new(session: &'a Session, chosen: Option<Chosen>) -> Self {
+    fn new(session: &'a Session, chosen: Option<Chosen>, idle_timeout_ms: u64) -> Self {
         session.ticket.set_timeout_ms(CHECK_INTERVAL_MS);
         let idle_since_ms = session.worker.context.clock.coarse_ms();
-        Self { session, chosen, idle_since_ms }
+        Self { session, chosen, idle_since_ms, idle_timeout_ms }
     }
 
     fn ticket(&self) -> &'a Ticket {
@@ -143,7 +146,7 @@ impl<'a> Watch<'a> {
                 }
             }
             let idle_ms = clock.coarse_ms().saturating_sub(self.idle_since_ms);
-            if idle_ms >= self.session.server.http.tunnel_idle_timeout_ms {
+            if idle_ms >= self.idle_timeout_ms {
                 return Poll::Ready(Err(FailureReason::IdleTimeout));
             }
             let now_ms = clock.coarse_unix_ms();

@@ -4,6 +4,7 @@
 
 use std::cell::RefCell;
 use std::rc::Rc;
+use std::sync::Arc;
 
 use ballast_telemetry::{AccessLog, AccessLogWriter, AccessRecord};
 use ballast_workers::{
@@ -13,6 +14,8 @@ use ballast_workers::{
 use crate::buffer::BufferPool;
 use crate::codec::head::Field;
 use crate::connection;
+use crate::policy::mirror::{MirrorTotals, Mirrors};
+use crate::policy::{PolicyScratch, RateLimits};
 use crate::refusal;
 use crate::upstream::WorkerPools;
 
@@ -25,18 +28,34 @@ const TEXT_KEPT_MAX_COUNT: usize = 256;
 #[derive(Clone, Debug)]
 pub struct HttpHandlers {
     access_log: AccessLog,
+    rate_limits: Arc<RateLimits>,
+    mirror_totals: Arc<MirrorTotals>,
 }
 
 impl HttpHandlers {
     /// Handlers that write to `access_log`.
     pub fn new(access_log: AccessLog) -> Self {
-        Self { access_log }
+        Self { access_log, rate_limits: Arc::default(), mirror_totals: Arc::default() }
+    }
+
+    /// The same with rate limits that are shared with others.
+    #[must_use]
+    pub fn with_rate_limits(self, rate_limits: Arc<RateLimits>) -> Self {
+        Self { rate_limits, ..self }
+    }
+
+    /// What became of copies for mirror pools.
+    pub fn mirror_totals(&self) -> Arc<MirrorTotals> {
+        Arc::clone(&self.mirror_totals)
     }
 }
 
 impl HandlerFactory for HttpHandlers {
     fn build(&self, worker: &Rc<WorkerContext>) -> Rc<dyn ConnectionHandler> {
-        Rc::new(HttpWorker::new(Rc::clone(worker), &self.access_log))
+        let mut http = HttpWorker::new(Rc::clone(worker), &self.access_log);
+        http.rate_limits = Arc::clone(&self.rate_limits);
+        http.mirrors = Mirrors::new(Arc::clone(&self.mirror_totals));
+        Rc::new(http)
     }
 }
 
@@ -48,6 +67,9 @@ pub(crate) struct HttpWorker {
     pub(crate) pools: WorkerPools,
     /// The fields of the head that is being looked at.
     pub(crate) fields: RefCell<Vec<Field>>,
+    pub(crate) policy: RefCell<PolicyScratch>,
+    pub(crate) rate_limits: Arc<RateLimits>,
+    pub(crate) mirrors: Mirrors,
     texts: RefCell<Vec<Vec<u8>>>,
     access_log: RefCell<AccessLogWriter>,
 }
@@ -59,6 +81,9 @@ impl HttpWorker {
             buffers: BufferPool::default(),
             pools: WorkerPools::default(),
             fields: RefCell::default(),
+            policy: RefCell::default(),
+            rate_limits: Arc::default(),
+            mirrors: Mirrors::default(),
             texts: RefCell::default(),
             access_log: RefCell::new(access_log.writer()),
         }

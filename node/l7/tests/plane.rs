@@ -39,6 +39,8 @@ mod limits;
 mod member_tls;
 #[path = "plane/pki.rs"]
 mod pki;
+#[path = "plane/policy.rs"]
+mod policy;
 #[path = "plane/queue.rs"]
 mod queue;
 #[path = "plane/quiesce.rs"]

@@ -71,6 +71,23 @@ pub(crate) type Region = (Box<str>, Arc<AddressSet>);
 #[derive(Clone, Debug, Default)]
 pub struct Regions(BTreeMap<Box<str>, Arc<AddressSet>>);
 
+/// A compiled region; clones share it.
+#[derive(Clone, Debug)]
+pub struct CompiledRegion(Arc<AddressSet>);
+
+impl CompiledRegion {
+    /// Compiles a region.
+    pub fn new(region: &RegionSpec) -> Self {
+        Self(Arc::new(AddressSet::new(&region.cidrs)))
+    }
+}
+
+impl<'a> FromIterator<(&'a str, CompiledRegion)> for Regions {
+    fn from_iter<I: IntoIterator<Item = (&'a str, CompiledRegion)>>(regions: I) -> Self {
+        Self(regions.into_iter().map(|(name, region)| (name.into(), region.0)).collect())
+    }
+}
+
 impl Regions {
     /// Compiles regions.
     pub fn new<'a>(regions: impl IntoIterator<Item = (&'a str, &'a RegionSpec)>) -> Self {

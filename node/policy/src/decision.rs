@@ -54,11 +54,11 @@ pub enum Verdict<'p> {
 /// Where numbers are to be drawn, each question takes one of its own, so that the clients of one
 /// pool are not the ones that are mirrored.
 #[derive(Debug)]
-pub struct Decision<'d, R> {
-    policy: &'d CompiledPolicy,
+pub struct Decision<'p, 'd, R> {
+    policy: &'p CompiledPolicy,
     subject: Subject<'d, R>,
     matched: &'d [u32],
-    verdict: Verdict<'d>,
+    verdict: Verdict<'p>,
 }
 
 /// A change to a header.
@@ -121,11 +121,11 @@ impl Limit {
 
 impl CompiledPolicy {
     /// Decides what is to be done with a request.
-    pub fn evaluate<'d, R: RequestView>(
-        &'d self,
+    pub fn evaluate<'p, 'd, R: RequestView>(
+        &'p self,
         request: &'d R,
         scratch: &'d mut Scratch,
-    ) -> Decision<'d, R> {
+    ) -> Decision<'p, 'd, R> {
         let Scratch { host, path, decoded, matched, candidates } = scratch;
         normalize::host(request.authority(), host);
         let path = normalize::path(request.path(), path);
@@ -168,14 +168,14 @@ impl Extras {
     }
 }
 
-impl<'d, R: RequestView> Decision<'d, R> {
+impl<'p, R: RequestView> Decision<'p, '_, R> {
     /// What finally becomes of the request.
-    pub fn verdict(&self) -> Verdict<'d> {
+    pub fn verdict(&self) -> Verdict<'p> {
         self.verdict
     }
 
     /// The rules that matched, in order; one that denies by region is told by the verdict alone.
-    pub fn rules(&self) -> impl Iterator<Item = &'d str> {
+    pub fn rules(&self) -> impl Iterator<Item = &'p str> {
         let policy = self.policy;
         self.matched.iter().map(move |at| &*policy.rules[*at as usize].name)
     }
@@ -199,7 +199,7 @@ impl<'d, R: RequestView> Decision<'d, R> {
     }
 
     /// The rate limits that the request must pass, in order.
-    pub fn limits(&self) -> impl Iterator<Item = &'d Limit> {
+    pub fn limits(&self) -> impl Iterator<Item = &'p Limit> {
         self.extras().flat_map(|extras| &extras.limits)
     }
 
@@ -213,17 +213,17 @@ impl<'d, R: RequestView> Decision<'d, R> {
     }
 
     /// The tokens that the request must carry.
-    pub fn require_jwt(&self) -> impl Iterator<Item = &'d RequireJwt> {
+    pub fn require_jwt(&self) -> impl Iterator<Item = &'p RequireJwt> {
         self.extras().filter_map(|extras| extras.require_jwt.as_ref())
     }
 
     /// The changes to the header that the member gets, in order.
-    pub fn request_edits(&self) -> impl Iterator<Item = &'d HeaderEdit> {
+    pub fn request_edits(&self) -> impl Iterator<Item = &'p HeaderEdit> {
         self.extras().flat_map(|extras| &extras.request_edits)
     }
 
     /// The changes to the header that the client gets, in order.
-    pub fn response_edits(&self) -> impl Iterator<Item = &'d HeaderEdit> {
+    pub fn response_edits(&self) -> impl Iterator<Item = &'p HeaderEdit> {
         self.extras().flat_map(|extras| &extras.response_edits)
     }
 
@@ -243,6 +243,11 @@ impl<'d, R: RequestView> Decision<'d, R> {
                 true
             }
         }
+    }
+
+    /// Whether a rule changes what the member is asked for.
+    pub fn rewrites(&self) -> bool {
+        self.extras().any(|extras| extras.rewrite.is_some())
     }
 
     /// Writes the host that the member gets into an emptied buffer, if a rule changes it; the last
@@ -285,7 +290,7 @@ impl<'d, R: RequestView> Decision<'d, R> {
     }
 
     /// How the client finds back to its member, if a rule says so.
-    pub fn persistence(&self) -> Option<&'d Persistence> {
+    pub fn persistence(&self) -> Option<&'p Persistence> {
         self.extras().filter_map(|extras| extras.persistence.as_ref()).last()
     }
 
@@ -301,7 +306,7 @@ impl<'d, R: RequestView> Decision<'d, R> {
         })
     }
 
-    fn extras(&self) -> impl Iterator<Item = &'d Extras> {
+    fn extras(&self) -> impl Iterator<Item = &'p Extras> {
         let policy = self.policy;
         let rules = self.matched.iter().map(move |at| &policy.rules[*at as usize]);
         rules.filter_map(|rule| rule.extras.as_deref())

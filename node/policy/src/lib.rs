@@ -24,6 +24,7 @@ pub mod jwt;
 pub mod limiter;
 pub mod normalize;
 pub mod request;
+pub mod shared_limiter;
 
 mod cidr;
 mod condition;
@@ -35,11 +36,12 @@ mod template;
 mod value;
 mod write;
 
-pub use compile::{CompileError, CompiledPolicy, PoolIndex, Regions};
+pub use compile::{CompileError, CompiledPolicy, CompiledRegion, PoolIndex, Regions};
 pub use decision::{Decision, HeaderEdit, Limit, Scratch, Verdict};
 pub use explain::{Explanation, Outcome, Step};
 pub use hash::KeyHasher;
 pub use request::{Request, RequestView};
+pub use shared_limiter::SharedLimiter;
 
 #[cfg(test)]
 mod testing;

@@ -30,20 +30,20 @@
 //! has places, limits are looser for those forgotten, which is counted; it never grows.
 
 /// Places that a key can have in the table.
-const WAY_COUNT: usize = 8;
+pub(crate) const WAY_COUNT: usize = 8;
 /// How far what others publish moves an instant ahead at most, in bursts and seconds, so that a
 /// fault elsewhere can't lock a key for long. The bound above stays below it for as many limiters,
 /// as long as `L` is at most a second.
-const DEBT_MAX_FACTOR: u64 = 64;
-const SECOND_NS: u64 = 1_000_000_000;
+pub(crate) const DEBT_MAX_FACTOR: u64 = 64;
+pub(crate) const SECOND_NS: u64 = 1_000_000_000;
 
 /// How much a limit lets through.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Rate {
     /// Time between two requests at the full rate, in ns.
-    emission_ns: u64,
+    pub(crate) emission_ns: u64,
     /// How far ahead the instant may be after a request, in ns: the burst at the full rate.
-    tolerance_ns: u64,
+    pub(crate) tolerance_ns: u64,
 }
 
 impl Rate {

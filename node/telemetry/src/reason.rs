@@ -87,8 +87,14 @@ reasons! {
     MethodNotAllowed, Client, "method_not_allowed";
     /// A trusted source sent no header of the PROXY protocol, a malformed one, or not in time.
     ProxyProtocol, Client, "proxy_protocol";
+    /// The client asks more often than a policy lets it.
+    RateLimited, Client, "rate_limited";
     /// The TLS handshake failed.
     TlsHandshake, Client, "tls_handshake";
+    /// The token that a policy requires is good, but its claims or scopes don't suffice.
+    TokenInsufficient, Client, "jwt_insufficient";
+    /// The token that a policy requires is missing, or none that is genuine and valid now.
+    TokenRejected, Client, "jwt_rejected";
     /// The request has more header fields than the virtual server allows.
     TooManyHeaders, Client, "too_many_headers";
     /// The request's target is longer than the virtual server allows.
@@ -118,6 +124,10 @@ reasons! {
     QueueTimeout, Configuration, "queue_timeout";
     /// No route of a TLS passthrough fits the server name that the client asks for.
     UnknownServerName, Configuration, "unknown_server_name";
+    /// A policy denies clients of that region.
+    PolicyDenied, Configuration, "policy_denied";
+    /// The keys that tokens are to be checked with could not be had yet.
+    TokenKeysMissing, Configuration, "jwt_keys_missing";
     /// The virtual server was disabled or deleted while the connection was open.
     VirtualServerDisabled, Configuration, "virtual_server_disabled";
 

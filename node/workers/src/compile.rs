@@ -20,6 +20,7 @@ use ballast_telemetry::CounterRegistry;
 
 use crate::compile::member_tls::MemberTlsStore;
 use crate::passthrough::Passthrough;
+use crate::policy::{PolicySet, PolicyStore, ProviderMap, SetSources};
 use crate::slot::{CookiePersistence, PoolSlot, VirtualServer, VirtualServerSlot};
 use crate::tls::tickets::TicketKeys;
 use crate::tls::{Certificate, CertificateStore, TlsSettings, Unseal};
@@ -29,6 +30,7 @@ pub struct Compiler {
     counters: Arc<CounterRegistry>,
     pools: PoolRegistry,
     pool_slots: BTreeMap<String, Arc<PoolSlot>>,
+    policies: PolicyStore,
     certificates: CertificateStore,
     member_tls: MemberTlsStore,
     ticket_keys: Arc<TicketKeys>,
@@ -56,6 +58,7 @@ struct Sources {
     route_pool_ids: Vec<u64>,
     /// Uid and revision of each certificate.
     certificates: Vec<(String, u64)>,
+    policies: SetSources,
 }
 
 /// What a compilation left to do.
@@ -82,6 +85,7 @@ impl Compiler {
             counters,
             pools: PoolRegistry::new(worker_count, persistence_key),
             pool_slots: BTreeMap::new(),
+            policies: PolicyStore::default(),
             certificates: CertificateStore::new(Arc::clone(&unseal)),
             member_tls: MemberTlsStore::default(),
             ticket_keys: Arc::default(),
@@ -100,9 +104,12 @@ impl Compiler {
     pub fn compile(&mut self, config: &Config, now_ms: u64) -> Outcome {
         self.compile_pools(config, now_ms);
         let mut outcome = Outcome::default();
-        let is_same = self.source.as_ref().is_some_and(|(servers, certificates)| {
-            servers.is_same(&config.virtual_servers) && certificates.is_same(&config.certificates)
-        });
+        let have_policies_changed = self.policies.take_up(config);
+        let is_same = !have_policies_changed
+            && self.source.as_ref().is_some_and(|(servers, certificates)| {
+                servers.is_same(&config.virtual_servers)
+                    && certificates.is_same(&config.certificates)
+            });
         if is_same {
             // Slots of pools stay; what serves them need not know what is in them.
             return outcome;
@@ -118,6 +125,7 @@ impl Compiler {
             self.retire(config, &mut outcome);
         }
         self.forget(config);
+        self.policies.forget_unused();
         self.source = Some((config.virtual_servers.clone(), config.certificates.clone()));
         outcome
     }
@@ -148,6 +156,11 @@ impl Compiler {
     /// Every compiled pool, by name.
     pub fn pools(&self) -> PoolMap {
         self.pools.pools()
+    }
+
+    /// The providers of tokens, by name.
+    pub fn providers(&self) -> ProviderMap {
+        self.policies.providers()
     }
 
     /// The slot of the virtual server with that uid, if it can be served.
@@ -216,11 +229,13 @@ impl Compiler {
                 (Arc::new(VirtualServerSlot::new(counters)), None)
             }
         };
+        let policies = self.policies.set(config, &server.spec, &self.pool_slots, &sources.policies);
+        let policies = policies.map_err(|error| error.to_string());
         let mut compiled = Compiled { slot, protocol, sources, tls, error: None };
-        match self.compile_tls(config, server, &mut compiled) {
-            Ok(()) => {
+        match self.compile_tls(config, server, &mut compiled).and(policies) {
+            Ok(policies) => {
                 let tls = compiled.tls.as_ref().map(|tls| Arc::clone(tls.config()));
-                let made = self.virtual_server(server, pool, tls);
+                let made = self.virtual_server(server, pool, policies, tls);
                 compiled.slot.store(Some(Arc::new(made)));
             }
             Err(error) => compiled.error = Some(error),
@@ -264,11 +279,12 @@ impl Compiler {
 
 impl Compiler {
     fn sources(
-        &self,
+        &mut self,
         config: &Config,
         server: &Resource<VirtualServerSpec>,
         pool: &PoolSlot,
     ) -> Sources {
+        let policies = self.policies.sources(config, &server.spec, &self.pool_slots);
         let certificates = server.spec.certificates.iter();
         let certificates = certificates.filter_map(|name| config.certificates.get(name));
         let routes = server.spec.tls_passthrough.iter().flat_map(|spec| &spec.routes);
@@ -278,6 +294,7 @@ impl Compiler {
             pool_id: pool.id,
             route_pool_ids: route_pools.map(|pool| pool.id).collect(),
             certificates: certificates.map(|c| (c.uid.clone(), c.revision)).collect(),
+            policies,
         }
     }
 
@@ -285,6 +302,7 @@ impl Compiler {
         &self,
         server: &Resource<VirtualServerSpec>,
         pool: Arc<PoolSlot>,
+        policies: Option<Arc<PolicySet>>,
         tls: Option<Arc<rustls::ServerConfig>>,
     ) -> VirtualServer {
         let spec = &server.spec;
@@ -304,6 +322,7 @@ impl Compiler {
             }),
             accept_proxy_protocol: spec.accept_proxy_protocol.clone(),
             pool,
+            policies,
             tls,
             connection_limit: spec.connection_limit.unwrap_or(u32::MAX),
             source_limits: spec.source_limits.is_set().then(|| spec.source_limits.clone()),

@@ -19,6 +19,7 @@ use crate::compile::Compiler;
 use crate::connections::GroupId;
 use crate::listener::{self, overlap};
 use crate::plane::Applied;
+use crate::policy::ProviderMap;
 use crate::reconcile::{self, AnyAddress, Owners};
 use crate::slot::VirtualServerSlot;
 use crate::worker::{Binding, Command, WorkerHandle};
@@ -232,6 +233,11 @@ impl Control {
 
     pub(crate) fn pools(&self) -> PoolMap {
         self.compiler.pools()
+    }
+
+    /// The providers of tokens, by name.
+    pub(crate) fn providers(&self) -> ProviderMap {
+        self.compiler.providers()
     }
 
     /// What has been applied, and what could not be.

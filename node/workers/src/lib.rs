@@ -27,6 +27,7 @@ mod heartbeat;
 pub mod listener;
 pub mod passthrough;
 mod plane;
+pub mod policy;
 pub mod pressure;
 pub mod proxy_protocol;
 pub mod reconcile;
@@ -43,6 +44,7 @@ pub use handler::{
 pub use heartbeat::BEAT_INTERVAL;
 pub use passthrough::Passthrough;
 pub use plane::{Applied, DataPlane, DataPlaneConfig, PlaneTotals, QUIESCE_MAX};
+pub use policy::{PolicySet, ProviderMap, ProviderSlot};
 pub use pressure::{Pressure, PressureGauge};
 pub use reconcile::AnyAddress;
 pub use slot::{Admission, CookiePersistence, PoolSlot, VirtualServer, VirtualServerSlot};

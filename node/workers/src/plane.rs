@@ -20,6 +20,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use crate::compile::Compiler;
 use crate::control::Control;
 use crate::handler::Handlers;
+use crate::policy::ProviderMap;
 use crate::pressure::{Pressure, PressureGauge, SAMPLE_INTERVAL};
 use crate::reconcile::AnyAddress;
 use crate::tls::Unseal;
@@ -86,6 +87,7 @@ pub struct DataPlane {
     requests: mpsc::Sender<PlaneRequest>,
     applied: watch::Receiver<Applied>,
     pools: watch::Receiver<PoolMap>,
+    providers: watch::Receiver<ProviderMap>,
     pressure: watch::Receiver<Pressure>,
     counters: Arc<CounterRegistry>,
     shared: Arc<Shared>,
@@ -137,6 +139,7 @@ impl DataPlane {
         let (applied_sender, applied) = watch::channel(Applied::default());
         let (pressure_sender, pressure) = watch::channel(Pressure::default());
         let (pools_sender, pools) = watch::channel(PoolMap::default());
+        let (providers_sender, providers) = watch::channel(ProviderMap::default());
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
         let plane = Plane {
             control,
@@ -144,6 +147,7 @@ impl DataPlane {
             requests: request_receiver,
             applied: applied_sender,
             pools: pools_sender,
+            providers: providers_sender,
             shared: Arc::clone(&shared),
             gauge: config.pressure,
             pressure: pressure_sender,
@@ -152,7 +156,17 @@ impl DataPlane {
             .name("data-plane".to_owned())
             .spawn(move || runtime.block_on(plane.run()))?;
         let thread = std::sync::Mutex::new(Some(thread));
-        Ok(Self { snapshots, requests, applied, pools, pressure, counters, shared, thread })
+        Ok(Self {
+            snapshots,
+            requests,
+            applied,
+            pools,
+            providers,
+            pressure,
+            counters,
+            shared,
+            thread,
+        })
     }
 
     /// Has the data plane carry out `snapshot`. Returns at once; of several in quick succession only
@@ -169,6 +183,11 @@ impl DataPlane {
     /// The compiled pools, and when they change: what the health plane probes.
     pub fn pools(&self) -> watch::Receiver<PoolMap> {
         self.pools.clone()
+    }
+
+    /// The providers of tokens, and when they change: whose keys are to be fetched.
+    pub fn providers(&self) -> watch::Receiver<ProviderMap> {
+        self.providers.clone()
     }
 
     /// Every address of every virtual server, and whether it is listened on.
@@ -269,6 +288,7 @@ struct Plane {
     requests: mpsc::Receiver<PlaneRequest>,
     applied: watch::Sender<Applied>,
     pools: watch::Sender<PoolMap>,
+    providers: watch::Sender<ProviderMap>,
     shared: Arc<Shared>,
     gauge: PressureGauge,
     pressure: watch::Sender<Pressure>,
@@ -359,6 +379,14 @@ impl Plane {
     async fn apply(&mut self, snapshot: &Arc<Snapshot>) {
         self.control.apply(snapshot).await;
         // Before the index is reported, for whoever waits for it looks at the pools next.
+        self.providers.send_if_modified(|providers| {
+            let present = self.control.providers();
+            // A revision that changed is no other slot: who fetches looks into each.
+            let has_changed = (**providers != *present)
+                | present.values().fold(false, |any, slot| slot.take_changed() | any);
+            *providers = present;
+            has_changed
+        });
         self.pools.send_if_modified(|pools| {
             let compiled = self.control.pools();
             let is_new = !Arc::ptr_eq(pools, &compiled);

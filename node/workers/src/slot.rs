@@ -17,6 +17,7 @@ use rustls::ServerConfig;
 
 use crate::connections::GroupId;
 use crate::passthrough::Passthrough;
+use crate::policy::PolicySet;
 
 /// A virtual server as compiled from one revision.
 #[derive(Debug)]
@@ -37,6 +38,8 @@ pub struct VirtualServer {
     pub passthrough: Option<Passthrough>,
     /// Who may announce clients.
     pub accept_proxy_protocol: Option<AcceptProxyProtocol>,
+    /// Its policies, if it has any.
+    pub policies: Option<Arc<PolicySet>>,
     /// For `https`.
     pub tls: Option<Arc<ServerConfig>>,
     /// Most client connections at once on this node.

@@ -20,6 +20,7 @@ fn server() -> VirtualServer {
         tcp: TcpSettings::default(),
         cookie: None,
         pool: Arc::new(PoolSlot::new(Arc::clone(pools.pool("p").unwrap()))),
+        policies: None,
         tls: None,
         passthrough: None,
         accept_proxy_protocol: None,

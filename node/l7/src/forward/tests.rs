@@ -26,7 +26,7 @@ fn forwarded(text: &str, forwarded_for: ForwardedFor) -> String {
     let (raw, mut fields) = (&text.as_bytes()[..length], Vec::new());
     let head = RequestHead::parse(raw, field_count, &limits, &mut fields).unwrap();
     let mut output = Buffer::default();
-    write_request(&mut output, raw, &head, &fields, &facts(), forwarded_for);
+    write_request(&mut output, raw, &head, &fields, &facts(), forwarded_for, None);
     String::from_utf8(output.data().to_vec()).unwrap()
 }
 
@@ -36,7 +36,7 @@ fn answered(text: &str, plan: ResponsePlan) -> String {
     let (raw, mut fields) = (&text.as_bytes()[..length], Vec::new());
     let head = ResponseHead::parse(raw, field_count, Method::Get, true, &mut fields).unwrap();
     let mut output = Buffer::default();
-    write_response(&mut output, raw, &head, &fields, plan);
+    write_response(&mut output, raw, &head, &fields, plan, None);
     String::from_utf8(output.data().to_vec()).unwrap()
 }
 
@@ -161,8 +161,8 @@ fn the_persistence_cookie_is_kept_from_scripts_and_other_sites() {
     let key = ballast_balance::PersistenceKey::new(&[7; 32]).member_key("pool", "a");
     let value = ballast_balance::CookieCodec::encode(key);
     let mut output = Buffer::default();
-    let cookie = CookiePersistence { name: "BALLAST".to_owned(), ttl_s: 60 };
-    write_set_cookie(&mut output, &cookie, &value, true);
+    let cookie = CookieName { name: "BALLAST", ttl_s: 60 };
+    write_set_cookie(&mut output, cookie, &value, true);
     let expected = format!(
         "Set-Cookie: BALLAST={}; Path=/; HttpOnly; SameSite=Lax; Max-Age=60; Secure\r\n",
         value.as_str()

@@ -1,5 +1,7 @@
 //! Sets of public keys (RFC 7517).
 
+use std::sync::Arc;
+
 use aws_lc_rs::signature::{
     self, ParsedPublicKey, RsaParameters, RsaPublicKeyComponents, VerificationAlgorithm,
 };
@@ -19,10 +21,10 @@ pub const KEY_MAX_COUNT: usize = 64;
 const RSA: [Algorithm; 4] =
     [Algorithm::Rs256, Algorithm::Rs384, Algorithm::Rs512, Algorithm::Ps256];
 
-/// The public keys of a provider.
-#[derive(Default)]
+/// The public keys of a provider; clones share them.
+#[derive(Clone, Default)]
 pub struct KeySet {
-    keys: Vec<Key>,
+    keys: Vec<Arc<Key>>,
     skipped_count: usize,
 }
 
@@ -103,11 +105,21 @@ impl KeySet {
         for key in document.keys {
             let found = serde_json::from_value::<Jwk>(key).ok().and_then(|jwk| jwk.keys());
             match found {
-                Some(keys) if !keys.is_empty() => set.keys.extend(keys),
+                Some(keys) if !keys.is_empty() => set.keys.extend(keys.into_iter().map(Arc::new)),
                 _ => set.skipped_count += 1,
             }
         }
         if set.keys.is_empty() { Err(JwksError::NoneUsable { count }) } else { Ok(set) }
+    }
+
+    /// How many keys there are; an RSA key that names no algorithm counts once for each.
+    pub fn len(&self) -> usize {
+        self.keys.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.keys.is_empty()
     }
 
     /// How many keys of the document were skipped.

@@ -1,0 +1,260 @@
+//! Policies carried out: what a request's head makes of its rules, before a member is chosen.
+//!
+//! ```text
+//! head ─► evaluate ─► denied? ─► rate limits ─► tokens ─► verdict ─┬─► an answer of ours
+//!                                                                  └─► pool, header, target, mirror
+//! ```
+//! A virtual server without policies passes one branch. What is decided refers to the compiled
+//! policy, and texts are lent by the worker: deciding allocates nothing once it is warm.
+//!
+//! Invariant: a request that a policy refuses is told so once, has one reason, and never reaches a
+//! member.
+
+use std::net::IpAddr;
+use std::rc::Rc;
+
+use ballast_model::Persistence;
+use ballast_model::spec::policy::{RequestTimeouts, Scheme};
+use ballast_policy::{Decision, RequestView, Scratch, Verdict};
+use ballast_workers::{CookiePersistence, PolicySet};
+
+use crate::codec::head::Field;
+use crate::codec::request::RequestHead;
+use crate::connection::Session;
+use crate::upstream::WorkerPool;
+use crate::worker::HttpWorker;
+
+mod answer;
+mod changes;
+mod gate;
+pub(crate) mod mirror;
+mod rate_limits;
+
+pub(crate) use answer::{Answer, Manner};
+pub(crate) use changes::HeaderChanges;
+pub use rate_limits::RateLimits;
+
+/// Bytes of a request's identifier: 128 bits in hexadecimal.
+pub(crate) const REQUEST_ID_BYTES: usize = 32;
+
+/// What a worker needs to evaluate policies; grows to what they need and is used again.
+#[derive(Debug, Default)]
+pub(crate) struct PolicyScratch {
+    evaluation: Scratch,
+    text: Vec<u8>,
+}
+
+/// What is to be done with a request whose virtual server has policies.
+#[derive(Debug)]
+pub(crate) struct Routing<'a> {
+    /// The answer, where no member is asked.
+    pub(crate) answer: Option<Answer<'a>>,
+    /// The pool that serves it, unless it is the virtual server's.
+    pub(crate) pool: Option<Rc<WorkerPool>>,
+    /// How the client finds back, instead of the virtual server's way.
+    persistence: Option<&'a Persistence>,
+    /// Timeouts instead of the virtual server's.
+    pub(crate) timeouts: RequestTimeouts,
+    /// Changes to the header that the member gets.
+    pub(crate) request: HeaderChanges,
+    /// Changes to the header that the client gets.
+    pub(crate) response: HeaderChanges,
+    /// Path and query that the member is asked for; empty: those that came.
+    pub(crate) target: Vec<u8>,
+    /// The host that the member is told; empty: the one that came.
+    pub(crate) host: Vec<u8>,
+    /// The pool that gets a copy.
+    pub(crate) mirror: Option<Rc<WorkerPool>>,
+    /// The request's identifier.
+    pub(crate) request_id: [u8; REQUEST_ID_BYTES],
+}
+
+/// A cookie by which clients find back.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct CookieName<'a> {
+    pub(crate) name: &'a str,
+    /// `Max-Age`, in seconds; 0 makes a session cookie.
+    pub(crate) ttl_s: u64,
+}
+
+impl<'a> CookieName<'a> {
+    pub(crate) fn of(cookie: &'a CookiePersistence) -> Self {
+        Self { name: &cookie.name, ttl_s: cookie.ttl_s }
+    }
+}
+
+impl<'a> Routing<'a> {
+    /// The cookie by which the client finds back to its member, where `default` is the virtual
+    /// server's.
+    pub(crate) fn cookie(&self, default: Option<CookieName<'a>>) -> Option<CookieName<'a>> {
+        match self.persistence {
+            None => default,
+            Some(Persistence::None) => None,
+            Some(Persistence::Cookie { name, ttl_s }) => Some(CookieName { name, ttl_s: *ttl_s }),
+        }
+    }
+
+    /// Gives lent texts back.
+    pub(crate) fn release(self, worker: &HttpWorker) {
+        let Self { request, response, target, host, answer, .. } = self;
+        request.release(worker);
+        response.release(worker);
+        worker.give_text(target);
+        worker.give_text(host);
+        if let Some(answer) = answer {
+            answer.release(worker);
+        }
+    }
+}
+
+/// Decides what the policies of the session's virtual server make of a request; none where it has no
+/// policies.
+pub(crate) fn decide<'a>(
+    session: &'a Session,
+    raw: &[u8],
+    head: &RequestHead,
+    fields: &[Field],
+) -> Option<Routing<'a>> {
+    let policies = session.server.policies.as_deref()?;
+    let worker = &session.worker;
+    let request_id = request_id(worker);
+    let view = HeadView::new(session, raw, head, fields, &request_id);
+    let scratch = &mut *worker.policy.borrow_mut();
+    let decision = policies.policy().evaluate(&view, &mut scratch.evaluation);
+    let mut routing = Routing {
+        answer: None,
+        pool: None,
+        persistence: None,
+        timeouts: RequestTimeouts::default(),
+        request: HeaderChanges::default(),
+        response: HeaderChanges::default(),
+        target: Vec::new(),
+        host: Vec::new(),
+        mirror: None,
+        request_id,
+    };
+    if let Err(refusal) = gate::pass(worker, policies, &decision, &view, &mut scratch.text) {
+        routing.answer = Some(Answer::Refused(refusal));
+        return Some(routing);
+    }
+    routing.response.collect(worker, &decision, decision.response_edits(), &mut scratch.text);
+    if let Some(answer) = Answer::of(worker, &decision) {
+        routing.answer = Some(answer);
+        return Some(routing);
+    }
+    routing.carry_out(worker, policies, &decision, &mut scratch.text);
+    Some(routing)
+}
+
+impl<'a> Routing<'a> {
+    /// Takes up what concerns the member.
+    fn carry_out<R: RequestView>(
+        &mut self,
+        worker: &HttpWorker,
+        policies: &'a PolicySet,
+        decision: &Decision<'a, '_, R>,
+        text: &mut Vec<u8>,
+    ) {
+        let pool_of = |index| policies.pool(index).map(|slot| worker.pools.of(slot));
+        if matches!(decision.verdict(), Verdict::Pool(_) | Verdict::Split(_)) {
+            self.pool = decision.pool(worker.context.random()).and_then(pool_of);
+        }
+        self.mirror = decision.mirror(worker.context.random()).and_then(pool_of);
+        self.persistence = decision.persistence();
+        self.timeouts = decision.timeouts();
+        self.request.collect(worker, decision, decision.request_edits(), text);
+        if decision.rewrites() {
+            self.target = worker.take_text();
+            decision.rewritten_target(&mut self.target);
+            self.host = worker.take_text();
+            decision.rewritten_host(&mut self.host);
+        }
+    }
+}
+
+/// A request as policies see it.
+pub(crate) struct HeadView<'a> {
+    raw: &'a [u8],
+    head: &'a RequestHead,
+    fields: &'a [Field],
+    path: &'a [u8],
+    query: Option<&'a [u8]>,
+    scheme: Scheme,
+    source: IpAddr,
+    request_id: &'a [u8],
+}
+
+impl<'a> HeadView<'a> {
+    fn new(
+        session: &Session,
+        raw: &'a [u8],
+        head: &'a RequestHead,
+        fields: &'a [Field],
+        request_id: &'a [u8],
+    ) -> Self {
+        let target = head.target.of_head(raw);
+        let (path, query) = match memchr::memchr(b'?', target) {
+            Some(at) => (&target[..at], Some(&target[at + 1..])),
+            None => (target, None),
+        };
+        let is_secure = session.facts.scheme == "https";
+        Self {
+            raw,
+            head,
+            fields,
+            path: if path.is_empty() { b"/" } else { path },
+            query,
+            scheme: if is_secure { Scheme::Https } else { Scheme::Http },
+            source: session.peer.ip().to_canonical(),
+            request_id,
+        }
+    }
+}
+
+impl RequestView for HeadView<'_> {
+    fn method(&self) -> &[u8] {
+        self.head.method_name.of_head(self.raw)
+    }
+
+    fn scheme(&self) -> Scheme {
+        self.scheme
+    }
+
+    fn authority(&self) -> &[u8] {
+        self.head.host.map_or(b"", |host| host.of_head(self.raw))
+    }
+
+    fn path(&self) -> &[u8] {
+        self.path
+    }
+
+    fn query(&self) -> Option<&[u8]> {
+        self.query
+    }
+
+    fn source(&self) -> IpAddr {
+        self.source
+    }
+
+    fn request_id(&self) -> &[u8] {
+        self.request_id
+    }
+
+    fn headers(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
+        let raw = self.raw;
+        self.fields.iter().map(move |field| (field.name_of(raw), field.value.of_head(raw)))
+    }
+}
+
+/// 128 bits in hexadecimal: enough to find a request in logs, no secret.
+fn request_id(worker: &HttpWorker) -> [u8; REQUEST_ID_BYTES] {
+    let mut id = [0; REQUEST_ID_BYTES];
+    for half in id.chunks_exact_mut(16) {
+        let mut random = worker.context.random();
+        for digit in half {
+            *digit = b"0123456789abcdef"[(random & 15) as usize];
+            random >>= 4;
+        }
+    }
+    id
+}

@@ -6,6 +6,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod eject;
 pub mod health;
 pub mod key;
 pub mod member;
@@ -20,6 +21,7 @@ mod latency;
 mod maglev;
 mod padded;
 
+pub use eject::Attempt;
 pub use health::{HealthMachine, HealthSettings, Probe, Transition};
 pub use key::KeyHash;
 pub use member::{HealthReport, InFlight, Member, MemberState, Slot};

@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use ballast_model::status::{Health, MemberError, MemberStatus};
 use ballast_model::{AdminState, Algorithm};
 
+use crate::eject::time_of_day;
 use crate::latency::{Averaging, Latency};
 use crate::padded::Padded;
 use crate::persistence::MemberKey;
@@ -25,6 +26,8 @@ pub struct Member {
     pub address: SocketAddr,
     /// Share of the load relative to the others; 0 gets persistent sessions only.
     pub weight: u16,
+    /// The higher, the sooner it serves.
+    pub priority: u32,
     /// Its keyed identity, for persistence.
     pub key: MemberKey,
     /// Seeds its scores in rendezvous hashing; the same on every node.
@@ -34,9 +37,11 @@ pub struct Member {
 }
 
 impl Member {
-    /// What this node reports of it.
-    pub fn status(&self, pool: &str) -> MemberStatus {
-        let HealthReport { health, reason, since_ms, last_probe_us } = self.state.health_report();
+    /// What this node reports of it at `now_ms`. One that is ejected is down, whatever the monitors
+    /// say; the reason holds both.
+    pub fn status(&self, pool: &str, now_ms: u64) -> MemberStatus {
+        let HealthReport { health, reason, since_ms, last_probe_us } =
+            self.state.report_with_ejection(now_ms);
         MemberStatus {
             pool: pool.to_owned(),
             member: self.name.to_string(),
@@ -81,6 +86,12 @@ pub struct MemberState {
     queue: Arc<PoolQueue>,
     /// [`NEVER_MS`] where there is no deadline.
     drain_until_ms: AtomicU64,
+    /// Left out until then, whatever the monitors say.
+    ejected_until_ms: AtomicU64,
+    /// Since when it takes requests: its share grows from then on, if the pool says so.
+    ramp_from_ms: AtomicU64,
+    /// Failures since the last success; written where there are any.
+    failures_in_row: AtomicU32,
     /// Each worker's own allocation: the count of who holds it stands beside it, and moves between
     /// no caches either.
     shards: Box<[Arc<Padded<Shard>>]>,
@@ -88,6 +99,17 @@ pub struct MemberState {
     report: Mutex<HealthReport>,
     /// Locked by status reports, and tried by workers where a connection has failed.
     last_error: Mutex<Option<MemberError>>,
+    /// Locked by status reports, and where it is ejected.
+    ejection: Mutex<Ejection>,
+}
+
+/// The last time that a member was ejected.
+#[derive(Debug, Default)]
+struct Ejection {
+    /// How often in a row; what the time grows by.
+    count: u32,
+    since_ms: u64,
+    text: String,
 }
 
 const NEVER_MS: u64 = u64::MAX;
@@ -99,6 +121,9 @@ struct Shard {
     in_flight: AtomicU32,
     requests_total: AtomicU64,
     failures_total: AtomicU64,
+    /// Attempts that were observed, and those of them that failed.
+    observed: AtomicU64,
+    observed_failed: AtomicU64,
     latency: Latency,
 }
 
@@ -123,6 +148,10 @@ impl MemberState {
             shards: (0..worker_count.max(1)).map(|_| Arc::default()).collect(),
             report: Mutex::new(report),
             last_error: Mutex::default(),
+            ejected_until_ms: AtomicU64::new(0),
+            ramp_from_ms: AtomicU64::new(0),
+            failures_in_row: AtomicU32::new(0),
+            ejection: Mutex::default(),
         }
     }
 
@@ -144,6 +173,9 @@ impl MemberState {
     /// Sets what the monitors found.
     pub fn set_health(&self, report: HealthReport) {
         let mut held = self.report.lock().unwrap_or_else(PoisonError::into_inner);
+        if report.health == Health::Up && held.health == Health::Down {
+            self.ramp_from(report.since_ms);
+        }
         self.health.store(health_code(report.health), Relaxed);
         *held = report;
     }
@@ -210,6 +242,83 @@ impl MemberState {
 
     pub(crate) fn remove(&self) {
         self.removed.store(true, Relaxed);
+    }
+
+    /// Whether it takes requests at `now_ms`, as far as monitors and its answers tell.
+    pub fn is_available(&self, now_ms: u64) -> bool {
+        self.is_up() && !self.is_ejected(now_ms)
+    }
+
+    /// Whether it is left out at `now_ms` because it served badly.
+    pub fn is_ejected(&self, now_ms: u64) -> bool {
+        now_ms < self.ejected_until_ms.load(Relaxed)
+    }
+
+    /// Leaves it out for `base_ms` longer than the last time, at most `max_ms`; the whole reason.
+    pub(crate) fn eject(&self, now_ms: u64, base_ms: u64, max_ms: u64, why: &str) -> String {
+        let mut ejection = self.ejection.lock().unwrap_or_else(PoisonError::into_inner);
+        let ended_ms = self.ejected_until_ms.load(Relaxed);
+        let was_well_for_long = now_ms.saturating_sub(ended_ms) >= max_ms;
+        ejection.count = if was_well_for_long { 1 } else { ejection.count.saturating_add(1) };
+        let for_ms = base_ms.saturating_mul(ejection.count.into()).min(max_ms);
+        let until_ms = now_ms.saturating_add(for_ms);
+        ejection.since_ms = now_ms;
+        ejection.text = format!("ejected: {why}, until {} UTC", time_of_day(until_ms));
+        self.ejected_until_ms.store(until_ms, Relaxed);
+        self.failures_in_row.store(0, Relaxed);
+        // It comes back little by little, if the pool says so.
+        self.ramp_from(until_ms);
+        ejection.text.clone()
+    }
+
+    /// What the monitors found, or that it is ejected.
+    fn report_with_ejection(&self, now_ms: u64) -> HealthReport {
+        let report = self.health_report();
+        if !self.is_ejected(now_ms) {
+            return report;
+        }
+        let ejection = self.ejection.lock().unwrap_or_else(PoisonError::into_inner);
+        HealthReport {
+            health: Health::Down,
+            reason: format!("{}; monitors: {}", ejection.text, report.reason),
+            since_ms: ejection.since_ms,
+            // No probe says so: other nodes must not take it for one's verdict.
+            last_probe_us: None,
+        }
+    }
+
+    /// Counts what came of an attempt of `worker`; how many failed since the last that did not.
+    pub(crate) fn count_outcome(&self, worker: usize, failed: bool) -> u32 {
+        let shard = self.shard(worker);
+        shard.observed.fetch_add(1, Relaxed);
+        if failed {
+            shard.observed_failed.fetch_add(1, Relaxed);
+            return self.failures_in_row.fetch_add(1, Relaxed) + 1;
+        }
+        if self.failures_in_row.load(Relaxed) != 0 {
+            self.failures_in_row.store(0, Relaxed);
+        }
+        0
+    }
+
+    /// Attempts that were observed: those that succeeded, and those that failed.
+    pub(crate) fn outcomes(&self) -> (u64, u64) {
+        let sum = |of: fn(&Shard) -> &AtomicU64| -> u64 {
+            self.shards.iter().map(|shard| of(shard).load(Relaxed)).sum()
+        };
+        // In this order: one that is counted in between is no failure without an attempt.
+        let failed = sum(|shard| &shard.observed_failed);
+        (sum(|shard| &shard.observed).saturating_sub(failed), failed)
+    }
+
+    /// Has its share grow from then on.
+    pub(crate) fn ramp_from(&self, since_ms: u64) {
+        self.ramp_from_ms.store(since_ms, Relaxed);
+    }
+
+    /// Since when its share grows.
+    pub(crate) fn ramps_from_ms(&self) -> u64 {
+        self.ramp_from_ms.load(Relaxed)
     }
 
     /// Its keyed identity, for persistence.

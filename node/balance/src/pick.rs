@@ -20,8 +20,10 @@ use crate::persistence::MemberKey;
 use crate::pool::Pool;
 
 mod consistent;
+mod ramp;
 mod turns;
 
+use ramp::Ramp;
 use turns::Turns;
 
 /// What one worker remembers of one pool between picks. It fits itself to whatever pool it is used
@@ -109,8 +111,14 @@ impl Pool {
         state: &mut PickState,
         input: &PickInput<'_>,
     ) -> Result<Picked<'_>, NoMember> {
-        let candidates =
-            Candidates { pool: self, exclude: input.exclude, standard: self.standard() };
+        let mut candidates = Candidates {
+            pool: self,
+            exclude: input.exclude,
+            now_ms: input.now_ms,
+            standard: self.standard(input.now_ms),
+            priority_min: 0,
+            ramp: None,
+        };
         let persistent = input.persistent.and_then(|key| self.index_of(key));
         if let Some(index) = persistent.filter(|i| candidates.holds_persistent(*i, input.now_ms)) {
             if !self.members()[index as usize].state.has_room() {
@@ -118,7 +126,14 @@ impl Pool {
             }
             return Ok(self.picked(index, true));
         }
-        match candidates.choose(state, input) {
+        candidates.priority_min = candidates.lowest_priority();
+        candidates.ramp = Ramp::new(self.spec(), input);
+        let mut chosen = candidates.choose(state, input);
+        if chosen.is_none() && candidates.ramp.take().is_some() {
+            // All that can serve have come up a moment ago.
+            chosen = candidates.choose(state, input);
+        }
+        match chosen {
             Some(index) => Ok(self.picked(index, false)),
             None if candidates.is_any_busy() => Err(NoMember::AllBusy),
             None => Err(self.why_none(input.exclude)),
@@ -129,17 +144,40 @@ impl Pool {
         Picked { index, member: &self.members()[index as usize], persistent }
     }
 
-    /// How healthy a member must be now. Ends at the first member that is up.
-    fn standard(&self) -> Standard {
+    /// How healthy a member must be now. Without a panic threshold it ends at the first member that
+    /// can serve.
+    fn standard(&self, now_ms: u64) -> Standard {
+        let threshold = self.spec().panic_threshold_percent;
         let mut is_any_checking = false;
+        let (mut known_count, mut up_count) = (0_usize, 0_usize);
         for member in self.members() {
             if member.weight > 0 && member.state.takes_new() {
                 match member.state.health() {
-                    Health::Unmonitored | Health::Up => return Standard::Up,
-                    Health::Checking => is_any_checking = true,
+                    Health::Unmonitored | Health::Up if member.state.is_ejected(now_ms) => {}
+                    Health::Unmonitored | Health::Up => {
+                        if threshold.is_none() {
+                            return Standard::Up;
+                        }
+                        up_count += 1;
+                    }
+                    Health::Checking => {
+                        is_any_checking = true;
+                        continue;
+                    }
                     Health::Down => {}
                 }
+                known_count += 1;
             }
+        }
+        if let Some(percent) = threshold
+            && known_count > 0
+            && !is_any_checking
+            && up_count * 100 < known_count * usize::from(percent)
+        {
+            return Standard::Any;
+        }
+        if up_count > 0 {
+            return Standard::Up;
         }
         if is_any_checking {
             Standard::NotDown
@@ -176,14 +214,14 @@ enum Standard {
     Up,
     /// None is up: one that has not been probed yet may be.
     NotDown,
-    /// All are down, and the pool fails open.
+    /// All are down, and the pool fails open; or too few are up.
     Any,
 }
 
 impl Standard {
-    fn is_met(self, state: &MemberState) -> bool {
+    fn is_met(self, state: &MemberState, now_ms: u64) -> bool {
         match self {
-            Self::Up => state.is_up(),
+            Self::Up => state.is_available(now_ms),
             Self::NotDown => state.health() != Health::Down,
             Self::Any => true,
         }
@@ -195,7 +233,11 @@ impl Standard {
 struct Candidates<'a> {
     pool: &'a Pool,
     exclude: &'a [u32],
+    now_ms: u64,
     standard: Standard,
+    /// The lowest priority that serves.
+    priority_min: u32,
+    ramp: Option<Ramp>,
 }
 
 impl<'a> Candidates<'a> {
@@ -220,7 +262,28 @@ impl<'a> Candidates<'a> {
     }
 
     fn holds(self, index: u32) -> bool {
-        self.would_hold(index) && self.pool.members()[index as usize].state.has_room()
+        let member = &self.pool.members()[index as usize];
+        self.would_hold(index)
+            && member.state.has_room()
+            && self.ramp.is_none_or(|ramp| ramp.admits(member))
+    }
+
+    /// The lowest priority that serves: groups join, the highest first, until enough members can.
+    fn lowest_priority(self) -> u32 {
+        let Some(wanted_count) = self.pool.spec().priority_min_members else { return 0 };
+        let mut count = 0;
+        let mut lowest = 0;
+        for index in self.pool.by_priority() {
+            let priority = self.pool.members()[*index as usize].priority;
+            if count >= wanted_count && priority < lowest {
+                break;
+            }
+            if self.would_hold(*index) {
+                count += 1;
+                lowest = priority;
+            }
+        }
+        lowest
     }
 
     /// Whether it could be chosen, if it had room.
@@ -228,8 +291,9 @@ impl<'a> Candidates<'a> {
         let member = &self.pool.members()[index as usize];
         let state = &member.state;
         member.weight > 0
+            && member.priority >= self.priority_min
             && state.takes_new()
-            && self.standard.is_met(state)
+            && self.standard.is_met(state, self.now_ms)
             && !self.exclude.contains(&index)
     }
 
@@ -241,7 +305,7 @@ impl<'a> Candidates<'a> {
     fn holds_persistent(self, index: u32, now_ms: u64) -> bool {
         let state = &self.pool.members()[index as usize].state;
         state.takes_persistent(now_ms)
-            && self.standard.is_met(state)
+            && self.standard.is_met(state, self.now_ms)
             && !self.exclude.contains(&index)
     }
 

@@ -3,12 +3,14 @@
 //! Invariant: immutable once compiled; whatever changes while it serves lives in
 //! [`MemberState`](crate::MemberState).
 
+use std::cmp::Reverse;
 use std::sync::Arc;
 
 use ballast_model::status::MemberStatus;
 use ballast_model::{AdminState, Algorithm, HashKey, PoolSpec, Resource};
 use ballast_tls::Security;
 
+use crate::eject::Judgement;
 use crate::maglev::Maglev;
 use crate::member::Member;
 use crate::persistence::MemberKey;
@@ -27,6 +29,11 @@ pub struct Pool {
     maglev: Option<Arc<Maglev>>,
     /// Outlives recompilation, as the members' states do.
     queue: Arc<PoolQueue>,
+    /// As the queue.
+    judgement: Arc<Judgement>,
+    /// Indices of the members by priority, the highest first; empty where priorities are not looked
+    /// at.
+    by_priority: Box<[u32]>,
     /// Differs between any two pools of a process.
     generation: u64,
     /// How connections to the members are secured.
@@ -42,6 +49,14 @@ impl Pool {
         generation: u64,
     ) -> Self {
         let maglev = maglev(&resource.spec, &members, previous);
+        let same = previous.filter(|pool| pool.uid() == resource.uid);
+        let judgement = same.map_or_else(Arc::default, |pool| Arc::clone(&pool.judgement));
+        let mut by_priority: Vec<u32> = match resource.spec.priority_min_members {
+            Some(_) => (0..members.len() as u32).collect(),
+            None => Vec::new(),
+        };
+        by_priority.sort_by_key(|index| Reverse(members[*index as usize].priority));
+        let by_priority = by_priority.into();
         let mut by_key: Box<[_]> = members.iter().zip(0..).map(|(m, i)| (m.key, i)).collect();
         by_key.sort_unstable();
         let cumulative_weights = members
@@ -58,6 +73,8 @@ impl Pool {
             cumulative_weights,
             maglev,
             queue,
+            judgement,
+            by_priority,
             generation,
             security: Security::Plain,
         }
@@ -100,8 +117,8 @@ impl Pool {
     }
 
     /// What this node reports of its members.
-    pub fn statuses(&self) -> impl Iterator<Item = MemberStatus> + '_ {
-        self.members.iter().map(|member| member.status(self.name()))
+    pub fn statuses(&self, now_ms: u64) -> impl Iterator<Item = MemberStatus> + '_ {
+        self.members.iter().map(move |member| member.status(self.name(), now_ms))
     }
 
     /// How many of its members take traffic, in percent, rounded down: those that are up or
@@ -140,6 +157,15 @@ impl Pool {
     /// [`MemberState::observe_latency`](crate::MemberState::observe_latency).
     pub fn measures_time(&self) -> bool {
         self.spec().algorithm.measures_time()
+    }
+
+    pub(crate) fn judgement(&self) -> &Judgement {
+        &self.judgement
+    }
+
+    /// Indices of the members, the highest priority first; empty where priorities are not looked at.
+    pub(crate) fn by_priority(&self) -> &[u32] {
+        &self.by_priority
     }
 
     pub(crate) fn maglev(&self) -> Option<&Maglev> {

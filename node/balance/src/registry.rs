@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use ballast_model::config::Table;
 use ballast_model::status::Health;
-use ballast_model::{Config, MemberSpec, PoolSpec, Resource};
+use ballast_model::{AdminState, Config, MemberSpec, PoolSpec, Resource};
 use ballast_tls::Security;
 
 use crate::hash::hash_bytes;
@@ -142,7 +142,9 @@ fn compile(
     let same = previous.filter(|pool| pool.uid() == resource.uid);
     let queue = same.map_or_else(Arc::default, |pool| Arc::clone(pool.queue()));
     let members = resource.spec.members.iter().zip(&names).map(|(spec, name)| {
-        let state = match kept.remove(&(name.as_ref(), spec.socket_address())) {
+        let kept = kept.remove(&(name.as_ref(), spec.socket_address()));
+        let is_new = kept.is_none();
+        let state = match kept {
             Some(state) => Arc::clone(state),
             None => Arc::new(MemberState::new(
                 with.worker_count,
@@ -154,20 +156,28 @@ fn compile(
         if unmonitored && state.health() != Health::Unmonitored {
             state.set_health(first_report(unmonitored, with.now_ms));
         }
-        Arc::new(compile_member(spec, state))
+        if is_new && same.is_some() {
+            // It joins others that serve already.
+            state.ramp_from(with.now_ms);
+        }
+        Arc::new(compile_member(spec, state, with.now_ms))
     });
     let members = members.collect();
     kept.values().for_each(|state| state.remove());
     Pool::new(Arc::clone(resource), members, queue, previous, with.generation)
 }
 
-fn compile_member(spec: &MemberSpec, state: Arc<MemberState>) -> Member {
+fn compile_member(spec: &MemberSpec, state: Arc<MemberState>, now_ms: u64) -> Member {
     let name = spec.name();
     state.set_limit(spec.connection_limit);
+    if spec.admin_state == AdminState::Enabled && !state.takes_new() {
+        state.ramp_from(now_ms);
+    }
     state.set_admin_state(spec.admin_state, spec.drain_until_ms);
     Member {
         address: spec.socket_address(),
         weight: spec.weight,
+        priority: spec.priority,
         key: state.key(),
         // The name only: two pools of the same members send a client to the same one, and a member
         // that moves to another address keeps its clients.

@@ -145,7 +145,7 @@ impl Prober {
     /// Every member, monitored or not, as this node sees it.
     pub fn statuses(&self) -> Vec<MemberStatus> {
         let pools = Arc::clone(&self.desired.borrow().pools);
-        pools.values().flat_map(|pool| pool.statuses()).collect()
+        pools.values().flat_map(|pool| pool.statuses(now_ms())).collect()
     }
 
     /// Turns true, for good, when every monitored member is known to be up or down: by a probe of

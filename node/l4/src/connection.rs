@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use ballast_balance::{InFlight, Member, NoMember, PickInput, Pool};
+use ballast_balance::{Attempt, InFlight, Member, NoMember, PickInput, Pool};
 use ballast_telemetry::{AccessRecord, CounterShard, FailureReason};
 use ballast_workers::{
     Admission, Connection, Interrupted, PoolSlot, Refused, Ticket, VirtualServer, proxy_protocol,
@@ -213,27 +213,36 @@ impl Session {
                 Ok(stream) => {
                     let took_us = context.clock.now_us().saturating_sub(begin_us);
                     record.connect_us = Some(took_us);
-                    if pool.measures_time() {
-                        let (index, now_ms) = (context.index, context.clock.coarse_unix_ms());
-                        let algorithm = pool.spec().algorithm;
-                        member.state.observe_latency(index, algorithm, took_us, now_ms);
-                    }
+                    self.observe(&pool, member, begin_us, false);
                     let member = Arc::clone(member);
                     return Ok(Connected { stream, pool, member, in_flight });
                 }
                 Err(reason) if reason.is_members_fault() => {
                     in_flight.count_failure();
-                    if pool.measures_time() {
-                        let took_us = context.clock.now_us().saturating_sub(begin_us);
-                        let (index, now_ms) = (context.index, context.clock.coarse_unix_ms());
-                        member.state.observe_failed_attempt(index, took_us, now_ms);
-                    }
+                    self.observe(&pool, member, begin_us, true);
                     failure = reason;
                 }
                 Err(reason) => return Err(reason),
             }
         }
         Err(failure)
+    }
+
+    /// Takes in what came of a connection to that member, where the pool wants to know.
+    fn observe(&self, pool: &Pool, member: &Member, begin_us: u64, failed: bool) {
+        if pool.observes() {
+            let context = &self.worker.context;
+            let attempt = Attempt {
+                worker: context.index,
+                took_us: context.clock.now_us().saturating_sub(begin_us),
+                failed,
+                now_ms: context.clock.coarse_unix_ms(),
+            };
+            if let Some(reason) = pool.observe(member, attempt) {
+                let (pool, member) = (pool.name(), &*member.name);
+                tracing::warn!(pool, member, reason, "member is ejected");
+            }
+        }
     }
 
     async fn connect_to(

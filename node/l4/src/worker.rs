@@ -104,7 +104,16 @@ impl ConnectionHandler for TcpWorker {
 
     fn tick(&self) -> bool {
         self.watches.look(self.context.clock.coarse_unix_ms());
-        self.picks.borrow_mut().retain(|_, place| place.slot.strong_count() > 0);
+        let now_ms = self.context.clock.coarse_unix_ms();
+        self.picks.borrow_mut().retain(|_, place| {
+            let Some(slot) = place.slot.upgrade() else { return false };
+            let pool = slot.current().load();
+            for (member, reason) in pool.compare(now_ms) {
+                let (pool, member) = (pool.name(), &*member.name);
+                tracing::warn!(pool, member, reason, "member is ejected");
+            }
+            true
+        });
         self.access_log.borrow_mut().flush();
         // Without connections there is nothing to look after.
         false

@@ -11,7 +11,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use ballast_balance::{
-    InFlight, KeyHash, Member, MemberKey, NoMember, PickInput, PickState, Pool, PoolQueue,
+    Attempt, InFlight, KeyHash, Member, MemberKey, NoMember, PickInput, PickState, Pool, PoolQueue,
     Priority, Slot,
 };
 use ballast_model::{HashKey, QueueSettings};
@@ -183,6 +183,9 @@ impl WorkerPool {
     fn sweep(&self, now_ms: u64, now_unix_ms: u64) -> bool {
         let mut state = self.state.borrow_mut();
         state.refresh(&self.slot);
+        for (member, reason) in state.pool.compare(now_unix_ms) {
+            tell_ejected(&state.pool, &member, &reason);
+        }
         let timeout_ms = state.pool.spec().idle_connection_timeout_ms;
         let mut has_idle = false;
         for at in &state.members {
@@ -210,19 +213,20 @@ impl WorkerPool {
 
 impl WorkerMember {
     /// Takes in that an attempt, begun at `begin_us`, has come to a response of that status, or to
-    /// none, where the pool's algorithm goes by time.
+    /// none, where the pool wants to know.
     pub(crate) fn observe(&self, worker: &WorkerContext, begin_us: u64, status: Option<u16>) {
-        if !self.pool.measures_time() {
+        if !self.pool.observes() {
             return;
         }
-        let took_us = worker.clock.now_us().saturating_sub(begin_us);
-        let (state, now_ms) = (&self.member.state, worker.clock.coarse_unix_ms());
-        match status {
-            // Somebody else's failure, passed on quickly, is not speed either.
-            Some(status) if !matches!(status, 502..=504) => {
-                state.observe_latency(worker.index, self.pool.spec().algorithm, took_us, now_ms);
-            }
-            _ => state.observe_failed_attempt(worker.index, took_us, now_ms),
+        let attempt = Attempt {
+            worker: worker.index,
+            took_us: worker.clock.now_us().saturating_sub(begin_us),
+            // Somebody else's failure, passed on, is one too.
+            failed: status.is_none_or(|status| matches!(status, 502..=504)),
+            now_ms: worker.clock.coarse_unix_ms(),
+        };
+        if let Some(reason) = self.pool.observe(&self.member, attempt) {
+            tell_ejected(&self.pool, &self.member, &reason);
         }
     }
 
@@ -293,6 +297,10 @@ fn fit_members(pool: &Arc<Pool>, previous_members: &[Rc<WorkerMember>]) -> Vec<R
     // What was not taken over above.
     previous_members.iter().for_each(|at| close_all(at.idle.borrow_mut().drain(..)));
     fitted
+}
+
+fn tell_ejected(pool: &Pool, member: &Member, reason: &str) {
+    tracing::warn!(pool = pool.name(), member = &*member.name, reason, "member is ejected");
 }
 
 fn close_all(idle: impl Iterator<Item = IdleConnection>) {

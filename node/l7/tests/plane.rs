@@ -11,6 +11,8 @@ mod bodies;
 mod change;
 #[path = "plane/door.rs"]
 mod door;
+#[path = "plane/ejection.rs"]
+mod ejection;
 #[path = "plane/faults.rs"]
 mod faults;
 #[path = "plane/forwarding.rs"]

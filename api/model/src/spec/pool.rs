@@ -14,11 +14,13 @@ use crate::resource::Spec;
 use crate::validate::FieldErrors;
 
 pub mod consistent_hash;
+pub mod outlier;
 pub mod proxy_protocol;
 pub mod queue;
 pub mod tls;
 
 use consistent_hash::ConsistentHash;
+use outlier::OutlierEjection;
 use proxy_protocol::ProxyProtocolVersion;
 use queue::QueueSettings;
 use tls::PoolTls;
@@ -43,6 +45,21 @@ pub struct PoolSpec {
     /// What happens where all members are at their `connection_limit`. Absent: the defaults.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub queue: Option<QueueSettings>,
+    /// Members of lower `priority` serve only while fewer than this many of the higher ones can, 1 to
+    /// 4096. Absent: priorities are not looked at.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub priority_min_members: Option<u32>,
+    /// For how long after coming up or being enabled a member's share grows from a sixteenth to the
+    /// whole, in s, 0 to 3600; 0: it gets its whole share at once.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub slow_start_s: u32,
+    /// While fewer members than this are up, in percent of those that the operator has enabled, 1 to
+    /// 100, health is ignored: requests go to all of them, as too few would be overrun. Absent: never.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub panic_threshold_percent: Option<u8>,
+    /// Leaves members out that serve badly. Absent: monitors alone decide.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub outlier_ejection: Option<OutlierEjection>,
     /// With every member down: true sends to all of them nonetheless, false answers 503.
     #[serde(default)]
     pub fail_open: bool,
@@ -132,6 +149,9 @@ pub struct MemberSpec {
     /// Share of the load relative to the others, 0 to 256; 0 gets none but persistent sessions.
     #[serde(default = "default_weight")]
     pub weight: u16,
+    /// The group that it belongs to: the higher, the sooner it serves; see `priority_min_members`.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub priority: u32,
     /// Most requests (TCP: connections) in flight to it through one node, 1 to 1000000; others wait,
     /// see `queue`. Absent: no limit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -180,6 +200,7 @@ impl MemberSpec {
             address: address.ip(),
             port: address.port(),
             weight: default_weight(),
+            priority: 0,
             connection_limit: None,
             admin_state: AdminState::Enabled,
             drain_until_ms: None,
@@ -208,6 +229,10 @@ impl Default for PoolSpec {
             monitors: Vec::new(),
             members: Vec::new(),
             queue: None,
+            priority_min_members: None,
+            slow_start_s: 0,
+            panic_threshold_percent: None,
+            outlier_ejection: None,
             fail_open: false,
             connect_timeout_ms: default_connect_timeout_ms(),
             idle_connection_max_count: default_idle_connection_max_count(),
@@ -249,6 +274,7 @@ impl Spec for PoolSpec {
         if let Some(tls) = &self.tls {
             errors.within("tls", |errors| tls.validate(errors));
         }
+        self.validate_health(errors);
         if let Some(queue) = &self.queue {
             errors.within("queue", |errors| queue.validate(errors));
         }
@@ -273,6 +299,26 @@ impl Spec for PoolSpec {
             .chain(self.tls.iter().flat_map(PoolTls::references))
             .collect()
     }
+}
+
+impl PoolSpec {
+    /// Checks what decides which members can serve.
+    fn validate_health(&self, errors: &mut FieldErrors) {
+        if let Some(count) = self.priority_min_members {
+            errors.range("priority_min_members", count as usize, 1, POOL_MEMBER_MAX_COUNT);
+        }
+        errors.range("slow_start_s", self.slow_start_s, 0, 3_600);
+        if let Some(percent) = self.panic_threshold_percent {
+            errors.range("panic_threshold_percent", percent, 1, 100);
+        }
+        if let Some(ejection) = &self.outlier_ejection {
+            errors.within("outlier_ejection", |errors| ejection.validate(errors));
+        }
+    }
+}
+
+fn is_zero(number: &u32) -> bool {
+    *number == 0
 }
 
 impl MemberSpec {

@@ -106,7 +106,7 @@ impl Site {
     pub(crate) fn member_status(&self, index: usize) -> MemberStatus {
         let pools = self.plane.pools();
         let pools = pools.borrow();
-        pools["pool"].members()[index].status("pool")
+        pools["pool"].members()[index].status("pool", 0)
     }
 
     pub(crate) async fn until_member(&self, index: usize, holds: impl Fn(&MemberStatus) -> bool) {

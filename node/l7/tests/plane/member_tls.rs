@@ -24,7 +24,7 @@ async fn site(origin: &TlsOrigin, tls: PoolTls) -> Site {
 /// What the status says of the last error of the member.
 fn last_error(site: &Site) -> String {
     let pools = site.plane.pools();
-    let status = pools.borrow().get("origin").unwrap().statuses().next().unwrap();
+    let status = pools.borrow().get("origin").unwrap().statuses(0).next().unwrap();
     status.last_error.map(|error| error.text).unwrap_or_default()
 }
 

@@ -11,7 +11,7 @@ use std::future::poll_fn;
 use std::rc::Rc;
 
 use ballast_balance::{CookieCodec, InFlight, NoMember};
-use ballast_model::Protocol;
+use ballast_model::{HttpSettings, Protocol};
 use ballast_telemetry::FailureReason;
 use ballast_workers::Interrupted;
 
@@ -160,7 +160,8 @@ impl<'a, S: Stream> Exchange<'a, S> {
         };
         let raw = &self.client.input.data()[..found.length];
         let fields = &mut *worker.fields.borrow_mut();
-        let head = RequestHead::parse(raw, found.field_count, &limits, fields)?;
+        let mut head = RequestHead::parse(raw, found.field_count, &limits, fields)?;
+        head.upgrade = head.upgrade.filter(|upgrade| may_upgrade(http, upgrade.of_head(raw)));
         self.is_grpc = head.is_grpc;
         if head.grpc_timeout_ms.is_some() {
             self.session.ticket.set_limit_ms(head.grpc_timeout_ms);
@@ -551,7 +552,7 @@ fn pass_head<'a, S: Stream>(
     let fields = &mut *session.worker.fields.borrow_mut();
     let raw = &relay.member.input.data()[..length];
     let parsed =
-        ResponseHead::parse(raw, field_count, request.method, request.is_websocket, fields);
+        ResponseHead::parse(raw, field_count, request.method, request.upgrade.is_some(), fields);
     let response = parsed.map_err(|_| FailureReason::UpstreamProtocol)?;
     let plan = plan_response(session, request, &response, relay.is_sent());
     let output = &mut relay.client.output;
@@ -591,6 +592,11 @@ fn plan_response(
             && !(needs_chunks && request.is_http_10),
         is_http_10: request.is_http_10,
     }
+}
+
+/// Whether a client may change to that protocol.
+fn may_upgrade(http: &HttpSettings, protocol: &[u8]) -> bool {
+    http.upgrades.iter().any(|known| known.as_bytes().eq_ignore_ascii_case(protocol))
 }
 
 /// Whether client and virtual server both want another request on this connection.

@@ -82,8 +82,13 @@ pub(crate) fn write_request(
         BodyLength::Chunked => output.push(b"Transfer-Encoding: chunked\r\n"),
         BodyLength::None | BodyLength::UntilClose => {}
     }
-    if head.is_websocket {
-        output.push(b"Connection: upgrade\r\nUpgrade: websocket\r\n");
+    if let Some(upgrade) = head.upgrade {
+        let name = upgrade.of_head(raw);
+        let is_websocket = name.eq_ignore_ascii_case(b"websocket");
+        output.push(b"Connection: upgrade\r\nUpgrade: ");
+        // As every member knows it.
+        output.push(if is_websocket { b"websocket" } else { name });
+        output.push(b"\r\n");
     } else if head.takes_trailers {
         output.push(b"Connection: te\r\nTE: trailers\r\n");
     }

@@ -314,7 +314,9 @@ impl<'a, S: Stream, F: Future<Output = ()>> Driver<'a, S, F> {
         if is_long {
             return Some(Failure { reason: FailureReason::HeaderTooLarge, status: 431 });
         }
-        let is_unknown = written.is_unknown_protocol;
+        let knows = |name: &String| name.eq_ignore_ascii_case("websocket");
+        let is_unknown = written.is_unknown_protocol
+            || (written.accept.is_some() && !self.session.server.http.upgrades.iter().any(knows));
         is_unknown.then_some(Failure { reason: FailureReason::MethodNotAllowed, status: 501 })
     }
 

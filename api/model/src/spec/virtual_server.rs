@@ -21,6 +21,7 @@ mod limits;
 mod passthrough;
 mod proxy_protocol;
 mod tcp;
+mod upgrade;
 
 pub use limits::{Priority, SourceLimits};
 pub use passthrough::{SniRoute, TlsPassthrough, UnmatchedName};
@@ -205,6 +206,9 @@ pub struct HttpSettings {
     pub http2: bool,
     /// Limits of an HTTP/2 connection.
     pub http2_limits: Http2Limits,
+    /// Protocols that a client may change its connection to, if a member agrees (`Upgrade`, RFC 9110
+    /// §7.8); 0 to 8. Over HTTP/2 only `websocket` (RFC 8441).
+    pub upgrades: Vec<String>,
 }
 
 impl Default for HttpSettings {
@@ -223,6 +227,7 @@ impl Default for HttpSettings {
             access_log: true,
             http2: true,
             http2_limits: Http2Limits::default(),
+            upgrades: upgrade::default_upgrades(),
         }
     }
 }
@@ -359,6 +364,7 @@ impl HttpSettings {
         errors.range("header_max_count", self.header_max_count, 8, 1_024);
         errors.range("uri_max_bytes", self.uri_max_bytes, 64, self.header_max_bytes.max(64));
         errors.within("http2_limits", |errors| self.http2_limits.validate(errors));
+        upgrade::validate(errors, &self.upgrades);
     }
 }
 

@@ -137,8 +137,9 @@ pub struct RequestHead {
     pub body: BodyLength,
     /// What `Connection` says.
     pub connection: ConnectionOptions,
-    /// Whether it asks for a WebSocket (RFC 6455 §4.1).
-    pub is_websocket: bool,
+    /// The protocol that it asks to change to (RFC 9110 §7.8), where that is one alone; a WebSocket as
+    /// RFC 6455 §4.1 has it.
+    pub upgrade: Option<Span>,
     /// Whether it waits for `100 Continue`.
     pub expects_continue: bool,
     /// Whether the client understands trailer fields (RFC 9110 §10.1.4).
@@ -186,11 +187,13 @@ impl RequestHead {
             return Err(RequestError::BodyTooLarge { max_bytes: limits.body_max_bytes });
         }
         let (target, host) = resolve_target(head, method, line.target, facts.host)?;
-        let is_websocket = facts.upgrades_to_websocket
-            && facts.connection.upgrade
-            && !line.is_http_10
-            && method == Method::Get
-            && body.is_empty();
+        let may_upgrade = facts.connection.upgrade && !line.is_http_10 && body.is_empty();
+        let upgrade = facts.upgrade.filter(|upgrade| {
+            let name = upgrade.of_head(head);
+            let is_websocket = name.eq_ignore_ascii_case(b"websocket");
+            let is_one = facts.upgrade_count == 1 && !name.is_empty() && !name.contains(&b',');
+            may_upgrade && is_one && (!is_websocket || method == Method::Get)
+        });
         Ok(Self {
             method,
             method_name: line.method,
@@ -200,7 +203,7 @@ impl RequestHead {
             length: head.len(),
             body,
             connection: facts.connection,
-            is_websocket,
+            upgrade,
             expects_continue: facts.expects_continue && !line.is_http_10,
             takes_trailers: facts.takes_trailers && !line.is_http_10,
             is_grpc: facts.is_grpc,
@@ -252,7 +255,8 @@ struct Facts {
     framing: FramingFields,
     connection: ConnectionOptions,
     host: Option<Span>,
-    upgrades_to_websocket: bool,
+    upgrade: Option<Span>,
+    upgrade_count: usize,
     expects_continue: bool,
     takes_trailers: bool,
     is_grpc: bool,
@@ -272,7 +276,8 @@ impl Facts {
                 FieldName::TransferEncoding => facts.framing.transfer_encoding(value)?,
                 FieldName::Connection => facts.connection.add(value),
                 FieldName::Upgrade => {
-                    facts.upgrades_to_websocket = value.eq_ignore_ascii_case(b"websocket");
+                    facts.upgrade = Some(field.value);
+                    facts.upgrade_count += 1;
                 }
                 FieldName::Te => {
                     let mut codings = list(value);

@@ -52,6 +52,42 @@ async fn an_upgraded_connection_carries_bytes_both_ways() {
 }
 
 #[tokio::test]
+async fn other_protocols_pass_where_they_are_allowed() {
+    let ask = "POST /attach HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: TCP\r\n\r\n";
+    let origin = Origin::start(|_, mut io| async move {
+        let head = io.head().await.unwrap();
+        if !head.contains("Connection: upgrade\r\nUpgrade: TCP\r\n") {
+            assert!(!head.to_lowercase().contains("upgrade"), "{head}");
+            return io.send(ok("plain")).await;
+        }
+        io.send("HTTP/1.1 101 UPGRADED\r\nConnection: Upgrade\r\nUpgrade: tcp\r\n\r\n").await;
+        let word = io.exactly(4).await;
+        io.send(word).await;
+    })
+    .await;
+    let mut site = Site::start(&[origin.address]).await;
+    assert_eq!(site.connect().await.ask(ask).await.text(), "plain");
+    site.server.http.upgrades = vec!["websocket".to_owned(), "tcp".to_owned()];
+    site.apply().await;
+    let mut client = site.connect().await;
+    client.send(ask).await;
+    let head = client.head().await.unwrap();
+    assert!(head.starts_with("HTTP/1.1 101 ") && head.contains("Upgrade: tcp\r\n"), "{head}");
+    client.send("ping").await;
+    assert_eq!(client.exactly(4).await, b"ping");
+    assert!(client.rest().await.is_empty());
+}
+
+#[tokio::test]
+async fn a_websocket_passes_only_where_it_is_allowed() {
+    let origin = Origin::echo().await;
+    let site = Site::start_with(&[origin.address], |server, _| server.http.upgrades.clear()).await;
+    let answer = site.connect().await.ask(UPGRADE).await;
+    assert_eq!(answer.status(), 200);
+    assert!(!answer.text().to_lowercase().contains("upgrade:"), "{}", answer.text());
+}
+
+#[tokio::test]
 async fn one_side_may_end_before_the_other() {
     let origin = Origin::start(|_, mut io| async move {
         io.head().await.unwrap();

@@ -99,3 +99,35 @@ fn times_and_attempts_of_tcp_are_bounded() {
         assert_eq!(tcp(bad.clone()), [format!("/tcp/{at}")], "{bad}");
     }
 }
+
+#[test]
+fn limits_of_http_2_are_bounded() {
+    let limits = |limits: Value| faults("http", json!({ "http": { "http2_limits": limits } }));
+    for (name, min, max) in [
+        ("stream_max_count", 1, 1_000),
+        ("request_max_count", 1, 1_000_000_000),
+        ("reset_max_count", 10, 1_000_000),
+        ("control_frame_max_count", 10, 1_000_000),
+    ] {
+        for good in [min, max] {
+            assert_eq!(limits(json!({ name: good })), Vec::<String>::new(), "{name} {good}");
+        }
+        for bad in [min - 1, max + 1] {
+            assert_eq!(limits(json!({ name: bad })), [format!("/http/http2_limits/{name}")]);
+        }
+    }
+}
+
+#[test]
+fn protocols_to_change_to_are_names_and_never_http() {
+    let upgrades = |upgrades: Value| faults("http", json!({ "http": { "upgrades": upgrades } }));
+    let many: Vec<String> = (0..9).map(|n| format!("p{n}")).collect();
+    for good in [json!([]), json!(["websocket", "tcp", "SPDY/3.1"]), json!(many[..8])] {
+        assert_eq!(upgrades(good.clone()), Vec::<String>::new(), "{good}");
+    }
+    assert_eq!(upgrades(json!(many)), ["/http/upgrades"]);
+    for bad in ["", "a b", "a/", "a/b/c", "h2c", "HTTP/2.0", "h2", "TLS/1.2", "Websocket"] {
+        let faults = upgrades(json!(["websocket", bad]));
+        assert_eq!(faults, ["/http/upgrades/1"], "{bad}");
+    }
+}

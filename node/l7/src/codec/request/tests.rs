@@ -36,7 +36,7 @@ fn an_ordinary_request_is_understood() {
     assert_eq!(head.target.of_head(text.as_bytes()), b"/a?b=c");
     assert_eq!(head.host.unwrap().of_head(text.as_bytes()), b"example.com:8080");
     assert_eq!(head.body, BodyLength::None);
-    assert!(head.keeps_alive() && !head.is_websocket && !head.expects_continue);
+    assert!(head.keeps_alive() && head.upgrade.is_none() && !head.expects_continue);
 }
 
 #[test]
@@ -191,11 +191,13 @@ fn a_websocket_is_asked_for_by_get_with_upgrade_nominated() {
     let upgrade = "Upgrade: websocket\r\nConnection: keep-alive, Upgrade";
     let get =
         |fields: &str| parse(&format!("GET / HTTP/1.1\r\nHost: a\r\n{fields}\r\n\r\n")).unwrap();
-    assert!(get(upgrade).is_websocket);
-    assert!(!get("Upgrade: websocket\r\nX: y").is_websocket);
-    assert!(!get("Upgrade: h2c\r\nConnection: upgrade").is_websocket);
-    assert!(!get(&format!("{upgrade}\r\nContent-Length: 1")).is_websocket);
-    assert!(!with_fields(upgrade).unwrap().is_websocket);
+    assert!(get(upgrade).upgrade.is_some());
+    assert!(get("Upgrade: websocket\r\nX: y").upgrade.is_none());
+    assert!(get("Upgrade: websocket, h2c\r\nConnection: upgrade").upgrade.is_none());
+    let twice = "Upgrade: websocket\r\nUpgrade: websocket\r\nConnection: upgrade";
+    assert!(get(twice).upgrade.is_none());
+    assert!(get(&format!("{upgrade}\r\nContent-Length: 1")).upgrade.is_none());
+    assert!(with_fields(upgrade).unwrap().upgrade.is_none());
 }
 
 #[test]

@@ -202,7 +202,7 @@ impl<'a, S: Stream> Exchange<'a, S> {
         };
         let mut pump = Pump::new(head.body, frames, limits.body_max_bytes);
         if routing.as_ref().is_some_and(|routing| routing.mirror.is_some())
-            && !head.is_websocket
+            && head.upgrade.is_none()
             && worker.mirrors.has_room()
         {
             pump.copy = Some(Box::new(RequestCopy::new(output.data())));

@@ -8,7 +8,7 @@ use anyhow::{Context, Result};
 use ballast_balance::PersistenceKey;
 use ballast_ha::Ha;
 use ballast_health::{Prober, ProberOptions};
-use ballast_l4::TcpHandlers;
+use ballast_l4::{TcpHandlers, UdpHandlers};
 use ballast_l7::{HttpHandlers, MirrorTotals, RateLimits};
 use ballast_model::event::EventBody;
 use ballast_model::status::{
@@ -52,8 +52,11 @@ impl Traffic {
         let rate_limits = Arc::new(RateLimits::new(&rate_limit_key(keys)));
         let http = HttpHandlers::new(access_log.clone()).with_rate_limits(Arc::clone(&rate_limits));
         let mirrors = http.mirror_totals();
-        let handlers =
-            Handlers { http: Arc::new(http), tcp: Arc::new(TcpHandlers::new(access_log.clone())) };
+        let handlers = Handlers {
+            http: Arc::new(http),
+            tcp: Arc::new(TcpHandlers::new(access_log.clone())),
+            udp: Arc::new(UdpHandlers::new(access_log.clone())),
+        };
         let plane = DataPlane::start(
             DataPlaneConfig {
                 worker_count: config.workers,

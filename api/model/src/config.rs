@@ -490,7 +490,9 @@ impl Config {
         let mut owners = BTreeMap::new();
         for server in self.virtual_servers.iter() {
             for listener in server.spec.listeners() {
-                if let Some(other) = owners.insert(listener, &server.name) {
+                if let Some(other) =
+                    owners.insert((server.spec.protocol.transport(), listener), &server.name)
+                {
                     broken.push(format!("{other} and {} both listen on {listener}", server.name));
                 }
             }

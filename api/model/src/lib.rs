@@ -52,8 +52,8 @@ pub use spec::traffic_group::{
 pub use spec::user::{Role, UserSpec};
 pub use spec::virtual_server::{
     AcceptProxyProtocol, ForwardedFor, Http2Limits, HttpSettings, Mode, OtherSources, Persistence,
-    Priority, Protocol, SniRoute, SourceLimits, TcpSettings, TlsPassthrough, UnmatchedName,
-    VirtualServerSpec,
+    Priority, Protocol, SniRoute, SourceLimits, TcpSettings, TlsPassthrough, Transport,
+    UdpSettings, UnmatchedName, VirtualServerSpec,
 };
 pub use state::{Cluster, JoinTicket, Snapshot, State};
 pub use validate::{FieldError, FieldErrors};

@@ -17,7 +17,9 @@ pub mod client_hello;
 mod connection;
 mod queue;
 mod relay;
+mod udp;
 mod watch;
 mod worker;
 
+pub use udp::UdpHandlers;
 pub use worker::TcpHandlers;

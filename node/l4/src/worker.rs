@@ -35,13 +35,7 @@ impl TcpHandlers {
 
 impl HandlerFactory for TcpHandlers {
     fn build(&self, worker: &Rc<WorkerContext>) -> Rc<dyn ConnectionHandler> {
-        Rc::new(TcpWorker {
-            context: Rc::clone(worker),
-            buffers: BufferPool::default(),
-            watches: Rc::default(),
-            picks: RefCell::default(),
-            access_log: RefCell::new(self.access_log.writer()),
-        })
+        Rc::new(TcpWorker::new(worker, &self.access_log))
     }
 }
 
@@ -63,6 +57,16 @@ struct PickPlace {
 }
 
 impl TcpWorker {
+    pub(crate) fn new(worker: &Rc<WorkerContext>, access_log: &AccessLog) -> Self {
+        Self {
+            context: Rc::clone(worker),
+            buffers: BufferPool::default(),
+            watches: Rc::default(),
+            picks: RefCell::default(),
+            access_log: RefCell::new(access_log.writer()),
+        }
+    }
+
     /// Chooses a member of `pool`, which is in `slot`, and counts a connection as in flight there; its
     /// index.
     pub(crate) fn begin(
@@ -103,6 +107,13 @@ impl ConnectionHandler for TcpWorker {
     }
 
     fn tick(&self) -> bool {
+        self.look_after()
+    }
+}
+
+impl TcpWorker {
+    /// What is done once a second; whether there is more to look after.
+    pub(crate) fn look_after(&self) -> bool {
         self.watches.look(self.context.clock.coarse_unix_ms());
         let now_ms = self.context.clock.coarse_unix_ms();
         self.picks.borrow_mut().retain(|_, place| {

@@ -8,6 +8,8 @@ mod proxy_protocol;
 mod site;
 #[path = "tcp/time.rs"]
 mod time;
+#[path = "tcp/udp.rs"]
+mod udp;
 
 use std::time::Duration;
 

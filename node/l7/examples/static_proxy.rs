@@ -22,7 +22,7 @@ use ballast_telemetry::access_log::AccessLogSink;
 use ballast_telemetry::{AccessLog, CounterRegistry};
 use ballast_workers::{
     AnyAddress, Connection, ConnectionHandler, ConnectionTask, DataPlane, DataPlaneConfig,
-    HandlerFactory, Handlers, PressureGauge, WorkerContext,
+    HandlerFactory, Handlers, NoDatagrams, PressureGauge, WorkerContext,
 };
 
 type Fallible<T> = Result<T, Box<dyn std::error::Error>>;
@@ -48,7 +48,7 @@ fn main() -> Fallible<()> {
         pressure: PressureGauge::system(),
     };
     let http = Arc::new(HttpHandlers::new(AccessLog::start(&sink)?));
-    let plane = DataPlane::start(config, Handlers { http, tcp: Arc::new(NoTcp) })?;
+    let plane = DataPlane::start(config, Handlers { http, tcp: Arc::new(NoTcp), udp: Arc::new(NoDatagrams) })?;
     plane.apply(snapshot(*listen, members)?);
     let mut applied = plane.applied();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;

@@ -19,7 +19,7 @@ use ballast_model::{
 use ballast_telemetry::CounterRegistry;
 use ballast_workers::{
     AnyAddress, Connection, ConnectionHandler, ConnectionTask, DataPlane, DataPlaneConfig,
-    HandlerFactory, Handlers, PressureGauge, WorkerContext,
+    HandlerFactory, Handlers, NoDatagrams, PressureGauge, WorkerContext,
 };
 
 type Fallible<T> = Result<T, Box<dyn std::error::Error>>;
@@ -39,7 +39,8 @@ fn main() -> Fallible<()> {
         pressure: PressureGauge::system(),
     };
     let nothing: Arc<dyn HandlerFactory> = Arc::new(Nothing);
-    let handlers = Handlers { http: Arc::clone(&nothing), tcp: nothing };
+    let handlers =
+        Handlers { http: Arc::clone(&nothing), tcp: nothing, udp: Arc::new(NoDatagrams) };
     let plane = DataPlane::start(config, handlers)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
 

@@ -311,6 +311,7 @@ impl Compiler {
             protocol: spec.protocol,
             http: spec.http.clone(),
             tcp: spec.tcp.clone(),
+            udp: spec.udp.clone(),
             cookie: match &spec.persistence {
                 Persistence::None => None,
                 Persistence::Cookie { name, ttl_s } => {

@@ -4,8 +4,9 @@
 //! both are brought in line with the last snapshot on every change and on every retry.
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -20,7 +21,7 @@ use crate::connections::GroupId;
 use crate::listener::{self, overlap};
 use crate::plane::Applied;
 use crate::policy::ProviderMap;
-use crate::reconcile::{self, AnyAddress, Owners};
+use crate::reconcile::{self, AnyAddress, Listener, Owners};
 use crate::slot::VirtualServerSlot;
 use crate::worker::{Binding, Command, WorkerHandle};
 
@@ -34,8 +35,8 @@ pub(crate) struct Control {
     workers: Vec<WorkerHandle>,
     snapshot: Arc<Snapshot>,
     slots: BTreeMap<GroupId, Arc<VirtualServerSlot>>,
-    open: BTreeMap<SocketAddr, Open>,
-    failures: BTreeMap<SocketAddr, String>,
+    open: BTreeMap<Listener, Open>,
+    failures: BTreeMap<Listener, String>,
     is_draining: bool,
     /// What of the last snapshot could not be carried out.
     errors: Vec<String>,
@@ -109,7 +110,8 @@ impl Control {
         for (address, owner) in diff.open {
             if let Err(error) = self.open(address, owner).await {
                 if known.get(&address) != Some(&error) {
-                    tracing::warn!(%address, error, "a virtual server can't listen");
+                    let (transport, address) = (address.0.as_str(), address.1);
+                    tracing::warn!(%address, transport, error, "a virtual server can't listen");
                 }
                 self.failures.insert(address, error);
             }
@@ -125,32 +127,35 @@ impl Control {
         self.describe();
     }
 
-    async fn open(&mut self, address: SocketAddr, owner: GroupId) -> Result<(), String> {
+    async fn open(&mut self, listener: Listener, owner: GroupId) -> Result<(), String> {
         let Some(slot) = self.slots.get(&owner) else {
             return Err("its virtual server is not compiled".to_owned());
         };
         // Our own socket on the wildcard address, or on one that it covers, is no foreigner.
-        if !self.open.keys().any(|open| overlap(*open, address)) {
-            listener::probe(address).map_err(|error| error.to_string())?;
+        if !self.open.keys().any(|open| overlap(*open, listener)) {
+            listener::probe(listener).map_err(|error| error.to_string())?;
         }
-        let sockets = listener::listen(address, self.workers.len());
+        let sockets = listener::listen(listener, self.workers.len());
         let sockets = sockets.map_err(|error| error.to_string())?;
-        let binding = Arc::new(Binding { slot: ArcSwap::new(Arc::clone(slot)) });
+        let binding = Arc::new(Binding {
+            slot: ArcSwap::new(Arc::clone(slot)),
+            session_count: AtomicUsize::new(0),
+        });
         for (worker, socket) in self.workers.iter().zip(sockets) {
             let binding = Arc::clone(&binding);
-            send(worker, Command::Listen { address, socket, binding }).await;
+            send(worker, Command::Listen { listener, socket, binding }).await;
         }
-        self.open.insert(address, Open { owner, binding });
+        self.open.insert(listener, Open { owner, binding });
         Ok(())
     }
 
-    async fn close(&mut self, addresses: &[SocketAddr]) {
+    async fn close(&mut self, listeners: &[Listener]) {
         let mut closing = Vec::new();
-        for address in addresses {
-            self.open.remove(address);
+        for listener in listeners {
+            self.open.remove(listener);
             for worker in &self.workers {
                 let (done, closed) = oneshot::channel();
-                send(worker, Command::Close { address: *address, done }).await;
+                send(worker, Command::Close { listener: *listener, done }).await;
                 closing.push(closed);
             }
         }
@@ -262,10 +267,11 @@ impl Control {
             if let Some(fault) = fault {
                 errors.push(format!("virtual server {}: {fault}", server.name));
             }
-            for address in reconcile::listeners(server, self.any) {
+            for listener in reconcile::listeners(server, self.any) {
+                let address = listener.1;
                 let listening =
-                    slot_id.is_some() && self.open.get(&address).map(|open| open.owner) == slot_id;
-                let error = (!listening).then(|| self.why_not(address, slot_id, fault));
+                    slot_id.is_some() && self.open.get(&listener).map(|open| open.owner) == slot_id;
+                let error = (!listening).then(|| self.why_not(listener, slot_id, fault));
                 if let (Some(error), None) = (&error, fault) {
                     errors.push(format!("virtual server {}: {error}", server.name));
                 }
@@ -283,19 +289,15 @@ impl Control {
         }
     }
 
-    fn why_not(
-        &self,
-        address: SocketAddr,
-        slot_id: Option<GroupId>,
-        fault: Option<&str>,
-    ) -> String {
+    fn why_not(&self, listener: Listener, slot_id: Option<GroupId>, fault: Option<&str>) -> String {
         if let (None, Some(fault)) = (slot_id, fault) {
             return fault.to_owned();
         }
-        if let Some(failure) = self.failures.get(&address) {
+        let address = listener.1;
+        if let Some(failure) = self.failures.get(&listener) {
             return failure.clone();
         }
-        match self.open.get(&address) {
+        match self.open.get(&listener) {
             Some(_) => format!("{address} belongs to another virtual server on this node"),
             None if self.is_draining => "the node is draining".to_owned(),
             None => format!("{address} is not open yet"),

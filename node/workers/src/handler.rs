@@ -11,12 +11,12 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use ballast_model::Protocol;
 use ballast_telemetry::FailureReason;
 use tokio::net::TcpStream;
 
 use crate::clock::Clock;
 use crate::connections::{Connections, Ticket};
+use crate::datagram::DatagramFactory;
 use crate::slot::{Admission, VirtualServer};
 
 /// A task of a connection.
@@ -84,16 +84,8 @@ pub struct Handlers {
     pub http: Arc<dyn HandlerFactory>,
     /// For `tcp` and `tls_passthrough`.
     pub tcp: Arc<dyn HandlerFactory>,
-}
-
-impl Handlers {
-    /// The one for `protocol`.
-    pub fn of(&self, protocol: Protocol) -> &Arc<dyn HandlerFactory> {
-        match protocol {
-            Protocol::Http | Protocol::Https => &self.http,
-            Protocol::Tcp | Protocol::TlsPassthrough => &self.tcp,
-        }
-    }
+    /// For `udp`.
+    pub udp: Arc<dyn DatagramFactory>,
 }
 
 impl fmt::Debug for Handlers {

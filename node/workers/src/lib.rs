@@ -22,6 +22,7 @@ pub mod clock;
 pub mod compile;
 pub mod connections;
 mod control;
+pub mod datagram;
 pub mod handler;
 mod heartbeat;
 pub mod listener;
@@ -38,6 +39,9 @@ mod worker;
 
 pub use clock::Clock;
 pub use connections::{Connections, Interrupted, Ticket};
+pub use datagram::{
+    Admitted, DatagramFactory, DatagramHandler, DatagramListener, Door, NoDatagrams,
+};
 pub use handler::{
     Connection, ConnectionHandler, ConnectionTask, HandlerFactory, Handlers, Refused, WorkerContext,
 };

@@ -6,11 +6,17 @@
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 
+use ballast_model::Transport;
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
+
+use crate::reconcile::Listener;
 
 /// Connections that wait to be accepted, per worker and listener; the kernel caps it at
 /// `net.core.somaxconn`.
 pub(crate) const BACKLOG_COUNT: i32 = 4_096;
+/// Room for datagrams that wait to be read, per worker and listener, in bytes; the kernel caps it at
+/// `net.core.rmem_max`.
+const DATAGRAM_BUFFER_BYTES: usize = 4 * 1024 * 1024;
 
 /// Why an address could not be listened on.
 #[derive(Debug, thiserror::Error)]
@@ -41,23 +47,34 @@ impl ListenError {
     }
 }
 
+/// A socket that takes what clients send.
+#[derive(Debug)]
+pub enum ListenSocket {
+    /// Of connections.
+    Stream(std::net::TcpListener),
+    /// Of datagrams.
+    Datagram(std::net::UdpSocket),
+}
+
 /// One listening socket per worker. Addresses that the node does not have yet are accepted: a
 /// virtual address arrives when the node takes it over.
 ///
 /// # Errors
 /// The address is taken, or the kernel refused. Nothing stays bound then.
-pub fn listen(
-    address: SocketAddr,
-    worker_count: usize,
-) -> Result<Vec<std::net::TcpListener>, ListenError> {
+pub fn listen(listener: Listener, worker_count: usize) -> Result<Vec<ListenSocket>, ListenError> {
+    let (transport, address) = listener;
     let open = || -> io::Result<Vec<_>> {
         let sockets: Vec<_> =
-            (0..worker_count).map(|_| bound(address, true)).collect::<io::Result<_>>()?;
+            (0..worker_count).map(|_| bound(listener, true)).collect::<io::Result<_>>()?;
         // Listen only when all are bound: the kernel spreads connections over listening sockets.
-        for socket in &sockets {
-            socket.listen(BACKLOG_COUNT)?;
-        }
-        Ok(sockets.into_iter().map(Into::into).collect())
+        let sockets = sockets.into_iter().map(|socket| match transport {
+            Transport::Tcp => {
+                socket.listen(BACKLOG_COUNT)?;
+                Ok(ListenSocket::Stream(socket.into()))
+            }
+            Transport::Udp => Ok(ListenSocket::Datagram(socket.into())),
+        });
+        sockets.collect()
     };
     open().map_err(|source| ListenError::new(address, source))
 }
@@ -67,14 +84,16 @@ pub fn listen(
 ///
 /// # Errors
 /// Somebody listens, or the kernel refused.
-pub fn probe(address: SocketAddr) -> Result<(), ListenError> {
-    bound(address, false).map(drop).map_err(|source| ListenError::new(address, source))
+pub fn probe(listener: Listener) -> Result<(), ListenError> {
+    bound(listener, false).map(drop).map_err(|source| ListenError::new(listener.1, source))
 }
 
-fn bound(address: SocketAddr, share_port: bool) -> io::Result<Socket> {
-    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
-    // Without it, connections in TIME-WAIT would keep the port for a minute after a restart.
-    socket.set_reuse_address(true)?;
+fn bound((transport, address): Listener, share_port: bool) -> io::Result<Socket> {
+    let (kind, protocol) = match transport {
+        Transport::Tcp => (Type::STREAM, Protocol::TCP),
+        Transport::Udp => (Type::DGRAM, Protocol::UDP),
+    };
+    let socket = Socket::new(Domain::for_address(address), kind, Some(protocol))?;
     socket.set_reuse_port(share_port)?;
     match address.ip() {
         IpAddr::V4(_) => socket.set_freebind_v4(true)?,
@@ -83,16 +102,26 @@ fn bound(address: SocketAddr, share_port: bool) -> io::Result<Socket> {
             socket.set_freebind_v6(true)?;
         }
     }
-    // Accepted sockets inherit both from the listener, which saves a call for each of them.
     socket.set_nonblocking(true)?;
-    socket.set_tcp_nodelay(true)?;
+    match transport {
+        Transport::Tcp => {
+            // Without it, connections in TIME-WAIT would keep the port for a minute after a restart.
+            socket.set_reuse_address(true)?;
+            // Accepted sockets inherit it from the listener, which saves a call for each of them.
+            socket.set_tcp_nodelay(true)?;
+        }
+        // As much as the kernel allows: what finds no room is lost.
+        Transport::Udp => socket.set_recv_buffer_size(DATAGRAM_BUFFER_BYTES)?,
+    }
     socket.bind(&SockAddr::from(address))?;
     Ok(socket)
 }
 
-/// Whether a socket on one of the addresses stands in the way of one on the other.
-pub fn overlap(one: SocketAddr, other: SocketAddr) -> bool {
-    one.port() == other.port()
+/// Whether a socket on one of them stands in the way of one on the other.
+pub fn overlap(one: Listener, other: Listener) -> bool {
+    let ((transport, one), (other_transport, other)) = (one, other);
+    transport == other_transport
+        && one.port() == other.port()
         && one.is_ipv4() == other.is_ipv4()
         && (one.ip() == other.ip() || one.ip().is_unspecified() || other.ip().is_unspecified())
 }

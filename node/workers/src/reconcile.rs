@@ -5,12 +5,15 @@
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-use ballast_model::{Config, Resource, VirtualServerSpec};
+use ballast_model::{Config, Resource, Transport, VirtualServerSpec};
 
 use crate::connections::GroupId;
 
 /// Who gets the connections of each address: the `id` of a virtual server's slot.
-pub type Owners = BTreeMap<SocketAddr, GroupId>;
+pub type Owners = BTreeMap<Listener, GroupId>;
+
+/// What is listened on: a port of an address, of streams or of datagrams.
+pub type Listener = (Transport, SocketAddr);
 
 /// What `0.0.0.0` and `::` mean on this node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,7 +49,7 @@ pub struct Desired {
     pub owners: Owners,
     /// Addresses that two virtual servers want on this node, with the name of the one that does not
     /// get it and of the one that does.
-    pub conflicts: Vec<(SocketAddr, String, String)>,
+    pub conflicts: Vec<(Listener, String, String)>,
 }
 
 /// What the configuration wants of this node; `slot_id` tells a virtual server's slot by its `uid`,
@@ -58,7 +61,7 @@ pub fn desired(
     slot_id: impl Fn(&str) -> Option<GroupId>,
 ) -> Desired {
     let mut desired = Desired::default();
-    let mut names: BTreeMap<SocketAddr, &str> = BTreeMap::new();
+    let mut names: BTreeMap<Listener, &str> = BTreeMap::new();
     for server in config.virtual_servers.iter().filter(|server| server.spec.enabled) {
         let Some(slot_id) = slot_id(&server.uid) else { continue };
         for address in listeners(server, any) {
@@ -80,19 +83,20 @@ pub fn desired(
 pub fn listeners(
     server: &Resource<VirtualServerSpec>,
     any: AnyAddress,
-) -> impl Iterator<Item = SocketAddr> + '_ {
-    server.spec.listeners().map(move |address| any.resolve(address))
+) -> impl Iterator<Item = Listener> + '_ {
+    let transport = server.spec.protocol.transport();
+    server.spec.listeners().map(move |address| (transport, any.resolve(address)))
 }
 
 /// What turns the listeners that are into those that shall be.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Diff {
     /// Addresses to open, first of all.
-    pub open: Vec<(SocketAddr, GroupId)>,
+    pub open: Vec<(Listener, GroupId)>,
     /// Addresses whose connections go to another virtual server from now on.
-    pub rebind: Vec<(SocketAddr, GroupId)>,
+    pub rebind: Vec<(Listener, GroupId)>,
     /// Addresses to close, last of all.
-    pub close: Vec<SocketAddr>,
+    pub close: Vec<Listener>,
 }
 
 /// What turns `actual` into `desired`.

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use arc_swap::{ArcSwap, ArcSwapOption};
 use ballast_balance::Pool;
 use ballast_model::{
-    AcceptProxyProtocol, HttpSettings, Priority, Protocol, SourceLimits, TcpSettings,
+    AcceptProxyProtocol, HttpSettings, Priority, Protocol, SourceLimits, TcpSettings, UdpSettings,
 };
 use ballast_telemetry::VirtualServerCounters;
 use rustls::ServerConfig;
@@ -34,6 +34,8 @@ pub struct VirtualServer {
     pub cookie: Option<CookiePersistence>,
     /// The pool that serves it.
     pub pool: Arc<PoolSlot>,
+    /// Settings for `udp`.
+    pub udp: UdpSettings,
     /// For `tls_passthrough`; none: every connection goes to the pool.
     pub passthrough: Option<Passthrough>,
     /// Who may announce clients.

@@ -14,17 +14,21 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use ballast_model::Protocol;
+use ballast_model::{Protocol, Transport};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpStream, UdpSocket};
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::task::LocalSet;
 
 use crate::admission::{Accepted, Arrival, Loads, OpenGuard};
 use crate::connections::{Connections, GroupId, TICK_MS};
-use crate::handler::{Connection, ConnectionHandler, Handlers, Refused, WorkerContext};
+use crate::datagram::{DatagramHandler, DatagramListener, Door};
+use crate::handler::{
+    Connection, ConnectionHandler, ConnectionTask, Handlers, Refused, WorkerContext,
+};
 use crate::heartbeat::{BEAT_INTERVAL, Heartbeats};
-use crate::listener;
+use crate::listener::{self, ListenSocket};
+use crate::reconcile::Listener;
 use crate::slot::VirtualServerSlot;
 use crate::sources::SourceTable;
 
@@ -46,16 +50,18 @@ const REFUSAL_READ_MAX_BYTES: usize = 64 * 1024;
 #[derive(Debug)]
 pub(crate) struct Binding {
     pub(crate) slot: ArcSwap<VirtualServerSlot>,
+    /// Sessions of datagrams, on all workers.
+    pub(crate) session_count: AtomicUsize,
 }
 
 /// What a worker is told.
 pub(crate) enum Command {
     /// Accept from this socket.
-    Listen { address: SocketAddr, socket: std::net::TcpListener, binding: Arc<Binding> },
+    Listen { listener: Listener, socket: ListenSocket, binding: Arc<Binding> },
     /// Serve a connection that another worker has accepted.
     Adopt(Box<Arrival<std::net::TcpStream>>),
     /// Accept what has arrived, then close the socket of this address.
-    Close { address: SocketAddr, done: oneshot::Sender<()> },
+    Close { listener: Listener, done: oneshot::Sender<()> },
     /// End the connections of these groups, which are in order, after their current request.
     EndGroups(Arc<[GroupId]>),
     /// Ask the connections of these local addresses to end, for `limit`; answers when none is left,
@@ -160,18 +166,19 @@ struct Worker {
     context: Rc<WorkerContext>,
     http: Rc<dyn ConnectionHandler>,
     tcp: Rc<dyn ConnectionHandler>,
+    udp: Rc<dyn DatagramHandler>,
     shared: Arc<Shared>,
     /// The channels of all workers, this one's too.
     peers: Vec<mpsc::WeakSender<Command>>,
     /// Clients that are being told that they are turned away.
     refusal_count: Rc<Cell<u32>>,
     /// Stops the accept loop of each address; gone once the loop has ended.
-    listeners: RefCell<HashMap<SocketAddr, Rc<AcceptStop>>>,
+    listeners: RefCell<HashMap<Listener, Rc<AcceptStop>>>,
 }
 
 #[derive(Default)]
-struct AcceptStop {
-    wake: Notify,
+pub(crate) struct AcceptStop {
+    pub(crate) wake: Notify,
     done: RefCell<Option<oneshot::Sender<()>>>,
 }
 
@@ -179,8 +186,9 @@ impl Worker {
     fn new(options: WorkerOptions, peers: Vec<mpsc::WeakSender<Command>>) -> Self {
         let context = Rc::new(WorkerContext::new(options.index));
         Self {
-            http: options.handlers.of(Protocol::Http).build(&context),
-            tcp: options.handlers.of(Protocol::Tcp).build(&context),
+            http: options.handlers.http.build(&context),
+            tcp: options.handlers.tcp.build(&context),
+            udp: options.handlers.udp.build(&context),
             context,
             shared: options.shared,
             peers,
@@ -202,16 +210,20 @@ impl Worker {
     fn carry_out(self: &Rc<Self>, command: Command) {
         let connections = &self.context.connections;
         match command {
-            Command::Listen { address, socket, binding } => self.listen(address, socket, binding),
+            Command::Listen { listener, socket, binding } => {
+                self.listen(listener, socket, binding);
+            }
             Command::Adopt(arrival) => {
                 if let Some(arrival) = arrival.settle() {
                     self.serve(arrival);
                 }
             }
-            Command::Close { address, done } => {
+            Command::Close { listener, done } => {
                 // Without a listener, dropping `done` says that there is nothing to wait for.
-                if let Some(stop) = self.listeners.borrow_mut().remove(&address) {
-                    stop.done.replace(Some(done));
+                if let Some(stop) = self.listeners.borrow_mut().remove(&listener) {
+                    if listener.0 == Transport::Tcp {
+                        stop.done.replace(Some(done));
+                    }
                     stop.wake.notify_one();
                 }
             }
@@ -233,20 +245,26 @@ impl Worker {
         }
     }
 
-    fn listen(
-        self: &Rc<Self>,
-        address: SocketAddr,
-        socket: std::net::TcpListener,
-        binding: Arc<Binding>,
-    ) {
-        match TcpListener::from_std(socket) {
-            Ok(listener) => {
-                let stop = Rc::new(AcceptStop::default());
-                self.listeners.borrow_mut().insert(address, Rc::clone(&stop));
-                let worker = Rc::clone(self);
-                drop(tokio::task::spawn_local(async move {
-                    worker.accept(address, listener, &binding, &stop).await;
-                }));
+    fn listen(self: &Rc<Self>, listener: Listener, socket: ListenSocket, binding: Arc<Binding>) {
+        let (_, address) = listener;
+        let stop = Rc::new(AcceptStop::default());
+        let task: io::Result<ConnectionTask> = match socket {
+            ListenSocket::Stream(socket) => TcpListener::from_std(socket).map(|socket| {
+                let (worker, stop) = (Rc::clone(self), Rc::clone(&stop));
+                Box::pin(async move { worker.accept(address, socket, &binding, &stop).await }) as _
+            }),
+            ListenSocket::Datagram(socket) => UdpSocket::from_std(socket).map(|socket| {
+                let (shared, context) = (Arc::clone(&self.shared), Rc::clone(&self.context));
+                let door = Door { binding, shared, context };
+                let stop = Rc::clone(&stop);
+                let listener = DatagramListener { socket, local: address, door, stop };
+                Rc::clone(&self.udp).serve(listener)
+            }),
+        };
+        match task {
+            Ok(task) => {
+                self.listeners.borrow_mut().insert(listener, stop);
+                drop(tokio::task::spawn_local(task));
             }
             Err(error) => tracing::error!(%address, %error, "a listener can't be registered"),
         }
@@ -366,11 +384,9 @@ impl Worker {
         self.carry_out(refused);
     }
 
+    /// Whose listeners are of streams.
     fn handler(&self, protocol: Protocol) -> &Rc<dyn ConnectionHandler> {
-        match protocol {
-            Protocol::Http | Protocol::Https => &self.http,
-            Protocol::Tcp | Protocol::TlsPassthrough => &self.tcp,
-        }
+        if protocol.is_http() { &self.http } else { &self.tcp }
     }
 
     fn serve(self: &Rc<Self>, arrival: Arrival<TcpStream>) {
@@ -449,6 +465,12 @@ impl Worker {
         }
     }
 
+    /// Whether any handler has something to look after.
+    fn tick_handlers(&self) -> bool {
+        // Each of them has its turn.
+        self.http.tick() | self.tcp.tick() | self.udp.tick()
+    }
+
     /// Keeps the clock, the deadlines and the handlers going while there is anything to look after.
     async fn tick(self: Rc<Self>) {
         let connections = &self.context.connections;
@@ -461,8 +483,7 @@ impl Worker {
             } else {
                 // Idle: look after kept member connections once a second, if there are any.
                 clock.tick();
-                let (http, tcp) = (self.http.tick(), self.tcp.tick());
-                if http || tcp {
+                if self.tick_handlers() {
                     let wait = Duration::from_millis(TICK_MS * HANDLER_TICK_COUNT);
                     tokio::time::timeout(wait, connections.some()).await.is_ok()
                 } else {
@@ -477,8 +498,7 @@ impl Worker {
             connections.expire(clock.coarse_ms());
             ticks += 1;
             if ticks.is_multiple_of(HANDLER_TICK_COUNT) {
-                self.http.tick();
-                self.tcp.tick();
+                self.tick_handlers();
             }
         }
     }

@@ -7,7 +7,7 @@ use super::Config;
 use crate::command::Rejection;
 use crate::limits::LISTENER_MAX_COUNT;
 use crate::resource::Draft;
-use crate::spec::virtual_server::VirtualServerSpec;
+use crate::spec::virtual_server::{Transport, VirtualServerSpec};
 use crate::validate::FieldErrors;
 
 impl Config {
@@ -20,11 +20,12 @@ impl Config {
         Ok(())
     }
 
-    pub(super) fn listener_owners(&self) -> BTreeMap<SocketAddr, Vec<&str>> {
+    pub(super) fn listener_owners(&self) -> BTreeMap<(Transport, SocketAddr), Vec<&str>> {
         let mut owners = BTreeMap::<_, Vec<_>>::new();
         for server in self.virtual_servers.iter() {
             for listener in server.spec.listeners() {
-                owners.entry(listener).or_default().push(server.name.as_str());
+                let transport = server.spec.protocol.transport();
+                owners.entry((transport, listener)).or_default().push(server.name.as_str());
             }
         }
         owners
@@ -33,11 +34,11 @@ impl Config {
 
 pub(super) fn check(
     draft: &Draft<VirtualServerSpec>,
-    owners: &BTreeMap<SocketAddr, Vec<&str>>,
+    owners: &BTreeMap<(Transport, SocketAddr), Vec<&str>>,
     errors: &mut FieldErrors,
 ) {
     for listener in draft.spec.listeners() {
-        let others = owners.get(&listener).into_iter().flatten();
+        let others = owners.get(&(draft.spec.protocol.transport(), listener)).into_iter().flatten();
         if let Some(other) = others.copied().find(|other| *other != draft.name) {
             errors.at("/spec/addresses", "listener_conflict", || {
                 format!("virtual server {other} listens on {listener} already")

@@ -21,12 +21,14 @@ mod limits;
 mod passthrough;
 mod proxy_protocol;
 mod tcp;
+mod udp;
 mod upgrade;
 
 pub use limits::{Priority, SourceLimits};
 pub use passthrough::{SniRoute, TlsPassthrough, UnmatchedName};
 pub use proxy_protocol::{AcceptProxyProtocol, OtherSources};
 pub use tcp::TcpSettings;
+pub use udp::UdpSettings;
 
 /// What clients connect to, and where their requests go.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -75,6 +77,9 @@ pub struct VirtualServerSpec {
     /// For `tcp` and `tls_passthrough`.
     #[serde(default)]
     pub tcp: TcpSettings,
+    /// For `udp`.
+    #[serde(default)]
+    pub udp: UdpSettings,
     /// For `tls_passthrough`. Absent: every connection goes to `pool`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tls_passthrough: Option<TlsPassthrough>,
@@ -106,6 +111,8 @@ pub enum Protocol {
     Tcp,
     /// TLS that is passed on unopened, by the server name that the client asks for.
     TlsPassthrough,
+    /// Datagrams (RFC 768).
+    Udp,
 }
 
 impl Protocol {
@@ -121,6 +128,34 @@ impl Protocol {
             Self::Https => "https",
             Self::Tcp => "tcp",
             Self::TlsPassthrough => "tls_passthrough",
+            Self::Udp => "udp",
+        }
+    }
+
+    /// What its ports are ports of.
+    pub fn transport(self) -> Transport {
+        match self {
+            Self::Http | Self::Https | Self::Tcp | Self::TlsPassthrough => Transport::Tcp,
+            Self::Udp => Transport::Udp,
+        }
+    }
+}
+
+/// What carries a protocol: a port of one has nothing to do with the same port of the other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Transport {
+    /// Streams (RFC 9293).
+    Tcp,
+    /// Datagrams (RFC 768).
+    Udp,
+}
+
+impl Transport {
+    /// The name used in texts.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Tcp => "tcp",
+            Self::Udp => "udp",
         }
     }
 }
@@ -250,6 +285,7 @@ impl VirtualServerSpec {
             priority: Priority::default(),
             http: HttpSettings::default(),
             tcp: TcpSettings::default(),
+            udp: UdpSettings::default(),
             tls_passthrough: None,
             accept_proxy_protocol: None,
         }
@@ -307,7 +343,7 @@ impl Spec for VirtualServerSpec {
                 &self.certificates,
                 CERTIFICATE_MAX_COUNT,
             ),
-            Protocol::Http | Protocol::Tcp | Protocol::TlsPassthrough => {
+            Protocol::Http | Protocol::Tcp | Protocol::TlsPassthrough | Protocol::Udp => {
                 errors.require(self.certificates.is_empty(), "certificates", "not_allowed", || {
                     format!("protocol {} takes no certificates", self.protocol.as_str())
                 });
@@ -326,6 +362,7 @@ impl Spec for VirtualServerSpec {
         errors.within("source_limits", |errors| self.source_limits.validate(errors));
         errors.within("http", |errors| self.http.validate(errors));
         errors.within("tcp", |errors| self.tcp.validate(errors));
+        errors.within("udp", |errors| self.udp.validate(errors));
         if let Some(passthrough) = &self.tls_passthrough {
             let fits = self.protocol == Protocol::TlsPassthrough;
             errors.require(fits, "tls_passthrough", "not_allowed", || {
@@ -334,6 +371,10 @@ impl Spec for VirtualServerSpec {
             errors.within("tls_passthrough", |errors| passthrough.validate(errors));
         }
         if let Some(accept) = &self.accept_proxy_protocol {
+            let fits = self.protocol.transport() == Transport::Tcp;
+            errors.require(fits, "accept_proxy_protocol", "not_allowed", || {
+                "is for streams only".to_owned()
+            });
             errors.within("accept_proxy_protocol", |errors| accept.validate(errors));
         }
     }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ballast_balance::PersistenceKey;
-use ballast_l4::TcpHandlers;
+use ballast_l4::{TcpHandlers, UdpHandlers};
 use ballast_model::status::{MemberStatus, VirtualServerStatus};
 use ballast_model::{
     AnyDraft, Config, Draft, Edit, MemberSpec, PoolSpec, Protocol, Snapshot, State,
@@ -56,7 +56,11 @@ impl Site {
             pressure: PressureGauge::new(Pressure::default),
         };
         let tcp = Arc::new(TcpHandlers::new(access_log.clone()));
-        let handlers = Handlers { http: Arc::clone(&tcp) as _, tcp };
+        let handlers = Handlers {
+            http: Arc::clone(&tcp) as _,
+            tcp,
+            udp: Arc::new(UdpHandlers::new(access_log.clone())),
+        };
         let plane = Arc::new(DataPlane::start(config, handlers).unwrap());
         let listen = {
             let probe = std::net::TcpListener::bind("127.0.0.1:0").unwrap();

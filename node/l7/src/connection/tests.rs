@@ -1,6 +1,6 @@
 use ballast_balance::{PersistenceKey, PoolRegistry};
 use ballast_model::{
-    AnyDraft, Config, Draft, Edit, HttpSettings, PoolSpec, Priority, Protocol, TcpSettings,
+    AnyDraft, Config, Draft, Edit, HttpSettings, PoolSpec, Priority, Protocol, TcpSettings, UdpSettings,
 };
 use ballast_telemetry::{AccessLog, VirtualServerCounters};
 use ballast_workers::{PoolSlot, VirtualServerSlot, WorkerContext};
@@ -22,6 +22,7 @@ fn server() -> VirtualServer {
         pool: Arc::new(PoolSlot::new(Arc::clone(pools.pool("p").unwrap()))),
         policies: None,
         tls: None,
+        udp: UdpSettings::default(),
         passthrough: None,
         accept_proxy_protocol: None,
         connection_limit: u32::MAX,

@@ -17,7 +17,7 @@ use ballast_model::{
 use ballast_telemetry::{AccessLog, CounterRegistry, FailureReason, VirtualServerTotals};
 use ballast_workers::{
     AnyAddress, Connection, ConnectionHandler, ConnectionTask, DataPlane, DataPlaneConfig,
-    HandlerFactory, Handlers, Pressure, PressureGauge, WorkerContext,
+    HandlerFactory, Handlers, NoDatagrams, Pressure, PressureGauge, WorkerContext,
 };
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -342,7 +342,7 @@ impl Site {
             pressure: PressureGauge::new(Pressure::default),
         };
         let http = Arc::new(HttpHandlers::new(access_log));
-        let handlers = Handlers { http, tcp: Arc::new(NoTcp) };
+        let handlers = Handlers { http, tcp: Arc::new(NoTcp), udp: Arc::new(NoDatagrams) };
         let plane = DataPlane::start(config, handlers).expect("a data plane");
         Self {
             plane,

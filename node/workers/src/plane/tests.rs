@@ -88,7 +88,11 @@ impl Site {
         adjust(&mut config);
         let (release, released) = std_mpsc::sync_channel(1);
         let greeter = Arc::new(Greeter { release: Arc::new(Mutex::new(released)) });
-        let handlers = Handlers { http: Arc::<Greeter>::clone(&greeter), tcp: greeter };
+        let handlers = Handlers {
+            http: Arc::<Greeter>::clone(&greeter),
+            tcp: greeter,
+            udp: Arc::new(crate::NoDatagrams),
+        };
         let plane = DataPlane::start(config, handlers).unwrap();
         Self { plane, config: Config::default(), index: 0, release }
     }

@@ -3,8 +3,10 @@ use proptest::prelude::*;
 use super::*;
 
 fn owners() -> impl Strategy<Value = Owners> {
-    let address =
-        (0u8..4, 1u16..5).prop_map(|(host, port)| SocketAddr::from(([10, 0, 0, host], port)));
+    let address = (any::<bool>(), 0u8..4, 1u16..5).prop_map(|(is_udp, host, port)| {
+        let transport = if is_udp { Transport::Udp } else { Transport::Tcp };
+        (transport, SocketAddr::from(([10, 0, 0, host], port)))
+    });
     proptest::collection::btree_map(address, 1u64..4, 0..12)
 }
 

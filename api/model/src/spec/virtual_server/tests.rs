@@ -131,3 +131,13 @@ fn protocols_to_change_to_are_names_and_never_http() {
         assert_eq!(faults, ["/http/upgrades/1"], "{bad}");
     }
 }
+
+#[test]
+fn settings_of_datagrams_are_bounded_and_streams_alone_are_announced() {
+    let udp = |udp: Value| faults("udp", json!({ "udp": udp }));
+    assert_eq!(udp(json!({ "responses": 1, "idle_timeout_ms": 100 })), Vec::<String>::new());
+    assert_eq!(udp(json!({ "responses": 0 })), ["/udp/responses"]);
+    assert_eq!(udp(json!({ "idle_timeout_ms": 99 })), ["/udp/idle_timeout_ms"]);
+    let accept = json!({ "accept_proxy_protocol": { "trusted_sources": ["10.0.0.0/8"] } });
+    assert_eq!(faults("udp", accept), ["/accept_proxy_protocol"]);
+}

@@ -38,6 +38,7 @@ pub use spec::monitor::{HttpProbe, MonitorKind, MonitorSpec, StatusRange};
 pub use spec::node::{Availability, NodeInterface, NodeRole, NodeSpec};
 pub use spec::policy::{Action, Cidr, Condition, PolicyRule, PolicySpec, RegionSpec, Template};
 pub use spec::pool::consistent_hash::{ConsistentHash, HashKey};
+pub use spec::pool::http2::{MemberProtocol, PoolHttp2};
 pub use spec::pool::outlier::OutlierEjection;
 pub use spec::pool::proxy_protocol::ProxyProtocolVersion;
 pub use spec::pool::queue::QueueSettings;

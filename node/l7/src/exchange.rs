@@ -24,7 +24,7 @@ use crate::connection::{FoundHead, Session};
 use crate::failure::Failure;
 use crate::forward::{self, ResponsePlan};
 use crate::key;
-use crate::member::{self, MemberStream};
+use crate::member::{self, MemberStream, Way};
 use crate::peer::{Peer, Stream};
 use crate::policy::mirror::RequestCopy;
 use crate::policy::{self, CookieName, Manner, Routing};
@@ -264,11 +264,13 @@ impl<'a, S: Stream> Exchange<'a, S> {
             self.record.attempt_count += 1;
             let chosen = self.record.chosen.insert(chosen).clone();
             let begin_us = self.session.worker.context.clock.coarse_us();
-            let idle = if allow_idle { chosen.take_idle(begin_us / 1_000) } else { None };
+            let is_websocket = request.head.is_websocket;
+            let idle =
+                if allow_idle { chosen.take_idle(begin_us / 1_000, is_websocket) } else { None };
             let is_reused = idle.is_some();
             let stream = match idle {
                 Some(stream) => Ok(stream),
-                None => self.connect().await,
+                None => self.connect(is_websocket, !allow_idle).await,
             };
             let stream = match stream {
                 Ok(stream) => stream,
@@ -355,7 +357,7 @@ impl<'a, S: Stream> Exchange<'a, S> {
         }
     }
 
-    async fn connect(&mut self) -> Result<MemberStream, Failure> {
+    async fn connect(&mut self, is_websocket: bool, fresh: bool) -> Result<MemberStream, Failure> {
         let Some(chosen) = &self.record.chosen else {
             return Err(FailureReason::Internal.into());
         };
@@ -363,7 +365,8 @@ impl<'a, S: Stream> Exchange<'a, S> {
         let start_us = worker.context.clock.now_us();
         ticket.set_timeout_ms(chosen.pool.spec().connect_timeout_ms);
         let client = (self.session.peer, self.session.local);
-        let connect = Box::pin(member::connect(chosen, client));
+        let way = Way { client, is_websocket, fresh };
+        let connect = Box::pin(member::connect(chosen, way));
         let connected = ticket.guard(connect).await;
         let now_us = worker.context.clock.now_us();
         self.record.connect_us = Some(now_us.saturating_sub(start_us));

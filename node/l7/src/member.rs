@@ -4,7 +4,9 @@
 //! was chosen.
 
 pub(crate) mod connect;
+pub(crate) mod http2;
 pub(crate) mod stream;
 
-pub(crate) use connect::{connect, tls_reason, tls_text};
+pub(crate) use connect::{ConnectError, Way, connect, tls_reason, tls_text};
+pub(crate) use http2::{Http2Connections, Http2Stream};
 pub(crate) use stream::MemberStream;

@@ -21,7 +21,7 @@ use crate::buffer::BufferPool;
 use crate::codec::head::{HeadScanner, Scan};
 use crate::codec::response::HEADER_MAX_BYTES;
 use crate::failure::Failure;
-use crate::member::MemberStream;
+use crate::member::{MemberStream, http2};
 use crate::peer::{Peer, Stream};
 use crate::pump::{Pump, PumpError};
 
@@ -235,6 +235,18 @@ impl<'a, S: Stream> Relay<'a, S> {
     /// What it means that reading failed before the response's head was complete. By TLS 1.3 a member
     /// that does not like our certificate says so only now (RFC 8446 §4.4.2.4).
     fn failed_early(&self, error: &io::Error) -> AttemptError {
+        match http2::Fault::of(error) {
+            Some(http2::Fault::Unprocessed) if self.is_unchanged() => AttemptError::Repeatable,
+            Some(http2::Fault::Unprocessed | http2::Fault::Reset) => {
+                FailureReason::UpstreamClosedEarly.into()
+            }
+            Some(http2::Fault::Protocol) => FailureReason::UpstreamProtocol.into(),
+            Some(http2::Fault::Unsendable) => FailureReason::BadRequest.into(),
+            None => self.failed_connection(error),
+        }
+    }
+
+    fn failed_connection(&self, error: &io::Error) -> AttemptError {
         match TlsFault::of(error) {
             Some(fault) if !self.conditions.is_reused && !self.has_answered => {
                 AttemptError::Tls(fault, fault::describe(error))
@@ -243,16 +255,20 @@ impl<'a, S: Stream> Relay<'a, S> {
         }
     }
 
+    /// Whether the whole request is still there to be sent again.
+    fn is_unchanged(&self) -> bool {
+        let output = &self.member.output;
+        self.pump.content_bytes == self.first_content_bytes
+            && self.pump.is_all_in_output()
+            && output.consumed() + output.len() == self.first_output_bytes
+    }
+
     /// What it means that the member closed before its response's head was complete.
     fn closed_early(&self) -> AttemptError {
-        let output = &self.member.output;
-        let is_unchanged = self.pump.content_bytes == self.first_content_bytes
-            && self.pump.is_all_in_output()
-            && output.consumed() + output.len() == self.first_output_bytes;
-        let was_not_sent = output.consumed() == 0;
+        let was_not_sent = self.member.output.consumed() == 0;
         let may_be_repeated = self.conditions.is_idempotent || was_not_sent;
         let is_silent = !self.has_answered && self.member.input.is_empty();
-        if is_silent && is_unchanged && may_be_repeated {
+        if is_silent && self.is_unchanged() && may_be_repeated {
             AttemptError::Repeatable
         } else {
             FailureReason::UpstreamClosedEarly.into()
@@ -275,6 +291,9 @@ pub(crate) fn upload_failure(error: &PumpError) -> FailureReason {
 fn download_failure(error: &PumpError) -> FailureReason {
     match error {
         PumpError::Framing(_) | PumpError::TooLarge => FailureReason::UpstreamProtocol,
+        PumpError::Read(error) if http2::Fault::of(error) == Some(http2::Fault::Protocol) => {
+            FailureReason::UpstreamProtocol
+        }
         PumpError::Read(_) | PumpError::Truncated => FailureReason::UpstreamClosedEarly,
         PumpError::Write(error) if is_malformed(error) => FailureReason::UpstreamProtocol,
         PumpError::Write(_) => FailureReason::ClientClosed,

@@ -14,12 +14,12 @@ use ballast_balance::{
     Attempt, InFlight, KeyHash, Member, MemberKey, NoMember, PickInput, PickState, Pool, PoolQueue,
     Priority, Slot,
 };
-use ballast_model::{HashKey, QueueSettings};
+use ballast_model::{HashKey, MemberProtocol, QueueSettings};
 use ballast_tls::{Alpn, MemberTls};
 use ballast_workers::{PoolSlot, WorkerContext};
 use rustls::ClientConfig;
 
-use crate::member::MemberStream;
+use crate::member::{Http2Connections, MemberStream};
 
 /// What one worker keeps of one pool.
 #[derive(Debug)]
@@ -47,6 +47,8 @@ pub(crate) struct WorkerMember {
     idle: RefCell<Vec<IdleConnection>>,
     /// Made with the first connection that needs it; holds the sessions to resume.
     client_config: RefCell<Option<Arc<ClientConfig>>>,
+    /// For pools that speak it.
+    pub(crate) http2: Rc<Http2Connections>,
 }
 
 #[derive(Debug)]
@@ -166,9 +168,9 @@ impl WorkerPool {
         // A header of the PROXY protocol names one client, and the connection is that one's alone.
         let is_announced = |pool: &Pool| pool.spec().send_proxy_protocol.is_some();
         if is_announced(&at.pool) || is_announced(&chosen.pool) {
-            return;
+            return stream.close();
         }
-        if max_count == 0 || !at.pool.security().is_same(chosen.pool.security()) {
+        if max_count == 0 || !is_spoken_to_alike(&at.pool, &chosen.pool) || at.is_http2(false) {
             return stream.close();
         }
         let mut idle = at.idle.borrow_mut();
@@ -192,6 +194,7 @@ impl WorkerPool {
             let mut idle = at.idle.borrow_mut();
             if at.member.state.is_cut(now_unix_ms) {
                 close_all(idle.drain(..));
+                at.http2.close();
             }
             let is_old = |connection: &mut IdleConnection| {
                 now_ms.saturating_sub(connection.since_ms) >= timeout_ms
@@ -199,6 +202,7 @@ impl WorkerPool {
             };
             close_all(idle.extract_if(.., is_old));
             has_idle |= !idle.is_empty();
+            has_idle |= at.http2.sweep(now_ms, timeout_ms);
         }
         has_idle
     }
@@ -207,6 +211,7 @@ impl WorkerPool {
     fn close_idle(&self) {
         for at in &self.state.borrow().members {
             close_all(at.idle.borrow_mut().drain(..));
+            at.http2.close();
         }
     }
 }
@@ -234,7 +239,11 @@ impl WorkerMember {
     ///
     /// Whether the member closed it meanwhile is known without a system call: the reactor has
     /// noted it, and a read is attempted only then.
-    pub(crate) fn take_idle(&self, now_ms: u64) -> Option<MemberStream> {
+    pub(crate) fn take_idle(&self, now_ms: u64, is_websocket: bool) -> Option<MemberStream> {
+        if self.is_http2(is_websocket) {
+            let stream = self.http2.stream(&self.pool.spec().http2)?;
+            return Some(MemberStream::Http2(Box::new(stream)));
+        }
         let timeout_ms = self.pool.spec().idle_connection_timeout_ms;
         let mut idle = self.idle.borrow_mut();
         while let Some(mut connection) = idle.pop() {
@@ -250,8 +259,17 @@ impl WorkerMember {
         None
     }
 
+    /// Whether a request goes to it by HTTP/2.
+    pub(crate) fn is_http2(&self, is_websocket: bool) -> bool {
+        self.pool.spec().protocol == MemberProtocol::Http2 && !is_websocket
+    }
+
     /// What connections to it are secured with.
     pub(crate) fn client_config(&self, tls: &MemberTls, alpn: Alpn) -> Arc<ClientConfig> {
+        if alpn == Alpn::Http1 && self.is_http2(false) {
+            // For a WebSocket in spite of the pool's protocol: too rare to keep sessions for.
+            return tls.client_config(alpn);
+        }
         let mut config = self.client_config.borrow_mut();
         Arc::clone(config.get_or_insert_with(|| tls.client_config(alpn)))
     }
@@ -285,12 +303,14 @@ fn fit_members(pool: &Arc<Pool>, previous_members: &[Rc<WorkerMember>]) -> Vec<R
             let same_header = at.pool.spec().send_proxy_protocol == pool.spec().send_proxy_protocol;
             same_header && at.pool.security().is_same(pool.security())
         });
+        let before = before.filter(|at| is_spoken_to_alike(&at.pool, pool));
         Rc::new(WorkerMember {
             pool: Arc::clone(pool),
             member: Arc::clone(member),
             index,
             idle: before.map(|at| at.idle.take()).unwrap_or_default().into(),
             client_config: before.map(|at| at.client_config.take()).unwrap_or_default().into(),
+            http2: before.map(|at| Rc::clone(&at.http2)).unwrap_or_default(),
         })
     });
     let fitted = fitted.collect();
@@ -301,6 +321,11 @@ fn fit_members(pool: &Arc<Pool>, previous_members: &[Rc<WorkerMember>]) -> Vec<R
 
 fn tell_ejected(pool: &Pool, member: &Member, reason: &str) {
     tracing::warn!(pool = pool.name(), member = &*member.name, reason, "member is ejected");
+}
+
+/// Whether a connection to a member of one pool may be used for the other.
+fn is_spoken_to_alike(one: &Pool, other: &Pool) -> bool {
+    one.security().is_same(other.security()) && one.spec().protocol == other.spec().protocol
 }
 
 fn close_all(idle: impl Iterator<Item = IdleConnection>) {

@@ -14,12 +14,14 @@ use crate::resource::Spec;
 use crate::validate::FieldErrors;
 
 pub mod consistent_hash;
+pub mod http2;
 pub mod outlier;
 pub mod proxy_protocol;
 pub mod queue;
 pub mod tls;
 
 use consistent_hash::ConsistentHash;
+use http2::{MemberProtocol, PoolHttp2};
 use outlier::OutlierEjection;
 use proxy_protocol::ProxyProtocolVersion;
 use queue::QueueSettings;
@@ -73,6 +75,12 @@ pub struct PoolSpec {
     /// limit, so that it is not the member that closes first.
     #[serde(default = "default_idle_connection_timeout_ms")]
     pub idle_connection_timeout_ms: u64,
+    /// What is spoken with the members.
+    #[serde(default)]
+    pub protocol: MemberProtocol,
+    /// For `protocol` `http2`.
+    #[serde(default)]
+    pub http2: PoolHttp2,
     /// TLS to the members. Absent: plain text.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tls: Option<PoolTls>,
@@ -237,6 +245,8 @@ impl Default for PoolSpec {
             connect_timeout_ms: default_connect_timeout_ms(),
             idle_connection_max_count: default_idle_connection_max_count(),
             idle_connection_timeout_ms: default_idle_connection_timeout_ms(),
+            protocol: MemberProtocol::default(),
+            http2: PoolHttp2::default(),
             tls: None,
             send_proxy_protocol: None,
         }
@@ -271,6 +281,17 @@ impl Spec for PoolSpec {
             });
             errors.within("consistent_hash", |errors| hash.validate(errors));
         }
+        errors.within("http2", |errors| self.http2.validate(errors));
+        let shares = self.protocol == MemberProtocol::Http2;
+        errors.require(
+            !(shares && self.send_proxy_protocol.is_some()),
+            "protocol",
+            "not_allowed",
+            || {
+                "is http2, whose connections are shared; send_proxy_protocol names one client"
+                    .to_owned()
+            },
+        );
         if let Some(tls) = &self.tls {
             errors.within("tls", |errors| tls.validate(errors));
         }

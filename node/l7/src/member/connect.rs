@@ -29,10 +29,44 @@ impl From<io::Error> for ConnectError {
     }
 }
 
-/// Opens a connection to a member, for the client `source` that connected to `destination`.
-pub(crate) async fn connect(
+impl ConnectError {
+    /// The beginning of HTTP/2 failed.
+    pub(super) fn http2(error: &h2::Error) -> Self {
+        let text = Some(format!("HTTP/2 can't be begun: {error}"));
+        let reason = match error.get_io() {
+            Some(_) => FailureReason::UpstreamClosedEarly,
+            None => FailureReason::UpstreamProtocol,
+        };
+        Self { reason, text }
+    }
+}
+
+/// What a connection is for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Way {
+    /// The client, and the address that it connected to.
+    pub(crate) client: (SocketAddr, SocketAddr),
+    /// Whether it is to become a WebSocket.
+    pub(crate) is_websocket: bool,
+    /// Whether a kept connection has just failed.
+    pub(crate) fresh: bool,
+}
+
+/// Opens a connection to a member, or a stream on one of HTTP/2.
+pub(crate) async fn connect(at: &WorkerMember, way: Way) -> Result<MemberStream, ConnectError> {
+    if !at.is_http2(way.is_websocket) {
+        return connect_by(at, way.client, Alpn::Http1).await;
+    }
+    let settings = &at.pool.spec().http2;
+    let open = async || connect_by(at, way.client, Alpn::Http2).await;
+    let stream = at.http2.open(settings, way.fresh, open).await?;
+    Ok(MemberStream::Http2(Box::new(stream)))
+}
+
+async fn connect_by(
     at: &WorkerMember,
     (source, destination): (SocketAddr, SocketAddr),
+    alpn: Alpn,
 ) -> Result<MemberStream, ConnectError> {
     let tls = match at.pool.security() {
         Security::Plain => None,
@@ -49,12 +83,16 @@ pub(crate) async fn connect(
         stream.write_all(&header).await?;
     }
     let Some(tls) = tls else { return Ok(MemberStream::Plain(stream)) };
-    let connector = TlsConnector::from(at.client_config(tls, Alpn::Http1));
+    let connector = TlsConnector::from(at.client_config(tls, alpn));
     let name = tls.server_name(at.member.address.ip());
     let stream = connector.connect(name, stream).await.map_err(|error| ConnectError {
         reason: tls_reason(TlsFault::of(&error).unwrap_or(TlsFault::Handshake)),
         text: Some(tls_text(at, &fault::describe(&error))),
     })?;
+    if alpn == Alpn::Http2 && stream.get_ref().1.alpn_protocol() != Some(b"h2") {
+        let text = Some(tls_text(at, "the member does not offer HTTP/2 (ALPN)"));
+        return Err(ConnectError { reason: FailureReason::UpstreamProtocol, text });
+    }
     Ok(MemberStream::Tls(Box::new(stream)))
 }
 

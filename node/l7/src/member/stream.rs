@@ -1,4 +1,4 @@
-//! A connection to a member, plain or by TLS.
+//! A connection to a member, plain or by TLS, or a stream on one of HTTP/2.
 //!
 //! Which it is, is one branch of each operation: no call through a pointer, nothing allocated for a
 //! plain one.
@@ -11,6 +11,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
 
+use crate::member::Http2Stream;
 use crate::peer::Stream;
 
 /// A connection to a member.
@@ -18,6 +19,8 @@ use crate::peer::Stream;
 pub(crate) enum MemberStream {
     Plain(TcpStream),
     Tls(Box<TlsStream<TcpStream>>),
+    /// For one request.
+    Http2(Box<Http2Stream>),
 }
 
 impl MemberStream {
@@ -35,6 +38,7 @@ impl MemberStream {
                 let mut cx = Context::from_waker(Waker::noop());
                 Pin::new(stream).poll_read(&mut cx, &mut space).is_pending()
             }
+            Self::Http2(_) => false,
         }
     }
 
@@ -54,6 +58,8 @@ impl Stream for MemberStream {
         match self {
             Self::Plain(stream) => stream.reset_on_drop(),
             Self::Tls(stream) => stream.get_ref().0.reset_on_drop(),
+            // What is not over is reset in any case.
+            Self::Http2(_) => {}
         }
     }
 }
@@ -67,6 +73,7 @@ impl AsyncRead for MemberStream {
         match self.get_mut() {
             Self::Plain(stream) => Pin::new(stream).poll_read(cx, space),
             Self::Tls(stream) => Pin::new(stream).poll_read(cx, space),
+            Self::Http2(stream) => stream.poll_read(cx, space),
         }
     }
 }
@@ -80,6 +87,7 @@ impl AsyncWrite for MemberStream {
         match self.get_mut() {
             Self::Plain(stream) => Pin::new(stream).poll_write(cx, bytes),
             Self::Tls(stream) => Pin::new(stream).poll_write(cx, bytes),
+            Self::Http2(stream) => stream.poll_write(cx, bytes),
         }
     }
 
@@ -91,6 +99,10 @@ impl AsyncWrite for MemberStream {
         match self.get_mut() {
             Self::Plain(stream) => Pin::new(stream).poll_write_vectored(cx, slices),
             Self::Tls(stream) => Pin::new(stream).poll_write_vectored(cx, slices),
+            Self::Http2(stream) => {
+                let first = slices.iter().find(|slice| !slice.is_empty());
+                stream.poll_write(cx, first.map_or(&[], |slice| slice))
+            }
         }
     }
 
@@ -102,6 +114,8 @@ impl AsyncWrite for MemberStream {
         match self.get_mut() {
             Self::Plain(stream) => Pin::new(stream).poll_flush(cx),
             Self::Tls(stream) => Pin::new(stream).poll_flush(cx),
+            // The connection's task sees to it.
+            Self::Http2(_) => Poll::Ready(Ok(())),
         }
     }
 
@@ -109,6 +123,7 @@ impl AsyncWrite for MemberStream {
         match self.get_mut() {
             Self::Plain(stream) => Pin::new(stream).poll_shutdown(cx),
             Self::Tls(stream) => Pin::new(stream).poll_shutdown(cx),
+            Self::Http2(_) => Poll::Ready(Ok(())),
         }
     }
 }

@@ -1,0 +1,228 @@
+//! Heads and trailers between HTTP/1.1 and HTTP/2 (RFC 9113 §8).
+//!
+//! Invariant: what goes out as HTTP/1.1 has one meaning: one framing, written here, and no field that
+//! could be taken for one. `http` allows no CR, LF or NUL in names and values.
+
+use std::io::Write as _;
+
+use http::header::{
+    CONNECTION, CONTENT_LENGTH, HOST, HeaderMap, HeaderName, HeaderValue, TE, TRANSFER_ENCODING,
+    UPGRADE,
+};
+use http::uri::{Authority, PathAndQuery, Scheme};
+use http::{Method, Request, Response, StatusCode, Uri, Version};
+
+use crate::codec::framing::{BodyLength, FramingFields};
+use crate::codec::trailer;
+
+/// A request head of ours that HTTP/2 has no way to say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the request can't be said in HTTP/2: {0}")]
+pub(crate) struct Unsendable(&'static str);
+
+/// A request as HTTP/2 says it.
+#[derive(Debug)]
+pub(crate) struct RequestParts {
+    pub(crate) request: Request<()>,
+    pub(crate) body: BodyLength,
+    pub(crate) is_head: bool,
+}
+
+/// Reads a head that this node wrote for a member.
+pub(crate) fn read_request(head: &[u8], is_tls: bool) -> Result<RequestParts, Unsendable> {
+    let mut lines = head.split(|byte| *byte == b'\n').map(|line| line.trim_suffix_cr());
+    let mut start = lines.next().unwrap_or_default().split(|byte| *byte == b' ');
+    let method = start.next().and_then(|method| Method::from_bytes(method).ok());
+    let method = method.ok_or(Unsendable("its method"))?;
+    let target = start.next().and_then(|target| PathAndQuery::try_from(target).ok());
+    let target = target.ok_or(Unsendable("its target"))?;
+    let mut fields = HeaderMap::new();
+    let mut framing = FramingFields::default();
+    let mut authority = None;
+    for line in lines.take_while(|line| !line.is_empty()) {
+        let (name, value) = read_field(line).ok_or(Unsendable("a field"))?;
+        if name == HOST {
+            authority = Authority::try_from(value.as_bytes()).ok();
+            continue;
+        }
+        if name == TRANSFER_ENCODING {
+            framing.transfer_encoding(value.as_bytes()).map_err(|_| Unsendable("its framing"))?;
+            continue;
+        }
+        if name == CONTENT_LENGTH {
+            framing.content_length(value.as_bytes()).map_err(|_| Unsendable("its framing"))?;
+        }
+        if name == TE {
+            // What we write there is `trailers`, the one that HTTP/2 allows (§8.2.2).
+            fields.insert(TE, HeaderValue::from_static("trailers"));
+        } else if !concerns_the_connection(&name) {
+            fields.append(name, value);
+        }
+    }
+    let body = framing.length(false).map_err(|_| Unsendable("its framing"))?;
+    let is_head = method == Method::HEAD;
+    let mut request = Request::new(());
+    *request.method_mut() = method;
+    *request.uri_mut() = uri(is_tls, authority.ok_or(Unsendable("its host"))?, target)?;
+    *request.version_mut() = Version::HTTP_2;
+    *request.headers_mut() = fields;
+    Ok(RequestParts { request, body: body.unwrap_or(BodyLength::None), is_head })
+}
+
+fn uri(is_tls: bool, authority: Authority, target: PathAndQuery) -> Result<Uri, Unsendable> {
+    let scheme = if is_tls { Scheme::HTTPS } else { Scheme::HTTP };
+    let mut parts = http::uri::Parts::default();
+    parts.scheme = Some(scheme);
+    parts.authority = Some(authority);
+    parts.path_and_query = Some(target);
+    Uri::from_parts(parts).map_err(|_| Unsendable("its target"))
+}
+
+/// Reads the lines of a trailer section.
+pub(crate) fn read_trailers(section: &[u8]) -> HeaderMap {
+    let lines = trailer::passed_on(section).map(|line| line.trim_suffix_lf().trim_suffix_cr());
+    let mut fields = HeaderMap::new();
+    for (name, value) in lines.filter_map(read_field) {
+        fields.append(name, value);
+    }
+    fields
+}
+
+fn read_field(line: &[u8]) -> Option<(HeaderName, HeaderValue)> {
+    let colon = line.iter().position(|byte| *byte == b':')?;
+    let name = HeaderName::from_bytes(&line[..colon]).ok()?;
+    let value = HeaderValue::from_bytes(line[colon + 1..].trim_ascii()).ok()?;
+    Some((name, value))
+}
+
+/// How the end of a response's body is told in HTTP/1.1.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ResponseFraming {
+    /// There is no body.
+    None,
+    /// By `Content-Length`; so many bytes are left.
+    Exact(u64),
+    /// By chunks.
+    Chunked,
+}
+
+/// Writes the head of a final response. `has_ended`: nothing follows it.
+pub(crate) fn write_response(
+    output: &mut Vec<u8>,
+    head: &Response<()>,
+    is_head: bool,
+    has_ended: bool,
+) -> ResponseFraming {
+    let status = head.status();
+    write_status(output, status);
+    write_fields(output, head.headers());
+    let length = content_length(head.headers());
+    let has_none =
+        is_head || status == StatusCode::NO_CONTENT || status == StatusCode::NOT_MODIFIED;
+    if let Some(length) = length
+        && status != StatusCode::NO_CONTENT
+    {
+        write_length(output, length);
+    }
+    let framing = match length {
+        _ if has_none => ResponseFraming::None,
+        Some(0) => ResponseFraming::None,
+        Some(length) => ResponseFraming::Exact(length),
+        None if has_ended => {
+            write_length(output, 0);
+            ResponseFraming::None
+        }
+        None => {
+            output.extend_from_slice(b"transfer-encoding: chunked\r\n");
+            ResponseFraming::Chunked
+        }
+    };
+    output.extend_from_slice(b"\r\n");
+    framing
+}
+
+/// Writes an interim response (1xx).
+pub(crate) fn write_interim(output: &mut Vec<u8>, head: &Response<()>) {
+    write_status(output, head.status());
+    write_fields(output, head.headers());
+    output.extend_from_slice(b"\r\n");
+}
+
+/// Writes the last chunk and a trailer section.
+pub(crate) fn write_last_chunk(output: &mut Vec<u8>, trailers: Option<&HeaderMap>) {
+    output.extend_from_slice(b"0\r\n");
+    if let Some(trailers) = trailers {
+        write_fields(output, trailers);
+    }
+    output.extend_from_slice(b"\r\n");
+}
+
+/// Writes what stands in front of a chunk of so many bytes.
+pub(crate) fn write_chunk_size(output: &mut Vec<u8>, bytes: usize) {
+    // Writing to a vector never fails.
+    let _ = write!(output, "{bytes:x}\r\n");
+}
+
+fn write_status(output: &mut Vec<u8>, status: StatusCode) {
+    output.extend_from_slice(b"HTTP/1.1 ");
+    output.extend_from_slice(status.as_str().as_bytes());
+    output.push(b' ');
+    output.extend_from_slice(status.canonical_reason().unwrap_or_default().as_bytes());
+    output.extend_from_slice(b"\r\n");
+}
+
+fn write_fields(output: &mut Vec<u8>, fields: &HeaderMap) {
+    for (name, value) in fields {
+        if *name == CONTENT_LENGTH || concerns_the_connection(name) {
+            continue;
+        }
+        output.extend_from_slice(name.as_str().as_bytes());
+        output.extend_from_slice(b": ");
+        output.extend_from_slice(value.as_bytes());
+        output.extend_from_slice(b"\r\n");
+    }
+}
+
+fn write_length(output: &mut Vec<u8>, length: u64) {
+    // Writing to a vector never fails.
+    let _ = write!(output, "content-length: {length}\r\n");
+}
+
+/// The one length that is said, if it is a number; the body is held against it below us.
+fn content_length(fields: &HeaderMap) -> Option<u64> {
+    let mut framing = FramingFields::default();
+    for value in fields.get_all(CONTENT_LENGTH) {
+        framing.content_length(value.as_bytes()).ok()?;
+    }
+    match framing.length(false) {
+        Ok(Some(BodyLength::Exact(length))) => Some(length),
+        _ => None,
+    }
+}
+
+/// Fields that HTTP/2 has not (§8.2.2).
+fn concerns_the_connection(name: &HeaderName) -> bool {
+    *name == CONNECTION
+        || *name == TRANSFER_ENCODING
+        || *name == UPGRADE
+        || matches!(name.as_str(), "keep-alive" | "proxy-connection" | "http2-settings")
+}
+
+/// Ends of lines.
+trait Line {
+    fn trim_suffix_cr(&self) -> &[u8];
+    fn trim_suffix_lf(&self) -> &[u8];
+}
+
+impl Line for [u8] {
+    fn trim_suffix_cr(&self) -> &[u8] {
+        self.strip_suffix(b"\r").unwrap_or(self)
+    }
+
+    fn trim_suffix_lf(&self) -> &[u8] {
+        self.strip_suffix(b"\n").unwrap_or(self)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,381 @@
+//! One request to a member by HTTP/2, as a stream of bytes that speaks HTTP/1.1.
+//!
+//! ```text
+//!  write ─► head ─► HEADERS      read ◄─ head ◄── HEADERS
+//!           body ─► DATA                 body ◄── DATA
+//!        trailers ─► HEADERS          trailers ◄── HEADERS
+//! ```
+//! Bytes are taken only as the member's window allows, and the member may send only as much as was read.
+//!
+//! Invariant: a body whose length is known is read to its last byte only once the member has ended the
+//! stream there; what ends otherwise is an error.
+
+use std::future::Future;
+use std::io;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, ready};
+
+use bytes::{Buf, Bytes};
+use h2::client::{ResponseFuture, SendRequest};
+use h2::{Reason, RecvStream, SendStream};
+use tokio::io::ReadBuf;
+
+use super::head::{
+    RequestParts, ResponseFraming, Unsendable, read_request, read_trailers, write_chunk_size,
+    write_interim, write_last_chunk, write_response,
+};
+use super::{Connection, StreamGuard};
+use crate::codec::framing::{BodyDecoder, BodyPart};
+use crate::codec::head::{HeadScanner, Scan};
+
+/// What is sent in one go at most, in bytes.
+const SEND_MAX_BYTES: usize = 16 * 1024;
+
+/// A request and its response.
+pub(crate) struct Http2Stream {
+    upload: Upload,
+    download: Download,
+    is_head: bool,
+    /// What comes next of the response, ready to be read.
+    edge: Vec<u8>,
+    edge_read: usize,
+    guard: StreamGuard,
+}
+
+/// How far the request is.
+enum Upload {
+    Head { send: SendRequest<Bytes>, bytes: Vec<u8>, scanner: HeadScanner },
+    Body { send: SendStream<Bytes>, decoder: BodyDecoder },
+    Ended,
+    Failed,
+}
+
+/// How far the response is.
+enum Download {
+    /// The request's head is not sent.
+    Unasked,
+    Head(ResponseFuture),
+    Body {
+        recv: RecvStream,
+        framing: ResponseFraming,
+        piece: Bytes,
+        has_ended: bool,
+    },
+    Trailers(RecvStream),
+    Done,
+    Failed(Option<io::Error>),
+}
+
+/// What an error of a stream means beyond that the connection has failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fault {
+    /// The member has not looked at the request (RFC 9113 §8.7).
+    Unprocessed,
+    /// The member ended this stream and no other.
+    Reset,
+    /// The member sent what HTTP/2 has not.
+    Protocol,
+    /// HTTP/2 has no way to say the request.
+    Unsendable,
+}
+
+impl Fault {
+    /// The fault in an error of a stream; none where it is one of the connection below.
+    pub(crate) fn of(error: &io::Error) -> Option<Self> {
+        let inner = error.get_ref()?;
+        if inner.is::<Unsendable>() {
+            return Some(Self::Unsendable);
+        }
+        let error: &h2::Error = inner.downcast_ref()?;
+        if error.is_reset() && error.reason() == Some(Reason::REFUSED_STREAM) {
+            return Some(Self::Unprocessed);
+        }
+        match (error.is_remote(), error.is_reset(), error.is_go_away()) {
+            // Streams that a `GOAWAY` does not leave out go on (§6.8): those that hear of it are not
+            // among what the member has looked at.
+            (true, _, true) => Some(Self::Unprocessed),
+            (true, true, _) => Some(Self::Reset),
+            (false, true, _) | (false, _, true) => Some(Self::Protocol),
+            _ => None,
+        }
+    }
+}
+
+impl std::fmt::Debug for Http2Stream {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Http2Stream")
+    }
+}
+
+impl Http2Stream {
+    pub(super) fn new(connection: Rc<Connection>) -> Self {
+        let send = connection.send.clone();
+        Self {
+            upload: Upload::Head { send, bytes: Vec::new(), scanner: HeadScanner::default() },
+            download: Download::Unasked,
+            is_head: false,
+            edge: Vec::new(),
+            edge_read: 0,
+            guard: StreamGuard::new(connection),
+        }
+    }
+
+    /// Takes bytes of the request.
+    pub(crate) fn poll_write(
+        &mut self,
+        cx: &mut Context<'_>,
+        input: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let written = match &mut self.upload {
+            Upload::Head { .. } => self.poll_write_head(cx, input),
+            Upload::Body { .. } => self.poll_write_body(cx, input),
+            Upload::Ended | Upload::Failed => Poll::Ready(Err(io::ErrorKind::BrokenPipe.into())),
+        };
+        if let Poll::Ready(Err(_)) = &written {
+            self.upload = Upload::Failed;
+        }
+        written
+    }
+
+    fn poll_write_head(&mut self, cx: &mut Context<'_>, input: &[u8]) -> Poll<io::Result<usize>> {
+        let Upload::Head { send, bytes, scanner } = &mut self.upload else {
+            return Poll::Ready(Ok(0));
+        };
+        let started = match ready!(send.poll_ready(cx)) {
+            Err(error) => Err(io::Error::other(error)),
+            Ok(()) => {
+                let held = bytes.len();
+                bytes.extend_from_slice(input);
+                match scanner.advance(bytes) {
+                    Ok(Scan::Partial) => return Poll::Ready(Ok(input.len())),
+                    Ok(Scan::Complete { length, .. }) => {
+                        bytes.truncate(length);
+                        self.start().map(|()| length - held)
+                    }
+                    Ok(Scan::EmptyLine) | Err(_) => Err(io::ErrorKind::InvalidInput.into()),
+                }
+            }
+        };
+        Poll::Ready(started.map_err(|error| {
+            // Whoever reads is told why.
+            self.download = Download::Failed(Some(error));
+            io::ErrorKind::BrokenPipe.into()
+        }))
+    }
+
+    /// Sends the head that is complete now.
+    fn start(&mut self) -> io::Result<()> {
+        let Upload::Head { send, bytes, .. } = &mut self.upload else { return Ok(()) };
+        let RequestParts { request, body, is_head } =
+            read_request(bytes, self.guard.connection.is_tls).map_err(io::Error::other)?;
+        let is_empty = body.is_empty();
+        let (response, body_send) =
+            send.send_request(request, is_empty).map_err(io::Error::other)?;
+        self.guard.asked();
+        self.is_head = is_head;
+        self.download = Download::Head(response);
+        self.upload = if is_empty {
+            Upload::Ended
+        } else {
+            Upload::Body { send: body_send, decoder: BodyDecoder::new(body) }
+        };
+        Ok(())
+    }
+
+    fn poll_write_body(&mut self, cx: &mut Context<'_>, input: &[u8]) -> Poll<io::Result<usize>> {
+        let Upload::Body { send, decoder } = &mut self.upload else { return Poll::Ready(Ok(0)) };
+        let invalid = |_| io::Error::from(io::ErrorKind::InvalidInput);
+        let mut ahead = decoder.clone();
+        let mut part = ahead.next(input).map_err(invalid)?;
+        if part.data_bytes > 0 {
+            let capacity = match poll_capacity(send, cx, part.data_bytes) {
+                Poll::Ready(capacity) => capacity?,
+                // The framing in front of it needs no window.
+                Poll::Pending if part.skip_bytes > 0 => 0,
+                Poll::Pending => return Poll::Pending,
+            };
+            if part.data_bytes > capacity {
+                ahead.clone_from(decoder);
+                part = ahead.next(&input[..part.skip_bytes + capacity]).map_err(invalid)?;
+            }
+        }
+        *decoder = ahead;
+        let BodyPart { skip_bytes, data_bytes } = part;
+        let data = Bytes::copy_from_slice(&input[skip_bytes..skip_bytes + data_bytes]);
+        let is_done = decoder.is_done();
+        let trailers = if is_done { read_trailers(decoder.trailer()) } else { Default::default() };
+        if !data.is_empty() || (is_done && trailers.is_empty()) {
+            send.send_data(data, is_done && trailers.is_empty()).map_err(io::Error::other)?;
+        }
+        if !trailers.is_empty() {
+            send.send_trailers(trailers).map_err(io::Error::other)?;
+        }
+        if is_done {
+            self.upload = Upload::Ended;
+        }
+        Poll::Ready(Ok(skip_bytes + data_bytes))
+    }
+
+    /// Gives bytes of the response.
+    pub(crate) fn poll_read(
+        &mut self,
+        cx: &mut Context<'_>,
+        space: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let before = space.filled().len();
+        loop {
+            self.read_edge(space);
+            let is_moved = self.read_piece(space)?;
+            if space.remaining() == 0 {
+                return Poll::Ready(Ok(()));
+            }
+            if is_moved || self.edge_read < self.edge.len() {
+                continue;
+            }
+            match self.poll_next(cx) {
+                Poll::Ready(Ok(true)) => {}
+                Poll::Ready(Ok(false)) => return Poll::Ready(Ok(())),
+                // What came in front of it is read first.
+                _ if space.filled().len() > before => return Poll::Ready(Ok(())),
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+                Poll::Pending => return Poll::Pending,
+            }
+        }
+    }
+
+    fn read_edge(&mut self, space: &mut ReadBuf<'_>) {
+        let rest = &self.edge[self.edge_read..];
+        let count = rest.len().min(space.remaining());
+        space.put_slice(&rest[..count]);
+        self.edge_read += count;
+        if self.edge_read == self.edge.len() {
+            self.edge.clear();
+            self.edge_read = 0;
+        }
+    }
+
+    /// Gives content that came; whether there was any.
+    fn read_piece(&mut self, space: &mut ReadBuf<'_>) -> io::Result<bool> {
+        let Download::Body { recv, framing, piece, has_ended } = &mut self.download else {
+            return Ok(false);
+        };
+        let is_held = matches!(framing, ResponseFraming::Exact(left)
+            if *left <= piece.len() as u64 && !*has_ended);
+        let count = piece.len().min(space.remaining());
+        if count == 0 || is_held || self.edge_read < self.edge.len() {
+            return Ok(false);
+        }
+        space.put_slice(&piece[..count]);
+        piece.advance(count);
+        recv.flow_control().release_capacity(count).map_err(io::Error::other)?;
+        if let ResponseFraming::Exact(left) = framing {
+            *left = left.saturating_sub(count as u64);
+        }
+        if piece.is_empty() && *framing == ResponseFraming::Chunked {
+            self.edge.extend_from_slice(b"\r\n");
+        }
+        Ok(true)
+    }
+
+    /// Takes in what comes next; false at the end of the response.
+    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<bool>> {
+        match &mut self.download {
+            // Whoever writes is woken, and reads then.
+            Download::Unasked => Poll::Pending,
+            Download::Head(response) => {
+                if let Poll::Ready(Some(interim)) = response.poll_informational(cx) {
+                    write_interim(&mut self.edge, &interim.map_err(io::Error::other)?);
+                    return Poll::Ready(Ok(true));
+                }
+                let response = ready!(Pin::new(response).poll(cx)).map_err(io::Error::other)?;
+                self.guard.answered();
+                let (parts, recv) = response.into_parts();
+                let head = http::Response::from_parts(parts, ());
+                let has_ended = recv.is_end_stream();
+                let framing = write_response(&mut self.edge, &head, self.is_head, has_ended);
+                let piece = Bytes::new();
+                self.download = Download::Body { recv, framing, piece, has_ended };
+                Poll::Ready(Ok(true))
+            }
+            Download::Body { .. } => self.poll_body(cx),
+            Download::Trailers(recv) => {
+                let trailers = ready!(recv.poll_trailers(cx)).map_err(io::Error::other)?;
+                write_last_chunk(&mut self.edge, trailers.as_ref());
+                self.download = Download::Done;
+                Poll::Ready(Ok(true))
+            }
+            Download::Done => Poll::Ready(Ok(false)),
+            Download::Failed(error) => {
+                let error = error.take();
+                Poll::Ready(Err(error.unwrap_or_else(|| io::ErrorKind::BrokenPipe.into())))
+            }
+        }
+    }
+
+    fn poll_body(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<bool>> {
+        let Download::Body { recv, framing, piece, has_ended } = &mut self.download else {
+            return Poll::Ready(Ok(false));
+        };
+        if *framing == ResponseFraming::None || (*has_ended && piece.is_empty()) {
+            self.download = Download::Done;
+            return Poll::Ready(Ok(false));
+        }
+        match ready!(recv.poll_data(cx)) {
+            Some(Err(error)) => Poll::Ready(Err(io::Error::other(error))),
+            Some(Ok(data)) if data.is_empty() => {
+                *has_ended = recv.is_end_stream() && *framing != ResponseFraming::Chunked;
+                Poll::Ready(Ok(true))
+            }
+            Some(Ok(data)) => {
+                if !piece.is_empty() {
+                    // More than was said; h2 does not let it come to that.
+                    return Poll::Ready(Err(io::ErrorKind::InvalidData.into()));
+                }
+                if *framing == ResponseFraming::Chunked {
+                    write_chunk_size(&mut self.edge, data.len());
+                } else {
+                    *has_ended = recv.is_end_stream();
+                }
+                *piece = data;
+                Poll::Ready(Ok(true))
+            }
+            None => {
+                match framing {
+                    ResponseFraming::Exact(left) if *left > piece.len() as u64 => {
+                        return Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into()));
+                    }
+                    ResponseFraming::Chunked => {
+                        if let Download::Body { recv, .. } =
+                            std::mem::replace(&mut self.download, Download::Done)
+                        {
+                            self.download = Download::Trailers(recv);
+                        }
+                    }
+                    _ => *has_ended = true,
+                }
+                Poll::Ready(Ok(true))
+            }
+        }
+    }
+}
+
+/// How much may be sent, at least 1.
+fn poll_capacity(
+    send: &mut SendStream<Bytes>,
+    cx: &mut Context<'_>,
+    wanted_bytes: usize,
+) -> Poll<io::Result<usize>> {
+    send.reserve_capacity(wanted_bytes.min(SEND_MAX_BYTES));
+    loop {
+        let capacity = send.capacity();
+        if capacity > 0 {
+            return Poll::Ready(Ok(capacity));
+        }
+        match ready!(send.poll_capacity(cx)) {
+            Some(Ok(_)) => {}
+            Some(Err(error)) => return Poll::Ready(Err(io::Error::other(error))),
+            None => return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into())),
+        }
+    }
+}

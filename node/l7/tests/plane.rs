@@ -35,8 +35,14 @@ mod http2_oracles;
 mod http2_tls;
 #[path = "plane/http2_websocket.rs"]
 mod http2_websocket;
+#[path = "plane/http2_origin.rs"]
+mod http2_origin;
 #[path = "plane/limits.rs"]
 mod limits;
+#[path = "plane/matrix.rs"]
+mod matrix;
+#[path = "plane/member_http2.rs"]
+mod member_http2;
 #[path = "plane/member_tls.rs"]
 mod member_tls;
 #[path = "plane/pki.rs"]

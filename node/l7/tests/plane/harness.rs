@@ -95,7 +95,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Io<S> {
     }
 
     pub(crate) async fn try_send(&mut self, bytes: impl AsRef<[u8]>) -> std::io::Result<()> {
-        soon(self.stream.write_all(bytes.as_ref())).await
+        soon(self.stream.write_all(bytes.as_ref())).await?;
+        // TLS may hold some of it back.
+        soon(self.stream.flush()).await
+    }
+
+    /// The same, whatever is below it.
+    pub(crate) fn boxed(self) -> Io<Box<dyn crate::http2_origin::Both>>
+    where
+        S: Send + 'static,
+    {
+        Io { stream: Box::new(self.stream), buffer: self.buffer }
     }
 
     /// Reads more; false at the end.
@@ -145,7 +155,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Io<S> {
         self.body_and_trailer(head).await.0
     }
 
-    async fn body_and_trailer(&mut self, head: &str) -> (Vec<u8>, Vec<String>) {
+    pub(crate) async fn body_and_trailer(&mut self, head: &str) -> (Vec<u8>, Vec<String>) {
         if field(head, "transfer-encoding").is_some() {
             return self.chunked().await;
         }
@@ -176,7 +186,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Io<S> {
         Some(chunk)
     }
 
-    async fn chunked(&mut self) -> (Vec<u8>, Vec<String>) {
+    pub(crate) async fn chunked(&mut self) -> (Vec<u8>, Vec<String>) {
         let mut body = Vec::new();
         loop {
             let size = usize::from_str_radix(&self.line().await, 16).expect("a chunk's size");

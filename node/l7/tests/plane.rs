@@ -31,12 +31,12 @@ mod http2_limits;
 mod http2_malformed;
 #[path = "plane/http2_oracles.rs"]
 mod http2_oracles;
+#[path = "plane/http2_origin.rs"]
+mod http2_origin;
 #[path = "plane/http2_tls.rs"]
 mod http2_tls;
 #[path = "plane/http2_websocket.rs"]
 mod http2_websocket;
-#[path = "plane/http2_origin.rs"]
-mod http2_origin;
 #[path = "plane/limits.rs"]
 mod limits;
 #[path = "plane/matrix.rs"]

@@ -15,7 +15,7 @@ use ballast_workers::WorkerContext;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::task::JoinSet;
 
-use crate::member;
+use crate::member::{self, Way};
 use crate::upstream::{Wanted, WorkerPool};
 
 /// Copies under way at once on one worker.
@@ -139,7 +139,8 @@ async fn send(
     let chosen = pool.choose(context, wanted, &[]);
     let (chosen, in_flight) = chosen.map_err(|_| io::Error::from(io::ErrorKind::NotConnected))?;
     let exchanged = async {
-        let connected = member::connect(&chosen, client).await;
+        let way = Way { client, is_websocket: false, fresh: false };
+        let connected = member::connect(&chosen, way).await;
         let mut stream = connected.map_err(|error| io::Error::other(error.reason.code()))?;
         stream.write_all(request).await?;
         stream.flush().await?;

@@ -264,13 +264,13 @@ impl<'a, S: Stream> Exchange<'a, S> {
             self.record.attempt_count += 1;
             let chosen = self.record.chosen.insert(chosen).clone();
             let begin_us = self.session.worker.context.clock.coarse_us();
-            let is_websocket = request.head.is_websocket;
+            let is_upgrade = request.head.upgrade.is_some();
             let idle =
-                if allow_idle { chosen.take_idle(begin_us / 1_000, is_websocket) } else { None };
+                if allow_idle { chosen.take_idle(begin_us / 1_000, is_upgrade) } else { None };
             let is_reused = idle.is_some();
             let stream = match idle {
                 Some(stream) => Ok(stream),
-                None => self.connect(is_websocket, !allow_idle).await,
+                None => self.connect(is_upgrade, !allow_idle).await,
             };
             let stream = match stream {
                 Ok(stream) => stream,
@@ -357,7 +357,7 @@ impl<'a, S: Stream> Exchange<'a, S> {
         }
     }
 
-    async fn connect(&mut self, is_websocket: bool, fresh: bool) -> Result<MemberStream, Failure> {
+    async fn connect(&mut self, is_upgrade: bool, fresh: bool) -> Result<MemberStream, Failure> {
         let Some(chosen) = &self.record.chosen else {
             return Err(FailureReason::Internal.into());
         };
@@ -365,7 +365,7 @@ impl<'a, S: Stream> Exchange<'a, S> {
         let start_us = worker.context.clock.now_us();
         ticket.set_timeout_ms(chosen.pool.spec().connect_timeout_ms);
         let client = (self.session.peer, self.session.local);
-        let way = Way { client, is_websocket, fresh };
+        let way = Way { client, is_upgrade, fresh };
         let connect = Box::pin(member::connect(chosen, way));
         let connected = ticket.guard(connect).await;
         let now_us = worker.context.clock.now_us();

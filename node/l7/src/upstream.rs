@@ -239,8 +239,8 @@ impl WorkerMember {
     ///
     /// Whether the member closed it meanwhile is known without a system call: the reactor has
     /// noted it, and a read is attempted only then.
-    pub(crate) fn take_idle(&self, now_ms: u64, is_websocket: bool) -> Option<MemberStream> {
-        if self.is_http2(is_websocket) {
+    pub(crate) fn take_idle(&self, now_ms: u64, is_upgrade: bool) -> Option<MemberStream> {
+        if self.is_http2(is_upgrade) {
             let stream = self.http2.stream(&self.pool.spec().http2)?;
             return Some(MemberStream::Http2(Box::new(stream)));
         }
@@ -260,8 +260,8 @@ impl WorkerMember {
     }
 
     /// Whether a request goes to it by HTTP/2.
-    pub(crate) fn is_http2(&self, is_websocket: bool) -> bool {
-        self.pool.spec().protocol == MemberProtocol::Http2 && !is_websocket
+    pub(crate) fn is_http2(&self, is_upgrade: bool) -> bool {
+        self.pool.spec().protocol == MemberProtocol::Http2 && !is_upgrade
     }
 
     /// What connections to it are secured with.

@@ -46,15 +46,15 @@ impl ConnectError {
 pub(crate) struct Way {
     /// The client, and the address that it connected to.
     pub(crate) client: (SocketAddr, SocketAddr),
-    /// Whether it is to become a WebSocket.
-    pub(crate) is_websocket: bool,
+    /// Whether it is to become a tunnel: a client has asked for another protocol.
+    pub(crate) is_upgrade: bool,
     /// Whether a kept connection has just failed.
     pub(crate) fresh: bool,
 }
 
 /// Opens a connection to a member, or a stream on one of HTTP/2.
 pub(crate) async fn connect(at: &WorkerMember, way: Way) -> Result<MemberStream, ConnectError> {
-    if !at.is_http2(way.is_websocket) {
+    if !at.is_http2(way.is_upgrade) {
         return connect_by(at, way.client, Alpn::Http1).await;
     }
     let settings = &at.pool.spec().http2;

@@ -139,7 +139,7 @@ async fn send(
     let chosen = pool.choose(context, wanted, &[]);
     let (chosen, in_flight) = chosen.map_err(|_| io::Error::from(io::ErrorKind::NotConnected))?;
     let exchanged = async {
-        let way = Way { client, is_websocket: false, fresh: false };
+        let way = Way { client, is_upgrade: false, fresh: false };
         let connected = member::connect(&chosen, way).await;
         let mut stream = connected.map_err(|error| io::Error::other(error.reason.code()))?;
         stream.write_all(request).await?;

@@ -27,6 +27,7 @@ use crate::api_tls;
 use crate::check_network::known;
 use crate::config::NodeConfig;
 use crate::ha;
+use crate::jwks;
 use crate::signals::{Signals, Stop};
 use crate::tickets;
 use crate::traffic::{self, Traffic};
@@ -77,6 +78,8 @@ struct Node {
     ha: Option<Ha>,
     follow: Option<JoinHandle<()>>,
     adoption: Option<JoinHandle<()>>,
+    /// Fetches the keys of JWT providers.
+    jwks: Option<JoinHandle<()>>,
     events: JoinHandle<()>,
     tickets: JoinHandle<()>,
     /// Writes down what is known of the network.
@@ -127,6 +130,9 @@ impl Node {
         let adoption = traffic.clone().map(|traffic| {
             tokio::spawn(adopt::from_peers(store.clone(), traffic, follow_stop.clone()))
         });
+        let jwks = traffic
+            .as_ref()
+            .map(|traffic| tokio::spawn(jwks::follow(traffic.providers(), follow_stop.clone())));
         let api_stop = CancellationToken::new();
         let events = tokio::spawn(Arc::clone(&view).gather_events(api_stop.clone()));
         let tickets = tokio::spawn(tickets::rotate(store.clone(), api_stop.clone()));
@@ -143,6 +149,7 @@ impl Node {
             ha,
             follow,
             adoption,
+            jwks,
             events,
             tickets,
             known,
@@ -215,6 +222,9 @@ impl Node {
         log_failure("the event task", self.events.await.context("it panicked"));
         if let Some(follow) = self.follow {
             log_failure("the follow task", follow.await.context("it panicked"));
+        }
+        if let Some(jwks) = self.jwks {
+            log_failure("the task of JWT providers' keys", jwks.await.context("it panicked"));
         }
         if let Some(adoption) = self.adoption {
             log_failure("the task of members' health", adoption.await.context("it panicked"));

@@ -12,6 +12,7 @@ mod check_network;
 mod command;
 mod config;
 mod ha;
+mod jwks;
 mod logging;
 mod metrics;
 mod signals;

@@ -11,14 +11,18 @@ use ballast_health::{Prober, ProberOptions};
 use ballast_l4::{TcpHandlers, UdpHandlers};
 use ballast_l7::{HttpHandlers, MirrorTotals, RateLimits};
 use ballast_model::event::EventBody;
+use ballast_model::explain::{ExplainReport, ExplainRequest};
 use ballast_model::status::{
-    Health, ListenerStatus, MemberStatus, NodeStatus, PlaneStatus, VirtualServerStatus,
+    Health, JwtProviderStatus, ListenerStatus, MemberStatus, NodeStatus, PlaneStatus,
+    VirtualServerStatus,
 };
 use ballast_model::{Sealed, Snapshot};
 use ballast_raft_store::ClusterKey;
 use ballast_telemetry::prometheus::{self, MetricKind, Metrics};
 use ballast_telemetry::{AccessLog, CounterRegistry};
-use ballast_workers::{AnyAddress, DataPlane, DataPlaneConfig, Handlers, PressureGauge, Unseal};
+use ballast_workers::{
+    AnyAddress, DataPlane, DataPlaneConfig, Handlers, PressureGauge, ProviderMap, Unseal,
+};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::runtime::Handle;
 use tokio::sync::{broadcast, watch};
@@ -96,6 +100,37 @@ impl Traffic {
 
     pub(crate) fn virtual_servers(&self) -> Vec<VirtualServerStatus> {
         self.plane.virtual_server_statuses()
+    }
+
+    /// The keys of JWT providers as they are had here.
+    pub(crate) fn jwt_providers(&self) -> Vec<JwtProviderStatus> {
+        let providers = self.plane.providers();
+        let providers = providers.borrow();
+        let told = providers.values().map(|provider| {
+            let facts = provider.facts();
+            JwtProviderStatus {
+                name: provider.name.clone(),
+                key_count: facts.key_count,
+                skipped_count: facts.skipped_count,
+                fetched_at_ms: facts.fetched_at_ms,
+                error: facts.error,
+                unknown_key_count: facts.unknown_key_count,
+            }
+        });
+        told.collect()
+    }
+
+    /// Tells what would become of a described request.
+    pub(crate) fn explain(
+        &self,
+        request: ExplainRequest,
+    ) -> impl Future<Output = Option<ExplainReport>> + Send + use<> {
+        self.plane.explain(request)
+    }
+
+    /// The JWT providers, and when they change.
+    pub(crate) fn providers(&self) -> watch::Receiver<ProviderMap> {
+        self.plane.providers()
     }
 
     pub(crate) fn events(&self) -> broadcast::Receiver<EventBody> {

@@ -7,6 +7,7 @@ use ballast_api::{Applied, NodeView};
 use ballast_ha::Ha;
 use ballast_model::NodeRole;
 use ballast_model::event::EventBody;
+use ballast_model::explain::{ExplainReport, ExplainRequest};
 use ballast_model::ha::{HaTransition, MoveReport};
 use ballast_model::status::{NodeStatus, PlaneStatus, RaftStatus};
 use ballast_raft_store::{Identity, Store};
@@ -100,6 +101,7 @@ impl NodeView for View {
         let traffic = self.traffic.as_deref();
         NodeStatus {
             ha: self.ha.as_ref().map(Ha::status),
+            jwt_providers: traffic.map(Traffic::jwt_providers).unwrap_or_default(),
             name: self.name.clone(),
             node_id: self.node_id,
             role: self.role,
@@ -139,6 +141,19 @@ impl NodeView for View {
                 Applied { applied: true, errors }
             };
             tokio::time::timeout(timeout, applied).await.unwrap_or_default()
+        })
+    }
+
+    fn explain(
+        &self,
+        request: ExplainRequest,
+    ) -> BoxFuture<'static, Result<ExplainReport, String>> {
+        let told = self.traffic.as_ref().map(|traffic| traffic.explain(request));
+        Box::pin(async move {
+            let Some(told) = told else {
+                return Err("this node is a witness and carries no traffic".to_owned());
+            };
+            told.await.ok_or_else(|| "this node does not serve that virtual server".to_owned())
         })
     }
 

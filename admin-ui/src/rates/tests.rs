@@ -8,6 +8,7 @@ fn status(nodes: &[(&str, u64, u64)]) -> ClusterStatus {
         name: (*name).to_owned(),
         role: NodeRole::Traffic,
         status: Some(NodeStatus {
+            jwt_providers: Vec::new(),
             ha: None,
             name: (*name).to_owned(),
             node_id: 1,

@@ -34,6 +34,7 @@ fn status(nodes: &[(&str, Vec<MemberStatus>)]) -> ClusterStatus {
         name: (*name).to_owned(),
         role: NodeRole::Traffic,
         status: Some(NodeStatus {
+            jwt_providers: Vec::new(),
             ha: None,
             name: (*name).to_owned(),
             node_id: 1,

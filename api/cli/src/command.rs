@@ -5,6 +5,7 @@ mod cluster;
 mod completion;
 mod delete;
 mod events;
+mod explain;
 mod export;
 mod get;
 mod ha;
@@ -58,6 +59,7 @@ enum Command {
     Completion(completion::Completion),
     Delete(delete::Delete),
     Events(events::Events),
+    Explain(explain::Explain),
     Export(export::Export),
     Get(get::Get),
     #[command(subcommand)]
@@ -97,6 +99,7 @@ impl Cli {
             Command::Completion(command) => command.run(&context),
             Command::Delete(command) => command.run(&context).await,
             Command::Events(command) => command.run(&context).await,
+            Command::Explain(command) => command.run(&context).await,
             Command::Export(command) => command.run(&context).await,
             Command::Get(command) => command.run(&context).await,
             Command::Ha(command) => command.run(&context).await,

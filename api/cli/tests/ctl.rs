@@ -29,6 +29,7 @@ impl NodeView for View {
     fn status(&self) -> NodeStatus {
         let store = self.0.get().unwrap();
         NodeStatus {
+            jwt_providers: Vec::new(),
             ha: None,
             name: store.node_name().to_owned(),
             node_id: store.node_id(),
@@ -45,6 +46,25 @@ impl NodeView for View {
 
     fn wait_applied(&self, _index: u64, _timeout: Duration) -> BoxFuture<'static, Applied> {
         Box::pin(std::future::ready(Applied { applied: true, errors: Vec::new() }))
+    }
+
+    fn explain(
+        &self,
+        request: ballast_model::explain::ExplainRequest,
+    ) -> BoxFuture<'static, Result<ballast_model::explain::ExplainReport, String>> {
+        let verdict = format!("{} {}", request.method, request.path);
+        let steps = vec![ballast_model::explain::ExplainStep {
+            policy: "shop".to_owned(),
+            rule: "all".to_owned(),
+            position: 0,
+            matched: true,
+            condition: None,
+            why: None,
+            does: vec!["sends it to pool web".to_owned()],
+        }];
+        Box::pin(async move {
+            Ok(ballast_model::explain::ExplainReport { verdict, steps, ..Default::default() })
+        })
     }
 
     fn metrics(&self) -> String {

@@ -24,6 +24,7 @@ mod declaration;
 mod error;
 #[cfg(not(target_arch = "wasm32"))]
 mod events;
+mod explain;
 mod ha;
 mod members;
 mod options;

@@ -12,6 +12,7 @@ pub mod command;
 pub mod config;
 pub mod diff;
 pub mod event;
+pub mod explain;
 pub mod ha;
 pub mod limits;
 pub mod plan;

@@ -62,9 +62,30 @@ pub struct NodeStatus {
     pub members: Vec<MemberStatus>,
     /// Traffic of each virtual server through this node since it started.
     pub virtual_servers: Vec<VirtualServerStatus>,
+    /// The keys of JWT providers as this node has them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub jwt_providers: Vec<JwtProviderStatus>,
     /// High availability; absent on a witness.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ha: Option<HaStatus>,
+}
+
+/// The keys of a JWT provider as one node has them.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct JwtProviderStatus {
+    /// The provider.
+    pub name: String,
+    /// Keys that tokens are checked with; an RSA key that names no algorithm counts for each.
+    pub key_count: usize,
+    /// Keys that were skipped because they are not understood.
+    pub skipped_count: usize,
+    /// When the keys were last fetched, in ms since the Unix epoch; none for those in the resource.
+    pub fetched_at_ms: Option<u64>,
+    /// Why they could not be had the last time; those that were there are still used.
+    pub error: Option<String>,
+    /// Tokens that named a key that was not known, since the node started.
+    pub unknown_key_count: u64,
 }
 
 /// A node's part in the replication.

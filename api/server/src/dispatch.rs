@@ -24,7 +24,8 @@ use crate::call::Call;
 use crate::failure::{Answer, Failure};
 use crate::route::{Access, Operation, Route, routes};
 use crate::{
-    cluster, console, declaration, events, ha, members, openapi, resources, sessions, status,
+    cluster, console, declaration, events, explain, ha, members, openapi, resources, sessions,
+    status,
 };
 
 /// Longest time for a body to arrive.
@@ -278,6 +279,7 @@ async fn run(call: Call) -> Answer {
         Op::Delete(kind) => resources::delete(&call, kind).await,
         Op::DeleteMember => members::delete(&call).await,
         Op::Events => events::stream(&call),
+        Op::Explain => explain::explain(&call).await,
         Op::Export => declaration::export(&call),
         Op::Failover => ha::failover(&call).await,
         Op::Get(kind) => resources::get(&call, kind).await,

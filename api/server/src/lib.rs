@@ -19,6 +19,7 @@ mod console;
 mod declaration;
 mod dispatch;
 mod events;
+mod explain;
 mod failure;
 mod ha;
 mod list;
@@ -39,6 +40,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ballast_model::event::EventBody;
+use ballast_model::explain::{ExplainReport, ExplainRequest};
 use ballast_model::ha::{HaTransition, MoveReport};
 use ballast_model::status::NodeStatus;
 use ballast_raft_store::Store;
@@ -60,6 +62,12 @@ pub trait NodeView: Send + Sync + 'static {
     /// Resolves to true as soon as all planes of this node carry out the configuration of `index`,
     /// to false after `timeout`.
     fn wait_applied(&self, index: u64, timeout: Duration) -> BoxFuture<'static, Applied>;
+
+    /// Tells what would become of a described request on this node, with what serves requests.
+    ///
+    /// Resolves to an error, in a sentence, where this node does not serve its virtual server.
+    fn explain(&self, request: ExplainRequest)
+    -> BoxFuture<'static, Result<ExplainReport, String>>;
 
     /// Prometheus metrics of the node, in text format 0.0.4.
     fn metrics(&self) -> String;

@@ -10,6 +10,7 @@ use ballast_model::api::{
     Page, SessionInfo, SetupRequest, SetupState,
 };
 use ballast_model::event::Event;
+use ballast_model::explain::{ExplainReport, ExplainRequest};
 use ballast_model::ha::{FailoverReport, FailoverRequest, HaOverview, HaTimeline, Preview};
 use ballast_model::spec::policy::{FieldMatch, PathMatch};
 use ballast_model::status::{ClusterStatus, NodeStatus};
@@ -45,6 +46,8 @@ use crate::route::{Access, Operation, Route, routes};
     Draft<VirtualServerSpec>,
     DrainRequest,
     Event,
+    ExplainReport,
+    ExplainRequest,
     FailoverReport,
     FailoverRequest,
     FieldMatch,
@@ -178,6 +181,7 @@ fn operation_id(route: &Route) -> String {
         Operation::Delete(kind) => of("delete", kind),
         Operation::DeleteMember => "delete_member".to_owned(),
         Operation::Events => "stream_events".to_owned(),
+        Operation::Explain => "explain".to_owned(),
         Operation::Export => "export".to_owned(),
         Operation::Failover => "fail_over_traffic_group".to_owned(),
         Operation::Get(kind) => of("read", kind),
@@ -241,6 +245,7 @@ fn tag(operation: Operation) -> &'static str {
         | Operation::SetAvailability(_)
         | Operation::Standby => "high-availability",
         Operation::Events
+        | Operation::Explain
         | Operation::Healthz
         | Operation::LocalStatus
         | Operation::Metrics
@@ -375,6 +380,7 @@ fn request_schema(operation: Operation) -> Option<Value> {
         Operation::Apply | Operation::Plan => schema("Declaration"),
         Operation::Create(kind) | Operation::Put(kind) => schema(&schema_of("Draft", kind)),
         Operation::CreateJoinToken => schema("JoinTokenRequest"),
+        Operation::Explain => schema("ExplainRequest"),
         Operation::Failover => schema("FailoverRequest"),
         Operation::LogIn => schema("Credentials"),
         Operation::Patch(_) | Operation::PatchMember => json!({ "type": "object" }),
@@ -437,6 +443,7 @@ fn successes(operation: Operation) -> Vec<Success> {
                 Some(("text/event-stream", schema("Event"))),
             )]
         }
+        Operation::Explain => vec![("200", "Why", json(schema("ExplainReport")))],
         Operation::Export => vec![("200", "The declaration", json(schema("Declaration")))],
         Operation::Failover
         | Operation::Ha

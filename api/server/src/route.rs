@@ -24,6 +24,7 @@ pub(crate) enum Operation {
     Delete(Kind),
     DeleteMember,
     Events,
+    Explain,
     Export,
     Failover,
     Get(Kind),
@@ -276,6 +277,13 @@ fn ha_routes(routes: &mut Vec<Route>) {
         routes.push(route(method, path, operation, access, summary));
     };
     add(
+        Method::POST,
+        "/api/v1/explain",
+        Op::Explain,
+        VIEWER,
+        "Why a described request would get what it gets on this node; nothing is counted",
+    );
+    add(
         Method::GET,
         "/api/v1/ha",
         Op::Ha,
@@ -329,7 +337,7 @@ fn route(method: Method, path: &str, operation: Operation, access: Access, summa
         Operation::Events => (EVENTS, 0),
         Operation::HaEvents => (HA_EVENTS, 0),
         Operation::HaPreview => (HA_PREVIEW, 0),
-        Operation::Failover => (&[][..], BODY_MAX_BYTES),
+        Operation::Explain | Operation::Failover => (&[][..], BODY_MAX_BYTES),
         Operation::SetUp | Operation::LogIn => (&[][..], PUBLIC_BODY_MAX_BYTES),
         Operation::Delete(_) | Operation::DeleteMember | Operation::SetAvailability(_) => {
             (WRITE, 0)

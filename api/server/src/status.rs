@@ -277,8 +277,11 @@ impl Observed {
                 let report = self.0.nodes.iter().find(|node| node.name == name)?;
                 Some(json!({ "report": report.status, "error": report.error }))
             }
+            AnyResource::JwtProvider(_) => Some(per_node(&|status| {
+                let mut providers = status.jwt_providers.iter();
+                json!({ "keys": providers.find(|provider| provider.name == name) })
+            })),
             AnyResource::Certificate(_)
-            | AnyResource::JwtProvider(_)
             | AnyResource::Monitor(_)
             | AnyResource::Policy(_)
             | AnyResource::Region(_)

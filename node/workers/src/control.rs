@@ -12,12 +12,14 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use ballast_balance::PoolMap;
 use ballast_model::Snapshot;
+use ballast_model::explain::{ExplainReport, ExplainRequest};
 use ballast_model::status::ListenerStatus;
 use ballast_telemetry::clock;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::compile::Compiler;
 use crate::connections::GroupId;
+use crate::explain;
 use crate::listener::{self, overlap};
 use crate::plane::Applied;
 use crate::policy::ProviderMap;
@@ -238,6 +240,15 @@ impl Control {
 
     pub(crate) fn pools(&self) -> PoolMap {
         self.compiler.pools()
+    }
+
+    /// What would become of a described request; none where its virtual server is not served.
+    pub(crate) fn explain(&self, request: &ExplainRequest) -> Option<ExplainReport> {
+        let servers = &self.snapshot.state.config.virtual_servers;
+        let slot = self.compiler.slot(&servers.get(&request.virtual_server)?.uid)?;
+        let server = slot.current().load_full()?;
+        let report = explain::explain(&server, request, clock::now_ms());
+        Some(ExplainReport { index: self.snapshot.index, ..report })
     }
 
     /// The providers of tokens, by name.

@@ -23,6 +23,7 @@ pub mod compile;
 pub mod connections;
 mod control;
 pub mod datagram;
+mod explain;
 pub mod handler;
 mod heartbeat;
 pub mod listener;

@@ -12,6 +12,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use ballast_balance::{PersistenceKey, PoolMap};
+use ballast_model::explain::{ExplainReport, ExplainRequest};
 use ballast_model::status::{ListenerStatus, VirtualServerStatus};
 use ballast_model::{Priority, Snapshot};
 use ballast_telemetry::CounterRegistry;
@@ -99,6 +100,7 @@ pub struct DataPlane {
 enum PlaneRequest {
     Drain { deadline: Duration, done: oneshot::Sender<usize> },
     Quiesce { addresses: Arc<[IpAddr]>, limit: Duration, done: oneshot::Sender<Quieting> },
+    Explain { request: Box<ExplainRequest>, done: oneshot::Sender<Option<ExplainReport>> },
     Shutdown { done: oneshot::Sender<()> },
 }
 
@@ -188,6 +190,21 @@ impl DataPlane {
     /// The providers of tokens, and when they change: whose keys are to be fetched.
     pub fn providers(&self) -> watch::Receiver<ProviderMap> {
         self.providers.clone()
+    }
+
+    /// Tells what would become of a described request; none where its virtual server is not served
+    /// here, or the plane ends.
+    pub fn explain(
+        &self,
+        request: ExplainRequest,
+    ) -> impl Future<Output = Option<ExplainReport>> + Send + use<> {
+        let requests = self.requests.clone();
+        async move {
+            let (done, told) = oneshot::channel();
+            let request = Box::new(request);
+            requests.send(PlaneRequest::Explain { request, done }).await.ok()?;
+            told.await.ok()?
+        }
     }
 
     /// Every address of every virtual server, and whether it is listened on.
@@ -322,6 +339,10 @@ impl Plane {
                         // Nobody may be waiting any more.
                         let _ = done.send(self.control.quiesce(&addresses, limit).await);
                     }
+                    Some(PlaneRequest::Explain { request, done }) => {
+                        // Nobody may be waiting any more.
+                        let _ = done.send(self.control.explain(&request));
+                    }
                     Some(PlaneRequest::Shutdown { done }) => return self.end(Some(done)),
                     None => break,
                 },
@@ -352,6 +373,8 @@ impl Plane {
                         Some(PlaneRequest::Drain { done, .. }) => waiting.push(done),
                         // Every connection is asked to end already.
                         Some(PlaneRequest::Quiesce { .. }) => {}
+                        // Nothing is served any more.
+                        Some(PlaneRequest::Explain { .. }) => {}
                         Some(PlaneRequest::Shutdown { done }) => {
                             return ControlFlow::Break(Some(done));
                         }

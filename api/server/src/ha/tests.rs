@@ -34,6 +34,7 @@ fn report(name: &str, state: GroupState) -> NodeReport {
     let part = GroupStatus { group: "blue".to_owned(), state, ..GroupStatus::default() };
     let ha = HaStatus { groups: vec![part], ..HaStatus::default() };
     let status = NodeStatus {
+        jwt_providers: Vec::new(),
         ha: Some(ha),
         name: name.to_owned(),
         node_id: 1,

@@ -74,6 +74,7 @@ impl NodeView for FakeView {
             error: None,
         };
         NodeStatus {
+            jwt_providers: Vec::new(),
             ha: self.ha.lock().unwrap().clone(),
             name: store.node_name().to_owned(),
             node_id: store.node_id(),
@@ -95,6 +96,25 @@ impl NodeView for FakeView {
             let reached = watch.wait_for(|snapshot| snapshot.index >= index);
             let applied = tokio::time::timeout(timeout, reached).await.is_ok();
             Applied { applied, errors }
+        })
+    }
+
+    fn explain(
+        &self,
+        request: ballast_model::explain::ExplainRequest,
+    ) -> BoxFuture<'static, Result<ballast_model::explain::ExplainReport, String>> {
+        let verdict = format!("{} {}", request.method, request.path);
+        let steps = vec![ballast_model::explain::ExplainStep {
+            policy: "shop".to_owned(),
+            rule: "all".to_owned(),
+            position: 0,
+            matched: true,
+            condition: None,
+            why: None,
+            does: vec!["sends it to pool web".to_owned()],
+        }];
+        Box::pin(async move {
+            Ok(ballast_model::explain::ExplainReport { verdict, steps, ..Default::default() })
         })
     }
 

@@ -18,7 +18,7 @@ fn needed(method: &Method, path: &str) -> Option<Role> {
     let is_read = method == Method::GET;
     match (path, first) {
         ("/healthz" | "/readyz" | "openapi.json" | "setup" | "sessions", _) => None,
-        ("sessions/current" | "plan", _) => Some(Role::Viewer),
+        ("sessions/current" | "plan" | "explain", _) => Some(Role::Viewer),
         _ if is_read => Some(Role::Viewer),
         ("apply", _) => Some(Role::Editor),
         (path, "pools") if path.contains("/{member}/") => Some(Role::Operator),

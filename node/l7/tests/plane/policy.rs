@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use ballast_model::explain::ExplainRequest;
 use ballast_model::{AnyDraft, Draft, Edit, Kind, MemberSpec, PolicySpec, PoolSpec, RegionSpec};
 use ballast_telemetry::FailureReason;
 
@@ -153,4 +154,36 @@ async fn an_edited_pool_or_region_counts_without_touching_the_policy() {
     declare_pool(&mut site, "blue", &green);
     site.wait_applied().await;
     assert!(client.get("/").await.text().starts_with("green "));
+}
+
+#[tokio::test]
+async fn explaining_tells_what_the_engine_does_and_uses_nothing_up() {
+    let (site, _origins) = site(
+        r#"[{"name": "admin", "when": {"path": {"prefix": "/admin"}}, "action": {"respond": {"status": 404}}},
+            {"name": "few", "rate_limits": [{"requests": 1, "interval_s": 3600}]},
+            {"name": "blue", "when": {"all": [{"method": ["GET"]}, {"header": {"name": "X-Colour", "equals": "blue"}}]},
+             "action": {"pool": "blue"}}]"#,
+    )
+    .await;
+    let mut request = ExplainRequest::new("site", "Shop:80", "/x?y");
+    for _ in 0..5 {
+        let told = site.plane.explain(request.clone()).await.unwrap();
+        assert_eq!((told.host.as_str(), told.path.as_str()), ("shop", "/x"));
+        let rules: Vec<_> = told.steps.iter().map(|s| (s.rule.as_str(), s.matched)).collect();
+        assert_eq!(rules, [("admin", false), ("few", true), ("blue", false)]);
+        assert_eq!(told.steps[2].condition.as_deref(), Some("/when/all/1"));
+        assert_eq!((told.steps[2].policy.as_str(), told.steps[2].position), ("rules", 2));
+        assert_eq!(told.pool.as_deref(), Some("origin"));
+        assert_eq!(told.member, Some(told.members[0].member.clone()));
+    }
+    request.headers.insert("x-colour".to_owned(), "blue".to_owned());
+    let told = site.plane.explain(request.clone()).await.unwrap();
+    assert_eq!((told.pool.as_deref(), told.why.as_str()), (Some("blue"), "chosen by round_robin"));
+    request.path = "/admin".to_owned();
+    let told = site.plane.explain(request.clone()).await.unwrap();
+    assert_eq!((told.pool, told.member, told.why.as_str()), (None, None, "no member is asked"));
+    assert_eq!(site.connect().await.get("/").await.status(), 200, "the one request is still there");
+    assert_eq!(site.connect().await.get("/").await.status(), 429);
+    request.virtual_server = "other".to_owned();
+    assert_eq!(site.plane.explain(request).await, None);
 }

@@ -75,6 +75,13 @@ impl ProviderSlot {
         }
     }
 
+    /// A provider as it is declared in that revision.
+    pub fn declared(name: &str, uid: &str, revision: u64, spec: &JwtProviderSpec) -> Self {
+        let slot = Self::new(name, uid);
+        slot.set(revision, spec);
+        slot
+    }
+
     /// Checks tokens; none while there are no keys.
     pub fn verifier(&self) -> arc_swap::Guard<Option<Arc<Verifier>>> {
         self.verifier.load()

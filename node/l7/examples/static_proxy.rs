@@ -48,7 +48,10 @@ fn main() -> Fallible<()> {
         pressure: PressureGauge::system(),
     };
     let http = Arc::new(HttpHandlers::new(AccessLog::start(&sink)?));
-    let plane = DataPlane::start(config, Handlers { http, tcp: Arc::new(NoTcp), udp: Arc::new(NoDatagrams) })?;
+    let plane = DataPlane::start(
+        config,
+        Handlers { http, tcp: Arc::new(NoTcp), udp: Arc::new(NoDatagrams) },
+    )?;
     plane.apply(snapshot(*listen, members)?);
     let mut applied = plane.applied();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;

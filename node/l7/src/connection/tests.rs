@@ -1,6 +1,7 @@
 use ballast_balance::{PersistenceKey, PoolRegistry};
 use ballast_model::{
-    AnyDraft, Config, Draft, Edit, HttpSettings, PoolSpec, Priority, Protocol, TcpSettings, UdpSettings,
+    AnyDraft, Config, Draft, Edit, HttpSettings, PoolSpec, Priority, Protocol, TcpSettings,
+    UdpSettings,
 };
 use ballast_telemetry::{AccessLog, VirtualServerCounters};
 use ballast_workers::{PoolSlot, VirtualServerSlot, WorkerContext};

@@ -129,7 +129,7 @@ impl<'a> Described<'a> {
 
     fn choose(&self, pool: &Pool, cookie: Option<&str>, now_ms: u64, report: &mut ExplainReport) {
         report.pool = Some(pool.name().to_owned());
-        report.members = pool.statuses().collect();
+        report.members = pool.statuses(now_ms).collect();
         let persistent = cookie.and_then(|name| {
             let headers = self.headers();
             let mut cookies = headers.iter().filter(|(n, _)| n.eq_ignore_ascii_case(b"cookie"));

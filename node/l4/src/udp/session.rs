@@ -61,7 +61,7 @@ impl Session {
         worker: &Rc<TcpWorker>,
         admitted: Admitted,
         peer: SocketAddr,
-    ) -> Result<Self, Unserved> {
+    ) -> Result<Self, Box<Unserved>> {
         let start_us = worker.context.clock.now_us();
         let worker = Rc::clone(worker);
         let mut facts = Facts { worker, admitted, peer, start_us, chosen: None, attempt_count: 0 };
@@ -84,7 +84,7 @@ impl Session {
             }
             Err(reason) => reason,
         };
-        Err(Unserved { facts, reason })
+        Err(Box::new(Unserved { facts, reason }))
     }
 
     /// Sends a datagram of the client to the member. One for which the kernel has no room is lost, and

@@ -87,7 +87,7 @@ impl Batch {
         let Ok(received) = received else { return };
         for message in received {
             let Some(peer) = message.address.as_ref().and_then(socket_address) else { continue };
-            let reached = message.cmsgs().ok().and_then(|mut controls| controls.find_map(reached));
+            let reached = message.cmsgs().ok().and_then(|mut controls| controls.find_map(|control| reached(&control)));
             // One slice for each.
             if let Some(bytes) = message.iovs().next() {
                 each(bytes, (peer, reached));
@@ -103,7 +103,7 @@ fn socket_address(address: &SockaddrStorage) -> Option<SocketAddr> {
     v4.or_else(|| address.as_sockaddr_in6().map(|v6| SocketAddr::V6((*v6).into())))
 }
 
-fn reached(control: ControlMessageOwned) -> Option<IpAddr> {
+fn reached(control: &ControlMessageOwned) -> Option<IpAddr> {
     match control {
         ControlMessageOwned::Ipv4PacketInfo(info) => {
             Some(Ipv4Addr::from_bits(u32::from_be(info.ipi_addr.s_addr)).into())

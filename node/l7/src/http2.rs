@@ -211,6 +211,8 @@ struct Driver<'a, S: Stream, F> {
     is_leaving: bool,
     /// Whether the connection is at its end for something that the client did.
     is_refused: bool,
+    /// Whether a move of its address does not concern the connection any more.
+    outlasts_quiesce: bool,
 }
 
 impl<'a, S: Stream, F: Future<Output = ()>> Driver<'a, S, F> {
@@ -234,6 +236,7 @@ impl<'a, S: Stream, F: Future<Output = ()>> Driver<'a, S, F> {
             last_headers: Rc::default(),
             is_leaving: false,
             is_refused: false,
+            outlasts_quiesce: false,
         }
     }
 
@@ -390,6 +393,7 @@ impl<'a, S: Stream, F: Future<Output = ()>> Driver<'a, S, F> {
     /// Keeps the deadline, and hears when the connection shall end.
     fn poll_waiting(&mut self, cx: &mut Context<'_>) -> Poll<Ended> {
         self.set_deadline();
+        self.outlast_quiesce();
         match self.session.ticket.check(cx) {
             Ok(()) if self.session.ticket.is_ending() && !self.is_leaving => {
                 self.leave();
@@ -429,10 +433,15 @@ impl<'a, S: Stream, F: Future<Output = ()>> Driver<'a, S, F> {
             Waiting::Client => ticket.set_timeout_ms(server.http.body_idle_timeout_ms),
             Waiting::Leave => ticket.set_timeout_ms(LEAVE_MS),
         }
-        let are_all_tunnels = self.tunnel_count.get() == self.streams.len();
-        if waiting == Waiting::Streams && self.is_leaving && are_all_tunnels {
-            // They outlast it, and so does what carries them.
-            ticket.outlast_quiesce();
+    }
+
+    /// Has a move of the connection's address not wait for it where all that is left are tunnels: they
+    /// outlast it, and so does what carries them.
+    fn outlast_quiesce(&mut self) {
+        let has_others = self.tunnel_count.get() < self.streams.len() || self.streams.is_empty();
+        if self.is_leaving && !self.outlasts_quiesce && !has_others {
+            self.session.ticket.outlast_quiesce();
+            self.outlasts_quiesce = true;
         }
     }
 
@@ -473,3 +482,6 @@ fn fault(error: &h2::Error, flood: impl FnOnce() -> FailureReason) -> Option<Fai
         _ => Some(FailureReason::Http2Protocol),
     }
 }
+
+#[cfg(test)]
+mod tests;

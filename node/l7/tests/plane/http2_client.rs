@@ -241,4 +241,4 @@ pub(crate) const GET: [(&str, &str); 4] =
     [(":method", "GET"), (":scheme", "http"), (":authority", "site"), (":path", "/")];
 
 /// Longest wait for what must not happen.
-pub(crate) const QUIET: Duration = Duration::from_millis(150);
+pub(crate) const QUIET: Duration = Duration::from_millis(400);

@@ -274,6 +274,24 @@ async fn what_waits_for_a_client_that_reads_nothing_ends_the_connection() {
 }
 
 #[tokio::test]
+async fn an_upload_that_stalls_times_out_alone() {
+    let origin = Origin::echo().await;
+    let site = Site::start_with(&[origin.address], |server, _| {
+        server.http.body_idle_timeout_ms = 200;
+    })
+    .await;
+    let mut client = Client::connect(&site).await;
+    let mut upload = request(Method::POST, "/");
+    upload.headers_mut().insert("content-length", HeaderValue::from_static("11"));
+    let (response, mut stream) = client.begin(upload, false).await;
+    stream.send_data(Bytes::from_static(b"some"), false).unwrap();
+    assert_eq!(read(response).await.unwrap().status, 408);
+    site.failed(FailureReason::BodyTimeout, 1).await;
+    assert_eq!(client.get("/").await.status, 200);
+    assert_eq!(site.totals().connections_total, 1);
+}
+
+#[tokio::test]
 async fn an_idle_connection_is_asked_to_go() {
     let origin = Origin::echo().await;
     let site = Site::start_with(&[origin.address], |server, _| {

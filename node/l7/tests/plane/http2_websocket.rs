@@ -1,6 +1,7 @@
 //! WebSockets over HTTP/2 (RFC 8441) to members that know them over HTTP/1.1.
 
 use ballast_telemetry::FailureReason;
+use ballast_workers::QUIESCE_MAX;
 use base64::Engine as _;
 use bytes::Bytes;
 use h2::ext::Protocol;
@@ -86,6 +87,36 @@ async fn a_websocket_over_http_2_reaches_a_member_over_http_1() {
         assert!(rest.is_empty());
     }
     until(|| site.totals().responses[0] == 1).await;
+}
+
+#[tokio::test]
+async fn a_websocket_does_not_hold_up_a_move_of_its_address_and_outlasts_it() {
+    let origin = Origin::start(|_, mut io| async move {
+        let head = io.head().await.unwrap();
+        if !head.contains("upgrade") {
+            io.send(ok("")).await;
+            return;
+        }
+        io.send(switch(&accept(&head))).await;
+        let bytes = io.exactly(4).await;
+        io.send(bytes).await;
+    })
+    .await;
+    let site = Site::start(&[origin.address]).await;
+    let (mut talking, mut idle) = (Client::connect(&site).await, Client::connect(&site).await);
+    assert_eq!(idle.get("/").await.status, 200);
+    let (response, mut send) = open(&mut talking, "websocket").await;
+    let mut body = response.unwrap().into_body();
+    // Both are asked to go; who has nothing under way does so.
+    let address = site.address.ip();
+    let left_count = soon(site.plane.quiesce(&[address], QUIESCE_MAX)).await;
+    assert_eq!(left_count, 0);
+    soon(idle.connection).await.unwrap().expect("an orderly end");
+    send.send_data(Bytes::from_static(b"ping"), true).unwrap();
+    assert_eq!(read(&mut body).await.unwrap(), "ping");
+    while read(&mut body).await.is_some() {}
+    soon(talking.connection).await.unwrap().expect("an orderly end");
+    assert_eq!(site.totals().failures_total(), 0);
 }
 
 #[tokio::test]

@@ -53,9 +53,9 @@ pub use spec::traffic_group::{
 };
 pub use spec::user::{Role, UserSpec};
 pub use spec::virtual_server::{
-    AcceptProxyProtocol, ForwardedFor, Http2Limits, HttpSettings, Mode, OtherSources, Persistence,
-    Priority, Protocol, SniRoute, SourceLimits, TcpSettings, TlsPassthrough, Transport,
-    UdpSettings, UnmatchedName, VirtualServerSpec,
+    AcceptProxyProtocol, ClientAuth, ClientAuthMode, ForwardedFor, Http2Limits, HttpSettings, Mode,
+    OtherSources, Persistence, Priority, Protocol, ServerTls, SniRoute, SourceLimits, TcpSettings,
+    TlsPassthrough, Transport, UdpSettings, UnknownName, UnmatchedName, VirtualServerSpec,
 };
 pub use state::{Cluster, JoinTicket, Snapshot, State};
 pub use validate::{FieldError, FieldErrors};

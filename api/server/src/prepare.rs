@@ -75,8 +75,23 @@ pub(crate) async fn prepare(
         | AnyDraft::Node(_)
         | AnyDraft::Policy(_)
         | AnyDraft::Region(_)
-        | AnyDraft::TrafficGroup(_)
-        | AnyDraft::VirtualServer(_) => Ok(None),
+        | AnyDraft::TrafficGroup(_) => Ok(None),
+        AnyDraft::VirtualServer(draft) => {
+            let resource = resource_of(draft);
+            let auth = draft.spec.tls.as_ref().and_then(|tls| tls.client_auth.as_ref());
+            if let Some(auth) = auth {
+                errors.of(resource, |errors| {
+                    errors.within("spec", |errors| {
+                        errors.within("tls", |errors| {
+                            errors.within("client_auth", |errors| {
+                                authorities("ca_pem", &auth.ca_pem, errors);
+                            });
+                        });
+                    });
+                });
+            }
+            Ok(None)
+        }
     }
 }
 

@@ -9,6 +9,8 @@ mod balance;
 mod bodies;
 #[path = "plane/change.rs"]
 mod change;
+#[path = "plane/client_auth.rs"]
+mod client_auth;
 #[path = "plane/door.rs"]
 mod door;
 #[path = "plane/ejection.rs"]

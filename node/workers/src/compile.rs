@@ -266,10 +266,19 @@ impl Compiler {
             return Err(error.unwrap_or_else(|| "it has no certificate".to_owned()));
         }
         let has_http2 = server.spec.http.http2;
-        let tls = match compiled.tls.take().filter(|tls| tls.has_http2() == has_http2) {
-            Some(tls) => tls,
-            None => TlsSettings::new(&self.ticket_keys, &server.uid, has_http2)
-                .map_err(|error| error.to_string())?,
+        let settings = server.spec.tls.clone().unwrap_or_default();
+        let tls = match compiled.tls.take() {
+            Some(tls) if tls.fits(has_http2, &settings) => tls,
+            previous => {
+                let made = TlsSettings::new(&self.ticket_keys, &server.uid, has_http2, &settings);
+                match made {
+                    Ok(tls) => tls,
+                    Err(error) => {
+                        compiled.tls = previous;
+                        return Err(error);
+                    }
+                }
+            }
         };
         tls.set_certificates(&usable);
         compiled.tls = Some(tls);

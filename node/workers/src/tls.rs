@@ -3,13 +3,14 @@
 //! Invariant: a virtual server keeps its [`TlsSettings`] for as long as it lives; new certificates and
 //! new keys of session tickets replace tables inside.
 
+mod client_auth;
 pub mod tickets;
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use ballast_model::{CertificateSpec, Resource, Sealed};
+use ballast_model::{CertificateSpec, Resource, Sealed, ServerTls, UnknownName};
 use rustls::ServerConfig;
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::server::{ClientHello, NoServerSessionStorage, ResolvesServerCert};
@@ -135,14 +136,18 @@ struct SniTable {
     exact: HashMap<String, Arc<CertifiedKey>>,
     /// By what follows the `*.`; RFC 6125 §6.4.3 lets the star stand for one label.
     wildcard: HashMap<String, Arc<CertifiedKey>>,
+    /// For clients that ask for no name.
     default: Option<Arc<CertifiedKey>>,
+    /// Whether it is for clients that ask for an unknown one too.
+    is_for_unknown: bool,
 }
 
 impl SniTable {
     /// The first certificate is the default; of several for one name the first counts.
-    fn new(certificates: &[Arc<Certificate>]) -> Self {
+    fn new(certificates: &[Arc<Certificate>], unknown_name: UnknownName) -> Self {
         let mut table = Self {
             default: certificates.first().map(|certificate| Arc::clone(&certificate.key)),
+            is_for_unknown: unknown_name == UnknownName::Default,
             ..Self::default()
         };
         for certificate in certificates {
@@ -163,7 +168,8 @@ impl SniTable {
             let (_, suffix) = name.split_once('.')?;
             self.wildcard.get(suffix)
         };
-        self.exact.get(&name).or_else(wildcard).or(self.default.as_ref())
+        let default = self.default.as_ref().filter(|_| self.is_for_unknown);
+        self.exact.get(&name).or_else(wildcard).or(default)
     }
 }
 
@@ -186,6 +192,7 @@ pub struct TlsSettings {
     config: Arc<ServerConfig>,
     resolver: Arc<Resolver>,
     has_http2: bool,
+    settings: ServerTls,
 }
 
 impl TlsSettings {
@@ -193,31 +200,40 @@ impl TlsSettings {
     /// are those of the virtual server `uid`; there are none while `keys` is empty.
     ///
     /// # Errors
-    /// The cryptographic provider refused.
-    pub fn new(keys: &Arc<TicketKeys>, uid: &str, has_http2: bool) -> Result<Self, rustls::Error> {
+    /// The settings can't be used; why, in a sentence.
+    pub fn new(
+        keys: &Arc<TicketKeys>,
+        uid: &str,
+        has_http2: bool,
+        settings: &ServerTls,
+    ) -> Result<Self, String> {
         let resolver = Arc::new(Resolver::default());
         let provider: Arc<CryptoProvider> = Arc::new(aws_lc_rs::default_provider());
         let certificates: Arc<dyn ResolvesServerCert> = Arc::<Resolver>::clone(&resolver);
+        let versions = ballast_tls::member::versions(settings.min_version, settings.max_version);
+        let clients = client_auth::verifier(settings.client_auth.as_ref(), &provider)?;
         let mut config = ServerConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()?
-            .with_no_client_auth()
+            .with_protocol_versions(&versions)
+            .map_err(|error| error.to_string())?
+            .with_client_cert_verifier(clients)
             .with_cert_resolver(certificates);
         let protocols: &[&[u8]] = if has_http2 { &[b"h2", b"http/1.1"] } else { &[b"http/1.1"] };
         config.alpn_protocols = protocols.iter().map(|name| name.to_vec()).collect();
-        config.ticketer = Arc::new(Tickets::new(Arc::clone(keys), uid));
+        let owner = client_auth::ticket_owner(uid, settings);
+        config.ticketer = Arc::new(Tickets::new(Arc::clone(keys), &owner));
         // Tickets hold the state at the client; a table of sessions would be a lock between workers.
         config.session_storage = Arc::new(NoServerSessionStorage {});
-        Ok(Self { config: Arc::new(config), resolver, has_http2 })
+        Ok(Self { config: Arc::new(config), resolver, has_http2, settings: settings.clone() })
     }
 
-    /// Whether clients are offered `h2`.
-    pub fn has_http2(&self) -> bool {
-        self.has_http2
+    /// Whether it was made for these settings.
+    pub fn fits(&self, has_http2: bool, settings: &ServerTls) -> bool {
+        self.has_http2 == has_http2 && self.settings == *settings
     }
 
     /// Replaces the certificates; the first is the default.
     pub fn set_certificates(&self, certificates: &[Arc<Certificate>]) {
-        self.resolver.0.store(Arc::new(SniTable::new(certificates)));
+        self.resolver.0.store(Arc::new(SniTable::new(certificates, self.settings.unknown_name)));
     }
 
     /// For accepting connections.

@@ -21,6 +21,7 @@ mod limits;
 mod passthrough;
 mod proxy_protocol;
 mod tcp;
+mod tls;
 mod udp;
 mod upgrade;
 
@@ -28,6 +29,7 @@ pub use limits::{Priority, SourceLimits};
 pub use passthrough::{SniRoute, TlsPassthrough, UnmatchedName};
 pub use proxy_protocol::{AcceptProxyProtocol, OtherSources};
 pub use tcp::TcpSettings;
+pub use tls::{ClientAuth, ClientAuthMode, ServerTls, UnknownName};
 pub use udp::UdpSettings;
 
 /// What clients connect to, and where their requests go.
@@ -59,6 +61,10 @@ pub struct VirtualServerSpec {
     /// the first is for clients that ask for none or for an unknown one.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub certificates: Vec<String>,
+    /// For `https`: versions, names, and certificates of clients. Absent: TLS 1.2 and 1.3, clients are
+    /// not asked who they are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tls: Option<ServerTls>,
     /// How a client finds back to the member that served it before.
     #[serde(default)]
     pub persistence: Persistence,
@@ -279,6 +285,7 @@ impl VirtualServerSpec {
             pool: pool.into(),
             policies: Vec::new(),
             certificates: Vec::new(),
+            tls: None,
             persistence: Persistence::None,
             connection_limit: None,
             source_limits: SourceLimits::default(),
@@ -362,6 +369,12 @@ impl Spec for VirtualServerSpec {
         errors.within("source_limits", |errors| self.source_limits.validate(errors));
         errors.within("http", |errors| self.http.validate(errors));
         errors.within("tcp", |errors| self.tcp.validate(errors));
+        if let Some(tls) = &self.tls {
+            errors.require(self.protocol == Protocol::Https, "tls", "not_allowed", || {
+                format!("protocol {} has no TLS", self.protocol.as_str())
+            });
+            errors.within("tls", |errors| tls.validate(errors));
+        }
         errors.within("udp", |errors| self.udp.validate(errors));
         if let Some(passthrough) = &self.tls_passthrough {
             let fits = self.protocol == Protocol::TlsPassthrough;

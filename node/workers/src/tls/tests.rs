@@ -1,3 +1,5 @@
+use ballast_model::UnknownName;
+
 use super::*;
 
 fn unseal() -> Unseal {
@@ -31,7 +33,10 @@ fn names_are_found_exactly_then_by_wildcard_then_by_default() {
         certificate(&["b.test", "c.x.test"]),
         certificate(&["*.x.test"]),
     );
-    let table = SniTable::new(&[Arc::clone(&first), Arc::clone(&second), Arc::clone(&wild)]);
+    let table = SniTable::new(
+        &[Arc::clone(&first), Arc::clone(&second), Arc::clone(&wild)],
+        UnknownName::Default,
+    );
     let is = |name: &str, expected: &Arc<Certificate>| {
         assert!(Arc::ptr_eq(table.find(name).unwrap(), &expected.key), "{name}");
     };

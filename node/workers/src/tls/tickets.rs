@@ -113,8 +113,8 @@ pub(crate) struct Tickets {
 }
 
 impl Tickets {
-    pub(crate) fn new(keys: Arc<TicketKeys>, uid: &str) -> Self {
-        Self { keys, aad: [AAD_LABEL, uid.as_bytes()].concat().into() }
+    pub(crate) fn new(keys: Arc<TicketKeys>, owner: &[u8]) -> Self {
+        Self { keys, aad: [AAD_LABEL, owner].concat().into() }
     }
 }
 

@@ -46,7 +46,7 @@ fn ring(keys: &[TicketKey]) -> Arc<TicketKeys> {
 }
 
 fn tickets(keys: &[TicketKey], uid: &str) -> Tickets {
-    Tickets::new(ring(keys), uid)
+    Tickets::new(ring(keys), uid.as_bytes())
 }
 
 /// A client that keeps its sessions, and the certificate that it trusts.
@@ -78,7 +78,8 @@ impl Client {
     }
 
     fn server(&self, keys: &Arc<TicketKeys>, uid: &str) -> TlsSettings {
-        let settings = TlsSettings::new(keys, uid, true).unwrap();
+        let settings =
+            TlsSettings::new(keys, uid, true, &ballast_model::ServerTls::default()).unwrap();
         settings.set_certificates(&[Arc::clone(&self.certificate)]);
         settings
     }

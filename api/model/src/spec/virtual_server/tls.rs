@@ -1,0 +1,92 @@
+//! TLS with the clients of a virtual server.
+
+use serde::{Deserialize, Serialize};
+
+use crate::limits::PEM_MAX_BYTES;
+use crate::spec::tls::{TlsVersion, validate_ca_pem, validate_versions};
+use crate::validate::FieldErrors;
+
+/// TLS with clients. A change is for new connections: those that are there go on as they began.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(deny_unknown_fields, default)]
+pub struct ServerTls {
+    /// The lowest version.
+    pub min_version: TlsVersion,
+    /// The highest version.
+    pub max_version: TlsVersion,
+    /// What becomes of clients that ask for a name for which there is no certificate.
+    pub unknown_name: UnknownName,
+    /// Certificates of clients (mutual TLS). Absent: clients are not asked for one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub client_auth: Option<ClientAuth>,
+}
+
+/// What becomes of clients that ask for a name (SNI) for which there is no certificate.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum UnknownName {
+    /// They get the first certificate, as those do that ask for none.
+    #[default]
+    Default,
+    /// The handshake fails.
+    Refuse,
+}
+
+/// Whether clients must show a certificate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum ClientAuthMode {
+    /// They may; one that is shown must be good.
+    Optional,
+    /// They must: the handshake fails without a good one.
+    Required,
+}
+
+/// Certificates of clients.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(deny_unknown_fields)]
+pub struct ClientAuth {
+    /// Whether clients must show one.
+    pub mode: ClientAuthMode,
+    /// Certificates of the authorities that are trusted, in PEM, up to 256 KiB and 64 certificates.
+    pub ca_pem: String,
+    /// What those authorities have revoked (RFC 5280), in PEM, up to 256 KiB. A certificate of which
+    /// no list tells is taken to be good; a list that is out of date is refused with what it covers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub crl_pem: Option<String>,
+}
+
+impl Default for ServerTls {
+    fn default() -> Self {
+        Self {
+            min_version: TlsVersion::Tls12,
+            max_version: TlsVersion::Tls13,
+            unknown_name: UnknownName::Default,
+            client_auth: None,
+        }
+    }
+}
+
+impl ServerTls {
+    pub(super) fn validate(&self, errors: &mut FieldErrors) {
+        validate_versions(errors, self.min_version, self.max_version);
+        let Some(auth) = &self.client_auth else { return };
+        errors.within("client_auth", |errors| {
+            validate_ca_pem(errors, "ca_pem", &auth.ca_pem);
+            if let Some(pem) = &auth.crl_pem {
+                errors.range("crl_pem", pem.len(), 1, PEM_MAX_BYTES);
+                let is_pem = pem.contains("-----BEGIN X509 CRL-----");
+                errors.require(is_pem, "crl_pem", "invalid_pem", || {
+                    "holds no \"BEGIN X509 CRL\" block".to_owned()
+                });
+            }
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,11 +1,13 @@
 //! gRPC: its trailers, its deadlines, and failures in its own form.
 
+use ballast_model::MemberProtocol;
 use ballast_telemetry::FailureReason;
 use bytes::Bytes;
 use http::{HeaderValue, Method, Request};
 
 use crate::harness::*;
 use crate::http2_client::*;
+use crate::http2_origin;
 
 fn call(timeout: Option<&str>) -> Request<()> {
     let mut request = request(Method::POST, "/test.Echo/Say");
@@ -47,6 +49,48 @@ async fn messages_go_both_ways_at_once_and_the_status_comes_last() {
     let site = Site::start(&[origin.address]).await;
     let mut client = Client::connect(&site).await;
     let (response, mut send) = client.begin(call(None), false).await;
+    send.send_data(Bytes::from_static(b"one"), false).unwrap();
+    let mut body = soon(response).await.unwrap().into_body();
+    for word in ["one", "two", "three"] {
+        if word != "one" {
+            send.send_data(Bytes::from(word), false).unwrap();
+        }
+        let piece = soon(body.data()).await.unwrap().unwrap();
+        body.flow_control().release_capacity(piece.len()).unwrap();
+        assert_eq!(piece, word);
+    }
+    send.send_data(Bytes::new(), true).unwrap();
+    while let Some(rest) = soon(body.data()).await {
+        assert!(rest.unwrap().is_empty());
+    }
+    let trailers = soon(body.trailers()).await.unwrap().unwrap();
+    assert_eq!(trailers.get("grpc-status").unwrap(), "0");
+    site.served(1).await;
+    assert_eq!(site.totals().failures_total(), 0);
+}
+
+#[tokio::test]
+async fn messages_go_both_ways_at_once_by_http_2_on_both_sides() {
+    let origin = http2_origin::start(None, h2::server::Builder::new(), |_, exchange| async move {
+        let (request, mut respond) = exchange;
+        assert_eq!(request.headers().get("te").unwrap(), "trailers");
+        let mut body = request.into_body();
+        let mut send = respond.send_response(http::Response::new(()), false).unwrap();
+        while let Some(Ok(piece)) = body.data().await {
+            let _ended = body.flow_control().release_capacity(piece.len());
+            send.send_data(piece, false).unwrap();
+        }
+        let mut trailers = http::HeaderMap::new();
+        trailers.insert("grpc-status", HeaderValue::from_static("0"));
+        send.send_trailers(trailers).unwrap();
+    })
+    .await;
+    let site = Site::start_with(&[origin.address], |_, pool| {
+        pool.protocol = MemberProtocol::Http2;
+    })
+    .await;
+    let mut client = Client::connect(&site).await;
+    let (response, mut send) = client.begin(call(Some("1M")), false).await;
     send.send_data(Bytes::from_static(b"one"), false).unwrap();
     let mut body = soon(response).await.unwrap().into_body();
     for word in ["one", "two", "three"] {

@@ -43,6 +43,7 @@ pub use spec::pool::http2::{MemberProtocol, PoolHttp2};
 pub use spec::pool::outlier::OutlierEjection;
 pub use spec::pool::proxy_protocol::ProxyProtocolVersion;
 pub use spec::pool::queue::QueueSettings;
+pub use spec::pool::retry::{RetryCause, RetryPolicy};
 pub use spec::pool::tls::PoolTls;
 pub use spec::pool::{AdminState, Algorithm, MemberSpec, PoolSpec};
 pub use spec::tls::TlsVersion;

@@ -15,6 +15,7 @@ pub mod pick;
 pub mod pool;
 pub mod queue;
 pub mod registry;
+pub mod retry;
 
 mod hash;
 mod latency;

@@ -15,6 +15,7 @@ use crate::maglev::Maglev;
 use crate::member::Member;
 use crate::persistence::MemberKey;
 use crate::queue::PoolQueue;
+use crate::retry::RetryBudget;
 
 /// A compiled pool.
 #[derive(Clone, Debug)]
@@ -31,6 +32,8 @@ pub struct Pool {
     queue: Arc<PoolQueue>,
     /// As the queue.
     judgement: Arc<Judgement>,
+    /// As the queue.
+    retry_budget: Arc<RetryBudget>,
     /// Indices of the members by priority, the highest first; empty where priorities are not looked
     /// at.
     by_priority: Box<[u32]>,
@@ -50,6 +53,7 @@ impl Pool {
     ) -> Self {
         let maglev = maglev(&resource.spec, &members, previous);
         let same = previous.filter(|pool| pool.uid() == resource.uid);
+        let retry_budget = same.map_or_else(Arc::default, |pool| Arc::clone(&pool.retry_budget));
         let judgement = same.map_or_else(Arc::default, |pool| Arc::clone(&pool.judgement));
         let mut by_priority: Vec<u32> = match resource.spec.priority_min_members {
             Some(_) => (0..members.len() as u32).collect(),
@@ -74,6 +78,7 @@ impl Pool {
             maglev,
             queue,
             judgement,
+            retry_budget,
             by_priority,
             generation,
             security: Security::Plain,
@@ -157,6 +162,10 @@ impl Pool {
     /// [`MemberState::observe_latency`](crate::MemberState::observe_latency).
     pub fn measures_time(&self) -> bool {
         self.spec().algorithm.measures_time()
+    }
+
+    pub(crate) fn retry_budget(&self) -> &RetryBudget {
+        &self.retry_budget
     }
 
     pub(crate) fn judgement(&self) -> &Judgement {

@@ -11,7 +11,7 @@ use std::future::poll_fn;
 use std::rc::Rc;
 
 use ballast_balance::{CookieCodec, InFlight, NoMember};
-use ballast_model::{HttpSettings, Protocol};
+use ballast_model::{HttpSettings, Protocol, RetryCause};
 use ballast_telemetry::FailureReason;
 use ballast_workers::Interrupted;
 
@@ -32,6 +32,7 @@ use crate::pump::{Frames, Pump};
 use crate::queue;
 use crate::record::Record;
 use crate::relay::{AttemptError, Conditions, Relay, upload_failure};
+use crate::retry;
 use crate::tunnel::Tunnel;
 use crate::upstream::{Chosen, Wanted, WorkerPool};
 
@@ -259,6 +260,11 @@ impl<'a, S: Stream> Exchange<'a, S> {
         loop {
             let (chosen, in_flight) = match self.choose(request, &tried) {
                 Ok(chosen) => chosen,
+                // All were tried, and the policy allows for more: from the beginning.
+                Err(NoMember::AllTried) if retry::goes_round(&tried) => {
+                    tried.clear();
+                    continue;
+                }
                 Err(why) => self.find_no_member(request, why, last_failure).await?,
             };
             self.record.attempt_count += 1;
@@ -282,8 +288,14 @@ impl<'a, S: Stream> Exchange<'a, S> {
                     in_flight.count_failure();
                     chosen.observe(&self.session.worker.context, begin_us, None);
                     last_failure = Some(failure);
+                    let may_retry = retry::allows(
+                        self.session,
+                        &self.record,
+                        &chosen,
+                        RetryCause::ConnectFailure,
+                    );
                     tried.push(chosen);
-                    if tried.len() == MEMBER_TRY_MAX_COUNT {
+                    if !may_retry.unwrap_or(tried.len() < MEMBER_TRY_MAX_COUNT) {
                         return Err(failure);
                     }
                     continue;
@@ -301,13 +313,37 @@ impl<'a, S: Stream> Exchange<'a, S> {
                         chosen.observe(&self.session.worker.context, begin_us, None);
                         let failure = FailureReason::UpstreamClosedEarly.into();
                         last_failure = Some(failure);
+                        let may_retry = retry::allows(
+                            self.session,
+                            &self.record,
+                            &chosen,
+                            RetryCause::ResetBeforeResponse,
+                        );
                         tried.push(chosen);
-                        if has_left_a_member || tried.len() == MEMBER_TRY_MAX_COUNT {
+                        let by_default = !has_left_a_member && tried.len() < MEMBER_TRY_MAX_COUNT;
+                        if !may_retry.unwrap_or(by_default) {
                             return Err(failure);
                         }
                         has_left_a_member = true;
                     }
                     allow_idle = false;
+                    request.output = std::mem::take(&mut member.output);
+                    request.output.rewind();
+                }
+                Err(AttemptError::Retry(failure)) => {
+                    in_flight.count_failure();
+                    let status =
+                        (failure.reason == FailureReason::UpstreamStatus).then_some(failure.status);
+                    chosen.observe(&self.session.worker.context, begin_us, status);
+                    // Of a status that was decided where it came: see `pass_head`.
+                    if status.is_none()
+                        && retry::allows(self.session, &self.record, &chosen, RetryCause::Timeout)
+                            != Some(true)
+                    {
+                        return Err(failure);
+                    }
+                    last_failure = Some(failure);
+                    tried.push(chosen);
                     request.output = std::mem::take(&mut member.output);
                     request.output.rewind();
                 }
@@ -406,6 +442,10 @@ impl<'a, S: Stream> Exchange<'a, S> {
         let routing = request.routing.as_ref();
         let timeouts = routing.map(|routing| routing.timeouts).unwrap_or_default();
         let begin_us = worker.context.clock.coarse_us();
+        let chosen = self.record.chosen.clone();
+        let policy = chosen.as_ref().and_then(|chosen| chosen.pool.spec().retry.as_ref());
+        let response_ms = timeouts.response_timeout_ms.unwrap_or(http.response_timeout_ms);
+        let per_try_ms = policy.and_then(|policy| policy.per_try_timeout_ms).unwrap_or(u64::MAX);
         let mut relay = Relay::new(
             self.client,
             member,
@@ -414,9 +454,11 @@ impl<'a, S: Stream> Exchange<'a, S> {
             &worker.buffers,
             Conditions {
                 body_idle_ms: timeouts.body_idle_timeout_ms.unwrap_or(http.body_idle_timeout_ms),
-                response_ms: timeouts.response_timeout_ms.unwrap_or(http.response_timeout_ms),
-                is_idempotent: head.method.is_idempotent(),
+                response_ms: response_ms.min(per_try_ms),
+                is_idempotent: head.method.is_idempotent()
+                    || policy.is_some_and(|policy| policy.non_idempotent),
                 is_reused,
+                is_timeout_retried: policy.is_some_and(|p| p.is_for(RetryCause::Timeout)),
             },
         );
         let mut interim_count = 0;
@@ -557,6 +599,10 @@ fn pass_head<'a, S: Stream>(
     let parsed =
         ResponseHead::parse(raw, field_count, request.method, request.upgrade.is_some(), fields);
     let response = parsed.map_err(|_| FailureReason::UpstreamProtocol)?;
+    if response.status >= 500 && retry::allows_status(session, record, relay, response.status) {
+        let reason = FailureReason::UpstreamStatus;
+        return Err(AttemptError::Retry(Failure { reason, status: response.status }));
+    }
     let plan = plan_response(session, request, &response, relay.is_sent());
     let output = &mut relay.client.output;
     output.acquire(&session.worker.buffers);

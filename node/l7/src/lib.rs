@@ -33,6 +33,7 @@ mod queue;
 mod record;
 mod refusal;
 mod relay;
+mod retry;
 mod tunnel;
 mod upstream;
 mod worker;

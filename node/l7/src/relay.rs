@@ -31,6 +31,9 @@ pub(crate) enum AttemptError {
     /// The connection died before the first byte of a response: the request may be sent again on
     /// another.
     Repeatable,
+    /// The request shall be sent again, to another member if there is one: the pool's retry policy
+    /// says so. The failure counts if that can't be done.
+    Retry(Failure),
     /// The member refused a new connection in TLS; why, in a sentence.
     Tls(TlsFault, String),
     /// The request has failed.
@@ -54,6 +57,8 @@ pub(crate) struct Conditions {
     pub(crate) is_idempotent: bool,
     /// Whether the connection has carried requests before.
     pub(crate) is_reused: bool,
+    /// Whether the request is sent again where no response comes in time.
+    pub(crate) is_timeout_retried: bool,
 }
 
 /// What becomes of the request's body.
@@ -209,7 +214,23 @@ impl<'a, S: Stream> Relay<'a, S> {
         } else {
             FailureReason::ResponseTimeout
         };
-        self.check(cx, stalled).map_err(AttemptError::Failed)
+        let checked = self.check(cx, stalled);
+        checked.map_err(|failure| {
+            let is_late = failure.reason == FailureReason::ResponseTimeout;
+            if is_late && self.conditions.is_timeout_retried && self.can_be_repeated() {
+                AttemptError::Retry(failure)
+            } else {
+                AttemptError::Failed(failure)
+            }
+        })
+    }
+
+    /// Whether the request can be sent again as it was, and may be: nothing of a response has been
+    /// passed on.
+    pub(crate) fn can_be_repeated(&self) -> bool {
+        let was_not_sent = self.member.output.consumed() == 0;
+        let may_be_repeated = self.conditions.is_idempotent || was_not_sent;
+        !self.has_answered && self.is_unchanged() && may_be_repeated
     }
 
     fn check<T>(
@@ -265,10 +286,7 @@ impl<'a, S: Stream> Relay<'a, S> {
 
     /// What it means that the member closed before its response's head was complete.
     fn closed_early(&self) -> AttemptError {
-        let was_not_sent = self.member.output.consumed() == 0;
-        let may_be_repeated = self.conditions.is_idempotent || was_not_sent;
-        let is_silent = !self.has_answered && self.member.input.is_empty();
-        if is_silent && self.is_unchanged() && may_be_repeated {
+        if self.member.input.is_empty() && self.can_be_repeated() {
             AttemptError::Repeatable
         } else {
             FailureReason::UpstreamClosedEarly.into()

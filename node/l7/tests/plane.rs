@@ -55,6 +55,8 @@ mod policy;
 mod queue;
 #[path = "plane/quiesce.rs"]
 mod quiesce;
+#[path = "plane/retry.rs"]
+mod retry;
 #[path = "plane/tls.rs"]
 mod tls;
 #[path = "plane/upgrade.rs"]

@@ -157,6 +157,9 @@ reasons! {
     UpstreamClosedEarly, Member, "upstream_closed_early";
     /// The member's response is no HTTP that we understand.
     UpstreamProtocol, Member, "upstream_protocol";
+    /// The member's response has a status for which the request is tried again, and then no other
+    /// member was left.
+    UpstreamStatus, Member, "upstream_status";
 
     /// A fault of this node.
     Internal, Node, "internal";

@@ -18,6 +18,7 @@ pub mod http2;
 pub mod outlier;
 pub mod proxy_protocol;
 pub mod queue;
+pub mod retry;
 pub mod tls;
 
 use consistent_hash::ConsistentHash;
@@ -25,6 +26,7 @@ use http2::{MemberProtocol, PoolHttp2};
 use outlier::OutlierEjection;
 use proxy_protocol::ProxyProtocolVersion;
 use queue::QueueSettings;
+use retry::RetryPolicy;
 use tls::PoolTls;
 
 /// Members and the algorithm that spreads load over them.
@@ -62,6 +64,11 @@ pub struct PoolSpec {
     /// Leaves members out that serve badly. Absent: monitors alone decide.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub outlier_ejection: Option<OutlierEjection>,
+    /// For `http` and `https`: when a request that failed at a member is tried again. Absent: where no
+    /// connection can be made, at three members at most; where one dies before its response, at one
+    /// other.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry: Option<RetryPolicy>,
     /// With every member down: true sends to all of them nonetheless, false answers 503.
     #[serde(default)]
     pub fail_open: bool,
@@ -241,6 +248,7 @@ impl Default for PoolSpec {
             slow_start_s: 0,
             panic_threshold_percent: None,
             outlier_ejection: None,
+            retry: None,
             fail_open: false,
             connect_timeout_ms: default_connect_timeout_ms(),
             idle_connection_max_count: default_idle_connection_max_count(),
@@ -296,6 +304,9 @@ impl Spec for PoolSpec {
             errors.within("tls", |errors| tls.validate(errors));
         }
         self.validate_health(errors);
+        if let Some(retry) = &self.retry {
+            errors.within("retry", |errors| retry.validate(errors));
+        }
         if let Some(queue) = &self.queue {
             errors.within("queue", |errors| queue.validate(errors));
         }

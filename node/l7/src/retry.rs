@@ -1,0 +1,45 @@
+//! Whether a request that failed at a member is tried again, as its pool's policy says.
+//!
+//! Invariant: what is allowed has been taken out of the pool's budget.
+
+use ballast_model::RetryCause;
+
+use crate::connection::Session;
+use crate::peer::Stream;
+use crate::record::Record;
+use crate::relay::Relay;
+use crate::upstream::Chosen;
+
+/// Whether the pool's retry policy allows for another attempt; none where it has none.
+pub(crate) fn allows(
+    session: &Session,
+    record: &Record,
+    chosen: &Chosen,
+    cause: RetryCause,
+) -> Option<bool> {
+    let policy = chosen.pool.spec().retry.as_ref()?;
+    let now_ms = session.worker.context.clock.coarse_unix_ms();
+    let is_allowed = policy.is_for(cause)
+        && record.attempt_count < policy.max_attempts
+        && chosen.pool.take_retry(policy, now_ms);
+    Some(is_allowed)
+}
+
+/// Whether a response of that status is not passed on, but the request sent again.
+pub(crate) fn allows_status<S: Stream>(
+    session: &Session,
+    record: &Record,
+    relay: &Relay<'_, S>,
+    status: u16,
+) -> bool {
+    let Some(chosen) = &record.chosen else { return false };
+    let Some(policy) = &chosen.pool.spec().retry else { return false };
+    policy.statuses.contains(&status)
+        && relay.can_be_repeated()
+        && allows(session, record, chosen, RetryCause::Status) == Some(true)
+}
+
+/// Whether the pool has a retry policy, so that members are tried anew once all were.
+pub(crate) fn goes_round(tried: &[Chosen]) -> bool {
+    tried.last().is_some_and(|chosen| chosen.pool.spec().retry.is_some())
+}

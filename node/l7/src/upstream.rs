@@ -261,7 +261,10 @@ impl WorkerMember {
 
     /// Whether a request goes to it by HTTP/2.
     pub(crate) fn is_http2(&self, is_upgrade: bool) -> bool {
-        self.pool.spec().protocol == MemberProtocol::Http2 && !is_upgrade
+        let spec = self.pool.spec();
+        // Streams of several clients share a connection, and a header names one of them.
+        let is_shared = spec.send_proxy_protocol.is_none();
+        spec.protocol == MemberProtocol::Http2 && !is_upgrade && is_shared
     }
 
     /// What connections to it are secured with.

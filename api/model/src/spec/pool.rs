@@ -281,6 +281,13 @@ impl Spec for PoolSpec {
         errors.range("members", self.members.len(), 0, POOL_MEMBER_MAX_COUNT);
         errors.timeout_ms("connect_timeout_ms", self.connect_timeout_ms, 10);
         errors.range("idle_connection_max_count", self.idle_connection_max_count, 0, 4_096);
+        let shares = self.protocol == MemberProtocol::Http2;
+        errors.require(
+            !shares || self.send_proxy_protocol.is_none(),
+            "send_proxy_protocol",
+            "not_allowed",
+            || "names one client, and clients share connections of protocol http2".to_owned(),
+        );
         errors.timeout_ms("idle_connection_timeout_ms", self.idle_connection_timeout_ms, 100);
         if let Some(hash) = &self.consistent_hash {
             let applies = self.algorithm == Algorithm::ConsistentHash;

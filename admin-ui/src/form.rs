@@ -7,9 +7,7 @@ pub(crate) mod traffic_group;
 
 use std::net::{IpAddr, SocketAddr};
 
-use ballast_model::{
-    Algorithm, Draft, FieldError, FieldErrors, MemberSpec, PoolSpec, Resource,
-};
+use ballast_model::{Algorithm, Draft, FieldError, FieldErrors, MemberSpec, PoolSpec, Resource};
 
 use crate::i18n::texts;
 

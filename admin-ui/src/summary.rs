@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use ballast_model::event::{Event, EventBody};
 use ballast_model::status::{ClusterStatus, Health, MemberStatus, NodeReport};
-use ballast_model::{AdminState, MemberSpec, PoolSpec};
+use ballast_model::{AdminState, Kind, MemberSpec, PoolSpec, Spec, VirtualServerSpec};
 
 use crate::ha;
 
@@ -17,6 +17,12 @@ pub(crate) const BAR_WIDTH: usize = 240;
 const BAR_GAP: usize = 2;
 /// Up to this many members, each has a part of its own.
 const BAR_MEMBER_MAX_COUNT: usize = 24;
+
+/// Whether a virtual server sends anything to that pool by itself; its policies may besides.
+pub(crate) fn uses(server: &VirtualServerSpec, pool: &str) -> bool {
+    let mut targets = server.references().into_iter().map(|reference| reference.target);
+    targets.any(|target| target.kind == Kind::Pool && target.name == pool)
+}
 
 /// A member, as wished for and as seen.
 #[derive(Clone, Debug, PartialEq)]

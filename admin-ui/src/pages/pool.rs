@@ -158,7 +158,9 @@ fn facts(live: Live, pool: &Resource<PoolSpec>) -> AnyView {
     let t = texts();
     let users = live.declared.with(|declared| {
         let servers = declared.iter().flat_map(|declared| &declared.virtual_servers);
-        let names = servers.filter(|server| server.spec.pool == pool.name).map(|s| s.name.clone());
+        let names = servers
+            .filter(|server| crate::summary::uses(&server.spec, &pool.name))
+            .map(|s| s.name.clone());
         names.collect::<Vec<_>>().join(", ")
     });
     let or_none = |text: String| if text.is_empty() { t.none.to_owned() } else { text };

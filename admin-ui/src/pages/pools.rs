@@ -84,7 +84,7 @@ fn row(live: Live, declared: &Declared, pool: &Resource<PoolSpec>) -> AnyView {
     let users: Vec<_> = declared
         .virtual_servers
         .iter()
-        .filter(|server| server.spec.pool == pool.name)
+        .filter(|server| summary::uses(&server.spec, &pool.name))
         .map(|server| server.name.clone())
         .collect();
     let or_none = |names: Vec<String>| {

@@ -87,7 +87,7 @@ fn row(live: Live, server: &Resource<VirtualServerSpec>, brief: bool) -> AnyView
         live.meter.with(|m| (m.rates(&subject).unwrap_or_default(), m.history(&subject)));
     let totals = live.status.with(|status| totals(status.as_ref(), &name));
     let listeners = live.status.with(|status| listeners(status.as_ref(), server));
-    let protocol = server.spec.protocol.as_str().to_uppercase();
+    let protocol = server.spec.protocol.as_str().replace('_', " ").to_uppercase();
     let (tone, symbol, text) = state(server, &listeners);
     let (pool, href) = (server.spec.pool.clone(), format!("/pools/{}", server.spec.pool));
     let certificates = (!brief).then(|| certificates(&server.spec));

@@ -547,8 +547,7 @@ impl Config {
             errors.of(edit.resource(), |errors| {
                 for reference in draft.references() {
                     let target = &reference.target;
-                    if !target.name.is_empty() && self.revision(target.kind, &target.name).is_none()
-                    {
+                    if self.revision(target.kind, &target.name).is_none() {
                         errors.at(&reference.pointer, "unknown_reference", || {
                             format!("there is no {} {:?}", target.kind.singular(), target.name)
                         });

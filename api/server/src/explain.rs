@@ -10,6 +10,8 @@ use crate::failure::{self, Answer, Failure};
 /// Longest text of a described request, in bytes; and most header fields and cookies.
 const TEXT_MAX_BYTES: usize = 16 * 1024;
 const FIELD_MAX_COUNT: usize = 256;
+/// Header fields and cookies together, in bytes: their rules run where snapshots are applied.
+const DESCRIBED_MAX_BYTES: usize = 64 * 1024;
 
 pub(crate) async fn explain(call: &Call) -> Answer {
     let request: ExplainRequest = call.json()?;
@@ -22,11 +24,25 @@ pub(crate) async fn explain(call: &Call) -> Answer {
     errors.range("method", request.method.len(), 1, 64);
     errors.range("headers", request.headers.len(), 0, FIELD_MAX_COUNT);
     errors.range("cookies", request.cookies.len(), 0, FIELD_MAX_COUNT);
-    let known = call.app.snapshot();
-    let is_known = known.state.config.virtual_servers.get(&request.virtual_server).is_some();
-    errors.require(is_known, "virtual_server", "unknown_reference", || {
-        format!("there is no virtual server {:?}", request.virtual_server)
+    let fields = request.headers.iter().chain(&request.cookies);
+    let described_bytes: usize = fields.map(|(name, value)| name.len() + value.len()).sum();
+    errors.require(described_bytes <= DESCRIBED_MAX_BYTES, "headers", "out_of_range", || {
+        format!("and cookies have {described_bytes} bytes; {DESCRIBED_MAX_BYTES} are allowed")
     });
+    let known = call.app.snapshot();
+    match known.state.config.virtual_servers.get(&request.virtual_server) {
+        None => errors.push(
+            "virtual_server",
+            "unknown_reference",
+            format!("there is no virtual server {:?}", request.virtual_server),
+        ),
+        Some(server) => {
+            let protocol = server.spec.protocol;
+            errors.require(protocol.is_http(), "virtual_server", "not_allowed", || {
+                format!("speaks {}; requests are those of http and https", protocol.as_str())
+            });
+        }
+    }
     if !errors.is_empty() {
         return Err(Problem::invalid(errors.into_vec()).into());
     }

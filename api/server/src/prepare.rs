@@ -3,6 +3,8 @@
 //!
 //! What is not valid is left as it is, for the rehearsal to report together with everything else.
 
+use std::sync::Arc;
+
 use ballast_model::spec::user::PASSWORD_MAX_BYTES;
 use ballast_model::{
     AnyDraft, CertificateSpec, Config, Draft, FieldErrors, ResourceRef, Spec, TokenSpec, UserSpec,
@@ -11,9 +13,10 @@ use ballast_raft_store::ClusterKey;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use rustls::RootCertStore;
+use rustls::server::WebPkiClientVerifier;
 use rustls::sign::CertifiedKey;
 use rustls_pki_types::pem::PemObject;
-use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+use rustls_pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer};
 
 use crate::app::{App, sha256_hex};
 use crate::auth::{TOKEN_PREFIX, TOKEN_SHOWN_CHARS};
@@ -70,8 +73,16 @@ pub(crate) async fn prepare(
             }
             Ok(None)
         }
-        AnyDraft::JwtProvider(_)
-        | AnyDraft::Monitor(_)
+        AnyDraft::JwtProvider(draft) => {
+            let resource = resource_of(draft);
+            if let Some(pem) = &draft.spec.ca_pem {
+                errors.of(resource, |errors| {
+                    errors.within("spec", |errors| authorities("ca_pem", pem, errors));
+                });
+            }
+            Ok(None)
+        }
+        AnyDraft::Monitor(_)
         | AnyDraft::Node(_)
         | AnyDraft::Policy(_)
         | AnyDraft::Region(_)
@@ -85,6 +96,9 @@ pub(crate) async fn prepare(
                         errors.within("tls", |errors| {
                             errors.within("client_auth", |errors| {
                                 authorities("ca_pem", &auth.ca_pem, errors);
+                                if let Some(pem) = &auth.crl_pem {
+                                    revocations("crl_pem", pem, &auth.ca_pem, errors);
+                                }
                             });
                         });
                     });
@@ -187,6 +201,33 @@ fn authorities(field: &str, pem: &str, errors: &mut FieldErrors) {
         };
         if let Err(error) = roots.add(der) {
             let message = format!("its certificate {number} can't be used: {error}");
+            return errors.push(field, "invalid_certificate", message);
+        }
+    }
+}
+
+/// Notes why lists of revoked certificates can't be used.
+fn revocations(field: &str, pem: &str, authorities_pem: &str, errors: &mut FieldErrors) {
+    let mut roots = RootCertStore::empty();
+    for der in CertificateDer::pem_slice_iter(authorities_pem.as_bytes()).flatten() {
+        // What can't be used is said where it stands.
+        let _is_noted = roots.add(der);
+    }
+    if roots.is_empty() {
+        return;
+    }
+    for (number, der) in (1..).zip(CertificateRevocationListDer::pem_slice_iter(pem.as_bytes())) {
+        let der = match der {
+            Ok(der) => der,
+            Err(error) => return errors.push(field, "invalid_pem", format!("is not PEM: {error}")),
+        };
+        // Whose they are does not matter for reading them.
+        let verifier = WebPkiClientVerifier::builder_with_provider(
+            Arc::new(roots.clone()),
+            Arc::new(rustls::crypto::aws_lc_rs::default_provider()),
+        );
+        if let Err(error) = verifier.with_crls([der]).build() {
+            let message = format!("its list {number} can't be used: {error}");
             return errors.push(field, "invalid_certificate", message);
         }
     }

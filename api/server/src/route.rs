@@ -8,6 +8,8 @@ use ballast_model::{AdminState, Availability, Kind, Role};
 
 /// Largest body of a request, in bytes.
 const BODY_MAX_BYTES: usize = 1024 * 1024;
+/// The same for policies and regions, which may be long lists.
+const LARGE_BODY_MAX_BYTES: usize = 8 * 1024 * 1024;
 /// Largest declaration, in bytes.
 const DECLARATION_MAX_BYTES: usize = 32 * 1024 * 1024;
 /// Largest body from somebody who has not signed in yet, in bytes.
@@ -342,6 +344,11 @@ fn route(method: Method, path: &str, operation: Operation, access: Access, summa
         Operation::Delete(_) | Operation::DeleteMember | Operation::SetAvailability(_) => {
             (WRITE, 0)
         }
+        Operation::Create(kind) | Operation::Put(kind) | Operation::Patch(kind)
+            if matches!(kind, Kind::Policy | Kind::Region) =>
+        {
+            (WRITE, LARGE_BODY_MAX_BYTES)
+        }
         Operation::Create(_)
         | Operation::Put(_)
         | Operation::Patch(_)
@@ -365,6 +372,6 @@ fn route(method: Method, path: &str, operation: Operation, access: Access, summa
 impl Route {
     /// Whether the operation changes something, and so is audited.
     pub(crate) fn is_write(&self) -> bool {
-        !self.method.is_safe() && self.operation != Operation::Plan
+        !self.method.is_safe() && !matches!(self.operation, Operation::Plan | Operation::Explain)
     }
 }

@@ -23,6 +23,8 @@ use crate::write::{Redirect, Rewrite};
 /// Most memory that one compiled regular expression may take, in bytes. The cost that validation
 /// allows stays far below.
 const REGEX_MAX_BYTES: usize = 8 << 20;
+/// What each thread may remember of where an expression has led it, in bytes: input can fill it.
+const REGEX_CACHE_MAX_BYTES: usize = 256 << 10;
 
 /// A policy that can be evaluated; immutable.
 #[derive(Debug)]
@@ -279,8 +281,11 @@ fn header_edits(edits: &spec::HeaderEdits) -> Result<Vec<HeaderEdit>, CompileErr
 
 /// Compiles a regular expression: over bytes, with ASCII classes, in linear time.
 pub(crate) fn regex(pattern: &str) -> Result<regex::bytes::Regex, CompileError> {
-    let built =
-        regex::bytes::RegexBuilder::new(pattern).unicode(false).size_limit(REGEX_MAX_BYTES).build();
+    let built = regex::bytes::RegexBuilder::new(pattern)
+        .unicode(false)
+        .size_limit(REGEX_MAX_BYTES)
+        .dfa_size_limit(REGEX_CACHE_MAX_BYTES)
+        .build();
     built.map_err(|error| CompileError::Regex {
         pattern: pattern.to_owned(),
         source: Box::new(error),

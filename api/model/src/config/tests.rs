@@ -259,3 +259,12 @@ fn only_http_has_policies_and_not_too_many() {
         assert_eq!(faults(&spec).is_empty(), is_good, "{count}");
     }
 }
+
+#[test]
+fn a_name_that_is_empty_names_nothing() {
+    let mut spec = VirtualServerSpec::new(Protocol::Http, "127.0.0.1:80".parse().unwrap(), "p");
+    spec.policies = vec![String::new()];
+    let server = Edit::put(AnyDraft::VirtualServer(Draft::new("v", spec)), "uid-v");
+    let found = pointers(with(&[pool("p")]).edited(&[server], 2, 0).unwrap_err());
+    assert_eq!(found, [("/spec/policies/0".to_owned(), "unknown_reference".to_owned())]);
+}

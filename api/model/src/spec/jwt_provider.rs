@@ -9,9 +9,10 @@ use super::yes;
 use crate::config::Kind;
 use crate::limits::{
     JWKS_KEY_MAX_COUNT, JWKS_MAX_BYTES, JWKS_REFRESH_MAX_S, JWKS_REFRESH_MIN_S,
-    JWT_CLOCK_SKEW_MAX_S, JWT_LIST_MAX_COUNT, JWT_TEXT_MAX_BYTES, PEM_MAX_BYTES,
+    JWT_CLOCK_SKEW_MAX_S, JWT_LIST_MAX_COUNT, JWT_TEXT_MAX_BYTES,
 };
 use crate::resource::Spec;
+use crate::spec::tls::validate_ca_pem;
 use crate::validate::FieldErrors;
 
 /// Parts of keys that are secret (RFC 7518 §6.2.2, §6.3.2, §6.4): nobody needs them to verify, and
@@ -157,11 +158,7 @@ impl Spec for JwtProviderSpec {
             errors.require(is_https, "ca_pem", "not_allowed", || {
                 "is for keys that are fetched by https".to_owned()
             });
-            errors.range("ca_pem", pem.len(), 1, PEM_MAX_BYTES);
-            let is_pem = pem.contains("-----BEGIN CERTIFICATE-----");
-            errors.require(is_pem, "ca_pem", "invalid_pem", || {
-                "must hold at least one certificate in PEM".to_owned()
-            });
+            validate_ca_pem(errors, "ca_pem", pem);
         }
         errors.range("refresh_s", self.refresh_s, JWKS_REFRESH_MIN_S, JWKS_REFRESH_MAX_S);
         if let Some(issuer) = &self.issuer {
@@ -198,19 +195,40 @@ fn validate_jwks(errors: &mut FieldErrors, jwks: &Value) {
     };
     errors.within("jwks", |errors| {
         errors.range("keys", keys.len(), 1, JWKS_KEY_MAX_COUNT);
+        // Of a secret key it is said where it stands.
+        let has_any = keys.iter().any(|key| is_usable(key) || secret_part(key).is_some());
+        errors.require(has_any || keys.is_empty(), "keys", "invalid_jwks", || {
+            "hold none that can be used: RSA with n and e, EC on P-256 or P-384 with x and y, or OKP \
+             on Ed25519 with x (RFC 7518 §6, RFC 8037)"
+                .to_owned()
+        });
         errors.within("keys", |errors| {
             for (i, key) in keys.iter().enumerate().take(JWKS_KEY_MAX_COUNT) {
                 let is_key = key.get("kty").is_some_and(Value::is_string);
                 errors.require(is_key, i, "invalid_jwks", || {
                     "must be a key with \"kty\" (RFC 7517 §4.1)".to_owned()
                 });
-                let secret = SECRET_PARTS.into_iter().find(|part| key.get(part).is_some());
-                errors.require(secret.is_none(), i, "secret_key", || {
+                errors.require(secret_part(key).is_none(), i, "secret_key", || {
                     "is or holds a secret key; only public keys may stand here".to_owned()
                 });
             }
         });
     });
+}
+
+fn secret_part(key: &Value) -> Option<&'static str> {
+    SECRET_PARTS.into_iter().find(|part| key.get(part).is_some())
+}
+
+/// Whether signatures can be checked with that key.
+fn is_usable(key: &Value) -> bool {
+    let text = |name: &str| key.get(name).and_then(Value::as_str);
+    match (text("kty"), text("crv")) {
+        (Some("RSA"), _) => text("n").is_some() && text("e").is_some(),
+        (Some("EC"), Some("P-256" | "P-384")) => text("x").is_some() && text("y").is_some(),
+        (Some("OKP"), Some("Ed25519")) => text("x").is_some(),
+        _ => false,
+    }
 }
 
 fn validate_url(errors: &mut FieldErrors, url: &str) {
@@ -222,7 +240,10 @@ fn validate_url(errors: &mut FieldErrors, url: &str) {
     let has_host = authority.is_some_and(|authority| {
         !authority.is_empty() && !authority.starts_with(':') && !authority.contains('@')
     });
-    errors.require(is_plain && has_host, "jwks_url", "invalid_url", || {
+    // An address of IPv6 has colons of its own, in brackets.
+    let port = authority.and_then(|authority| authority.rsplit(']').next()?.split_once(':'));
+    let has_port = port.is_none_or(|(_, port)| port.parse::<u16>().is_ok_and(|port| port > 0));
+    errors.require(is_plain && has_host && has_port, "jwks_url", "invalid_url", || {
         "must be https://host[:port]/path, or http://, without user and fragment".to_owned()
     });
 }

@@ -294,19 +294,23 @@ impl Spec for PoolSpec {
             errors.require(applies, "consistent_hash", "not_allowed", || {
                 "is for algorithm \"consistent_hash\" only".to_owned()
             });
-            errors.within("consistent_hash", |errors| hash.validate(errors));
+            errors.within("consistent_hash", |errors| {
+                hash.validate(errors);
+                let table_size = hash.table_size as usize;
+                errors.require(
+                    self.members.len() <= table_size,
+                    "table_size",
+                    "out_of_range",
+                    || {
+                        format!(
+                            "is {table_size}, less than there are members, which are {}",
+                            self.members.len()
+                        )
+                    },
+                );
+            });
         }
         errors.within("http2", |errors| self.http2.validate(errors));
-        let shares = self.protocol == MemberProtocol::Http2;
-        errors.require(
-            !(shares && self.send_proxy_protocol.is_some()),
-            "protocol",
-            "not_allowed",
-            || {
-                "is http2, whose connections are shared; send_proxy_protocol names one client"
-                    .to_owned()
-            },
-        );
         if let Some(tls) = &self.tls {
             errors.within("tls", |errors| tls.validate(errors));
         }
@@ -395,7 +399,7 @@ fn default_connect_timeout_ms() -> u64 {
 }
 
 fn default_idle_connection_max_count() -> u32 {
-    64
+    256
 }
 
 fn default_idle_connection_timeout_ms() -> u64 {

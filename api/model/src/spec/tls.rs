@@ -41,8 +41,16 @@ pub(crate) fn validate_ca_pem(errors: &mut FieldErrors, segment: &str, pem: &str
     errors.require(count > 0, segment, "invalid_pem", || {
         "holds no \"BEGIN CERTIFICATE\" block".to_owned()
     });
+    no_private_key(errors, segment, pem);
     errors.require(count <= CA_CERTIFICATE_MAX_COUNT, segment, "out_of_range", || {
         format!("holds {count} certificates; {CA_CERTIFICATE_MAX_COUNT} are allowed")
+    });
+}
+
+/// Checks that no secret stands in a text that everybody may read.
+pub(crate) fn no_private_key(errors: &mut FieldErrors, segment: &str, pem: &str) {
+    errors.require(!pem.contains("PRIVATE KEY-----"), segment, "secret_key", || {
+        "holds a private key; only certificates may stand here".to_owned()
     });
 }
 

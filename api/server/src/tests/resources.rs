@@ -281,6 +281,23 @@ async fn authorities_that_cannot_be_read_are_refused_where_they_stand() {
     assert_eq!(problem["errors"][0]["pointer"], "/spec/tls/ca_pem");
     assert_eq!(problem["errors"][0]["code"], "invalid_certificate");
     node.put(&admin, path, body(&good)).await.expect(201);
+    let (_, key) = certificate("ca.example");
+    let secret = node.put(&admin, path, body(&format!("{good}{key}"))).await;
+    assert_no_secret(&secret.text, &key);
+    let problem = secret.expect_problem(422, "invalid");
+    assert_eq!(problem["errors"][0]["code"], "secret_key");
+    // A list of revoked certificates that can't be read must not mean that nobody is asked.
+    let lists = "-----BEGIN X509 CRL-----\nAAAA\n-----END X509 CRL-----\n";
+    let auth = json!({ "mode": "required", "ca_pem": good, "crl_pem": lists });
+    let server = json!({ "spec": {
+        "protocol": "https", "addresses": ["127.0.0.1"], "ports": [1], "pool": "shop",
+        "tls": { "client_auth": auth },
+    } });
+    let reply = node.put(&admin, "/api/v1/virtual-servers/shop", server).await;
+    let problem = reply.expect_problem(422, "invalid");
+    let faults = problem["errors"].as_array().unwrap();
+    let of_list = |fault: &Value| fault["pointer"] == "/spec/tls/client_auth/crl_pem";
+    assert!(faults.iter().any(of_list), "{problem}");
 }
 
 #[tokio::test]

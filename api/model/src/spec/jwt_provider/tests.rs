@@ -46,6 +46,8 @@ fn secret_keys_are_refused() {
     let private = json!({ "keys": [{ "kty": "OKP", "crv": "Ed25519", "x": "AAAA", "d": "AAAA" }] });
     assert_eq!(faults(|spec| spec.jwks = Some(private)), ["/jwks/keys/0 secret_key"]);
     assert_eq!(faults(|spec| spec.jwks = Some(json!([]))), ["/jwks invalid_jwks"]);
+    let unusable = json!({ "keys": [{ "kty": "EC", "crv": "P-521", "x": "AAAA", "y": "AAAA" }] });
+    assert_eq!(faults(|spec| spec.jwks = Some(unusable)), ["/jwks/keys invalid_jwks"]);
     assert_eq!(faults(|spec| spec.jwks = Some(json!({"keys": []}))), ["/jwks/keys out_of_range"]);
 }
 

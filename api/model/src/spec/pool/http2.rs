@@ -37,9 +37,9 @@ pub struct PoolHttp2 {
     pub connection_max_count: u32,
     /// Streams on each connection, 1 to 1,024; fewer where the member allows fewer.
     pub stream_max_count: u32,
-    /// How often a connection with requests under way is tested by `PING`, in ms; what does not answer
-    /// until the next is closed. Servers of gRPC take more than one in 5 min amiss. Absent: never.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    /// How often a connection with requests under way is tested by `PING`, in ms, 100 or more; what
+    /// does not answer until the next is closed. Servers of gRPC take more than one in 5 min amiss.
+    /// Default 300,000; `null`: never.
     pub ping_interval_ms: Option<u64>,
 }
 

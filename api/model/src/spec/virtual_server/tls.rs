@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::limits::PEM_MAX_BYTES;
-use crate::spec::tls::{TlsVersion, validate_ca_pem, validate_versions};
+use crate::spec::tls::{TlsVersion, no_private_key, validate_ca_pem, validate_versions};
 use crate::validate::FieldErrors;
 
 /// TLS with clients. A change is for new connections: those that are there go on as they began.
@@ -79,6 +79,7 @@ impl ServerTls {
             validate_ca_pem(errors, "ca_pem", &auth.ca_pem);
             if let Some(pem) = &auth.crl_pem {
                 errors.range("crl_pem", pem.len(), 1, PEM_MAX_BYTES);
+                no_private_key(errors, "crl_pem", pem);
                 let is_pem = pem.contains("-----BEGIN X509 CRL-----");
                 errors.require(is_pem, "crl_pem", "invalid_pem", || {
                     "holds no \"BEGIN X509 CRL\" block".to_owned()

@@ -22,3 +22,11 @@ fn bounds_hold_at_the_limit_and_not_beyond() {
     assert_eq!(pointers(&ping(100)), [""; 0]);
     assert_eq!(pointers(&ping(99)), ["/ping_interval_ms"]);
 }
+
+#[test]
+fn never_is_still_never_after_it_was_stored() {
+    let never: PoolHttp2 = serde_json::from_str(r#"{"ping_interval_ms": null}"#).unwrap();
+    assert_eq!(never.ping_interval_ms, None);
+    let stored = serde_json::to_string(&never).unwrap();
+    assert_eq!(serde_json::from_str::<PoolHttp2>(&stored).unwrap(), never);
+}

@@ -375,7 +375,9 @@ impl<'a, S: Stream> Serving<'a, S> {
 
     async fn close(&mut self) {
         self.client.input.clear();
-        self.close_write().await;
+        if !self.client.stream.ends_by_drop() {
+            self.close_write().await;
+        }
     }
 
     async fn close_write(&mut self) {

@@ -170,6 +170,7 @@ impl<'a, S: Stream> Exchange<'a, S> {
         if self.session.logged_as().is_some() {
             self.record.describe(worker, raw, &head);
         }
+        policy::check_path(self.session, head.target.of_head(raw))?;
         let routing = policy::decide(self.session, raw, &head, fields);
         if let Some(routing) = &routing {
             self.record.request_id = Some(routing.request_id);

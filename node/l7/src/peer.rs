@@ -29,6 +29,12 @@ pub(crate) trait Stream: AsyncRead + AsyncWrite + Unpin {
         Poll::Pending
     }
 
+    /// Whether dropping the stream tells the other side, after all that was written, that nothing more
+    /// comes.
+    fn ends_by_drop(&self) -> bool {
+        false
+    }
+
     /// Whether the other side has closed or reset the connection, whatever is still to be read; asked
     /// now and then while nothing is read. Streams of which this can't be told are never gone.
     fn has_left(&self) -> bool {
@@ -40,6 +46,10 @@ impl Stream for TcpStream {
     fn reset_on_drop(&self) {
         // A connection that is gone already needs no reset.
         let _gone = self.set_zero_linger();
+    }
+
+    fn ends_by_drop(&self) -> bool {
+        true
     }
 
     fn has_left(&self) -> bool {

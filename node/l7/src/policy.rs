@@ -15,12 +15,15 @@ use std::rc::Rc;
 
 use ballast_model::Persistence;
 use ballast_model::spec::policy::{RequestTimeouts, Scheme};
+use ballast_policy::normalize::is_ambiguous;
 use ballast_policy::{Decision, RequestView, Scratch, Verdict};
+use ballast_telemetry::FailureReason;
 use ballast_workers::{CookiePersistence, PolicySet};
 
 use crate::codec::head::Field;
 use crate::codec::request::RequestHead;
 use crate::connection::Session;
+use crate::failure::Failure;
 use crate::upstream::WorkerPool;
 use crate::worker::HttpWorker;
 
@@ -80,6 +83,19 @@ pub(crate) struct CookieName<'a> {
 impl<'a> CookieName<'a> {
     pub(crate) fn of(cookie: &'a CookiePersistence) -> Self {
         Self { name: &cookie.name, ttl_s: cookie.ttl_s }
+    }
+}
+
+/// Refuses a path that a member may take for another one than the rules did.
+pub(crate) fn check_path(session: &Session, target: &[u8]) -> Result<(), Failure> {
+    let server = &session.server;
+    if server.policies.is_none() || server.http.allow_ambiguous_paths {
+        return Ok(());
+    }
+    let path = target.split(|b| *b == b'?').next().unwrap_or_default();
+    match is_ambiguous(path) {
+        true => Err(FailureReason::AmbiguousPath.into()),
+        false => Ok(()),
     }
 }
 

@@ -24,7 +24,8 @@ pub fn host(authority: &[u8], buffer: &mut Vec<u8>) {
 }
 
 /// The path as it is compared: octets that need no escape are written plainly (RFC 3986 §6.2.2.2),
-/// the digits of other escapes in upper case (§6.2.2.1), `.` and `..` are resolved (§5.2.4) and
+/// the digits of other escapes in upper case (§6.2.2.1), parameters of segments are cut off (`;` and
+/// what follows, §3.3: many members look at the rest alone), `.` and `..` are resolved (§5.2.4) and
 /// several slashes in a row are one. What does not start with a slash stays as it is. `buffer` is
 /// used where something had to change.
 pub fn path<'a>(path: &'a [u8], buffer: &'a mut Vec<u8>) -> &'a [u8] {
@@ -37,11 +38,25 @@ pub fn path<'a>(path: &'a [u8], buffer: &'a mut Vec<u8>) -> &'a [u8] {
     buffer
 }
 
+/// Whether members disagree about what the path is: one that decodes an escaped slash or backslash,
+/// or takes a backslash for a slash, sees other segments than one that does not; an escaped zero ends
+/// the path for some.
+pub fn is_ambiguous(path: &[u8]) -> bool {
+    let mut rest = path;
+    while let Some(at) = rest.iter().position(|b| matches!(b, b'%' | b'\\')) {
+        if rest[at] == b'\\' || matches!(escaped(&rest[at + 1..]), Some(b'/' | b'\\' | 0)) {
+            return true;
+        }
+        rest = &rest[at + 1..];
+    }
+    false
+}
+
 /// Whether nothing in it can need a change.
 fn is_plain(path: &[u8]) -> bool {
     let mut previous = 0;
     path.iter().all(|b| {
-        let plain = *b != b'%' && !(previous == b'/' && matches!(b, b'/' | b'.'));
+        let plain = !matches!(b, b'%' | b';') && !(previous == b'/' && matches!(b, b'/' | b'.'));
         previous = *b;
         plain
     })
@@ -88,15 +103,16 @@ fn resolve(path: &mut Vec<u8>) {
         let start = read + 1;
         let end = path[start..].iter().position(|b| *b == b'/').map_or(path.len(), |at| start + at);
         let is_last = end == path.len();
-        let climbs = &path[start..end] == b"..";
-        let stays = climbs || &path[start..end] == b"." || (start == end && !is_last);
+        let bare = path[start..end].iter().position(|b| *b == b';').map_or(end, |at| start + at);
+        let climbs = &path[start..bare] == b"..";
+        let stays = climbs || &path[start..bare] == b"." || (start == bare && !is_last);
         if climbs {
             written = path[..written].iter().rposition(|b| *b == b'/').unwrap_or(0);
         }
         if !stays {
             path[written] = b'/';
-            path.copy_within(start..end, written + 1);
-            written += 1 + end - start;
+            path.copy_within(start..bare, written + 1);
+            written += 1 + bare - start;
         } else if is_last {
             path[written] = b'/';
             written += 1;

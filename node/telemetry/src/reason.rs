@@ -45,6 +45,9 @@ macro_rules! reasons {
 }
 
 reasons! {
+    /// The path has an escaped slash, backslash or zero, or a backslash: members disagree about what
+    /// it is, and the policies' rules could be passed by.
+    AmbiguousPath, Client, "ambiguous_path";
     /// The request is no HTTP that we understand.
     BadRequest, Client, "bad_request";
     /// Where the request's body ends can't be told for sure (RFC 9112 §6.3).

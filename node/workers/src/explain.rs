@@ -8,6 +8,7 @@ use ballast_balance::{CookieCodec, KeyHash, NoMember, PickInput, PickState, Pool
 use ballast_model::explain::{ExplainReport, ExplainRequest, ExplainStep};
 use ballast_model::spec::policy::Scheme;
 use ballast_model::{HashKey, Persistence, Protocol};
+use ballast_policy::normalize::is_ambiguous;
 use ballast_policy::{Explanation, Outcome, Request, Scratch, Verdict};
 
 use crate::policy::PolicySet;
@@ -26,7 +27,13 @@ pub(crate) fn explain(
     };
     let mut pool = Some(server.pool.current().load_full());
     let mut cookie = server.cookie.as_ref().map(|cookie| cookie.name.clone());
-    if let Some(policies) = &server.policies {
+    let is_refused = server.policies.is_some()
+        && !server.http.allow_ambiguous_paths
+        && is_ambiguous(request.path.split('?').next().unwrap_or_default().as_bytes());
+    if is_refused {
+        report.verdict = "refused: the path is ambiguous (http.allow_ambiguous_paths)".to_owned();
+        pool = None;
+    } else if let Some(policies) = &server.policies {
         let view = described.view(server.protocol);
         tell(policies, policies.policy().explain(&view), &mut report);
         let mut scratch = Scratch::default();

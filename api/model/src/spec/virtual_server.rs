@@ -237,6 +237,11 @@ pub struct HttpSettings {
     pub header_max_count: u16,
     /// Longest request target, in bytes.
     pub uri_max_bytes: u32,
+    /// Whether requests are served whose path has an escaped slash or backslash (`%2F`, `%5C`), an
+    /// escaped zero, or a backslash, on a virtual server with policies; otherwise they are answered
+    /// 400. Members disagree about such paths, so that rules for paths can be passed by. Without
+    /// policies they are always served. Default false.
+    pub allow_ambiguous_paths: bool,
     /// Largest request body, in bytes. Absent: no limit.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub body_max_bytes: Option<u64>,
@@ -264,6 +269,7 @@ impl Default for HttpSettings {
             header_max_bytes: 64 * 1024,
             header_max_count: 128,
             uri_max_bytes: 16 * 1024,
+            allow_ambiguous_paths: false,
             body_max_bytes: None,
             access_log: true,
             http2: true,

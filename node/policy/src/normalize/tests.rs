@@ -1,6 +1,6 @@
 use proptest::prelude::*;
 
-use super::{host, path};
+use super::{host, is_ambiguous, path};
 
 fn host_of(authority: &str) -> String {
     let mut buffer = b"left over".to_vec();
@@ -52,6 +52,13 @@ fn a_path_has_one_form() {
         ("/a/%2e%2E/b", "/b"),
         ("/a/.../b", "/a/.../b"),
         ("/.well-known/x", "/.well-known/x"),
+        ("/a;x=1/b;y", "/a/b"),
+        ("/a/..;/b", "/b"),
+        ("/a/.;x/b", "/a/b"),
+        ("/a/;x/b", "/a/b"),
+        ("/a/;x", "/a/"),
+        ("/a/..;x", "/"),
+        ("/a%3bx/b", "/a%3Bx/b"),
         ("/a%2fb", "/a%2Fb"),
         ("/a%252e", "/a%252e"),
         ("/a%", "/a%"),
@@ -74,5 +81,17 @@ proptest! {
         prop_assert!(!once.contains("//"));
         prop_assert!(once.split('/').all(|segment| segment != "." && segment != ".."));
         prop_assert_eq!(path_of(&once), once);
+    }
+}
+
+#[test]
+fn a_path_of_which_members_see_different_segments_is_ambiguous() {
+    for path in
+        ["/admin%2Fx", "/admin%2fx", "/x%5c..", "/x%5C", "/a\\b", "/x%00", "/%%2f", "/a%2%2F"]
+    {
+        assert!(is_ambiguous(path.as_bytes()), "{path}");
+    }
+    for path in ["/", "/a/b", "/a%20b", "/a%252Fb", "/a%2", "/a%", "/%c3%a4", "/a;b"] {
+        assert!(!is_ambiguous(path.as_bytes()), "{path}");
     }
 }

@@ -264,3 +264,20 @@ async fn a_mirror_that_is_dead_or_silent_costs_nothing_and_large_bodies_are_not_
     }
     assert_eq!(site.totals().failures_total(), 0);
 }
+
+#[tokio::test]
+async fn a_path_that_members_may_take_for_another_does_not_pass_a_rule_by() {
+    let rules = r#"[{"name": "guard", "when": {"path": {"prefix": "/admin"}},
+        "action": {"respond": {"status": 403}}}]"#;
+    let (mut site, _origins) = site(rules).await;
+    for path in ["/admin/x", "/%61dmin", "/x/../admin", "/x/..;a/admin", "/admin;x=1/y"] {
+        assert_eq!(site.connect().await.get(path).await.status(), 403, "{path}");
+    }
+    for path in ["/admin%2Fx", "/x/..%2fadmin", "/x/..%5Cadmin", "/admin%00"] {
+        assert_eq!(site.connect().await.get(path).await.status(), 400, "{path}");
+    }
+    site.failed(FailureReason::AmbiguousPath, 4).await;
+    site.server.http.allow_ambiguous_paths = true;
+    site.apply().await;
+    assert_eq!(site.connect().await.get("/a%2Fb").await.status(), 200);
+}

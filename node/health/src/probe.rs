@@ -8,14 +8,21 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use ballast_balance::Probe;
-use ballast_model::{HttpProbe, MonitorKind, MonitorSpec, ProxyProtocolVersion};
-use tokio::io::AsyncWriteExt;
+use ballast_model::{HttpProbe, MemberProtocol, MonitorKind, MonitorSpec, ProxyProtocolVersion};
+use ballast_tls::{Alpn, MemberTls, Security, TlsFault, fault};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout};
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
 
 mod http;
+mod http2;
 
 pub use http::{BODY_MAX_BYTES, HEAD_MAX_BYTES};
+
+/// How much of a fault of TLS is told.
+const TLS_TEXT_MAX_CHARS: usize = 500;
 
 /// What came of a probe.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,47 +42,50 @@ pub enum Outcome {
 enum Fault {
     /// While connecting.
     Connect(io::Error),
+    /// While TLS was begun.
+    Tls(io::Error),
     /// While sending or reading.
     Exchange(io::Error),
     /// An answer that is not as it should be; a whole sentence.
     Answer(String),
 }
 
-/// Probes `address`, which may want a header of the PROXY protocol first: one that names nobody.
-pub async fn probe(
+/// How members of a pool are talked with.
+#[derive(Clone, Debug, Default)]
+pub struct Link {
+    /// The header of the PROXY protocol that they want first: probes send one that names nobody.
+    pub proxy_protocol: Option<ProxyProtocolVersion>,
+    /// How HTTP with them is secured.
+    pub security: Security,
+    /// What they speak.
+    pub protocol: MemberProtocol,
+}
+
+/// What is asked, of whom, and since when.
+struct Question<'a> {
     address: SocketAddr,
-    proxy_protocol: Option<ProxyProtocolVersion>,
-    monitor: &MonitorSpec,
-) -> Outcome {
+    wanted: &'a HttpProbe,
+    /// Whether by TLS.
+    is_secure: bool,
+    begin: Instant,
+}
+
+/// Probes `address`, which is talked with by `link`; by `tcp` without its TLS.
+pub async fn probe(address: SocketAddr, link: &Link, monitor: &MonitorSpec) -> Outcome {
     let begin = Instant::now();
     let limit = Duration::from_millis(monitor.timeout_ms);
-    let connected = timeout(limit, connect(address, proxy_protocol)).await;
-    let exchange = match connected {
+    let mut awaited = "connection to";
+    let exchange = match timeout(limit, run(address, link, monitor, begin, &mut awaited)).await {
+        Ok(exchange) => exchange,
         Err(_elapsed) => {
-            let facts = format!("no connection to {address} within {} ms", monitor.timeout_ms);
-            return found(begin, Err(facts));
+            let timeout_ms = monitor.timeout_ms;
+            Err(Fault::Answer(format!("no {awaited} {address} within {timeout_ms} ms")))
         }
-        Ok(Err(error)) => Err(Fault::Connect(error)),
-        Ok(Ok(stream)) => match monitor.kind {
-            MonitorKind::Tcp => Ok(format!("connected after {}", elapsed(begin))),
-            MonitorKind::Http => {
-                let default = HttpProbe::default();
-                let wanted = monitor.http.as_ref().unwrap_or(&default);
-                let rest = limit.saturating_sub(begin.elapsed());
-                let exchange = http::exchange(stream, address, wanted, begin);
-                match timeout(rest, exchange).await {
-                    Ok(exchange) => exchange,
-                    Err(_elapsed) => Err(Fault::Answer(format!(
-                        "no complete response from {address} within {} ms",
-                        monitor.timeout_ms
-                    ))),
-                }
-            }
-        },
     };
     match exchange {
         Ok(facts) => found(begin, Ok(facts)),
         Err(Fault::Answer(facts)) => found(begin, Err(facts)),
+        Err(Fault::Tls(error)) => found(begin, Err(tls_facts(address, &error))),
         Err(Fault::Exchange(error)) => found(begin, Err(exchange_facts(address, &error, begin))),
         Err(Fault::Connect(error)) if is_own_fault(&error) => {
             Outcome::NotTried { why: format!("{address} could not be probed: {error}") }
@@ -84,13 +94,85 @@ pub async fn probe(
     }
 }
 
+/// The probe without its limit in time; `awaited` tells what it waits for.
+async fn run(
+    address: SocketAddr,
+    link: &Link,
+    monitor: &MonitorSpec,
+    begin: Instant,
+    awaited: &mut &'static str,
+) -> Result<String, Fault> {
+    let tls = match (monitor.kind, &link.security) {
+        (MonitorKind::Tcp, _) | (MonitorKind::Http, Security::Plain) => None,
+        (MonitorKind::Http, Security::Tls(tls)) => Some(tls),
+        // The node's fault, but no request of its clients gets through either.
+        (MonitorKind::Http, Security::Unusable(why)) => {
+            return Err(Fault::Answer(format!("the pool's TLS can't be used: {why}")));
+        }
+    };
+    let stream = connect(address, link.proxy_protocol).await.map_err(Fault::Connect)?;
+    if monitor.kind == MonitorKind::Tcp {
+        return Ok(format!("connected after {}", elapsed(begin)));
+    }
+    let default = HttpProbe::default();
+    let question = Question {
+        address,
+        wanted: monitor.http.as_ref().unwrap_or(&default),
+        is_secure: tls.is_some(),
+        begin,
+    };
+    let Some(tls) = tls else {
+        *awaited = "complete response from";
+        return ask(stream, link.protocol, &question).await;
+    };
+    *awaited = "TLS handshake with";
+    let stream = handshake(stream, tls, address, link.protocol).await?;
+    *awaited = "complete response from";
+    ask(stream, link.protocol, &question).await
+}
+
+async fn ask<S: AsyncRead + AsyncWrite + Unpin>(
+    stream: S,
+    protocol: MemberProtocol,
+    question: &Question<'_>,
+) -> Result<String, Fault> {
+    match protocol {
+        MemberProtocol::Http1 => http::exchange(stream, question).await,
+        MemberProtocol::Http2 => http2::exchange(stream, question).await,
+    }
+}
+
 async fn connect(
     address: SocketAddr,
     proxy_protocol: Option<ProxyProtocolVersion>,
 ) -> io::Result<TcpStream> {
     let mut stream = TcpStream::connect(address).await?;
+    let _best_effort = stream.set_nodelay(true);
     if let Some(version) = proxy_protocol {
         stream.write_all(version.local_header()).await?;
+    }
+    Ok(stream)
+}
+
+/// TLS as requests have it, except that no session is resumed: the member's certificate is looked at
+/// each time (RFC 8446 §2.2: resumption goes without).
+async fn handshake(
+    stream: TcpStream,
+    tls: &MemberTls,
+    address: SocketAddr,
+    protocol: MemberProtocol,
+) -> Result<TlsStream<TcpStream>, Fault> {
+    let alpn = match protocol {
+        MemberProtocol::Http1 => Alpn::Http1,
+        MemberProtocol::Http2 => Alpn::Http2,
+    };
+    // A table of sessions of its own, and so an empty one.
+    let connector = TlsConnector::from(tls.client_config(alpn));
+    let stream = connector.connect(tls.server_name(address.ip()), stream);
+    let stream = stream.await.map_err(Fault::Tls)?;
+    if alpn == Alpn::Http2 && stream.get_ref().1.alpn_protocol() != Some(b"h2") {
+        let facts = format!("TLS with {address}: the member does not offer HTTP/2 (ALPN)");
+        return Err(Fault::Answer(facts));
     }
     Ok(stream)
 }
@@ -123,7 +205,18 @@ fn connect_facts(address: SocketAddr, error: &io::Error) -> String {
     }
 }
 
+fn tls_facts(address: SocketAddr, error: &io::Error) -> String {
+    // A certificate may hold any number of names, and the text lists them.
+    let text = fault::describe(error);
+    let end = text.char_indices().nth(TLS_TEXT_MAX_CHARS).map_or(text.len(), |(end, _)| end);
+    format!("TLS with {address}: {}", &text[..end])
+}
+
 fn exchange_facts(address: SocketAddr, error: &io::Error, begin: Instant) -> String {
+    // Members that speak TLS 1.3 refuse a client's certificate only after the handshake.
+    if TlsFault::of(error).is_some() {
+        return tls_facts(address, error);
+    }
     match error.kind() {
         io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe => {
             format!("connection reset by {address} after {}", elapsed(begin))

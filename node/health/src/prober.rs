@@ -16,7 +16,7 @@ use tokio::runtime::Handle;
 use tokio::sync::{broadcast, mpsc, watch};
 use tokio::task::JoinHandle;
 
-use crate::probe::probe;
+use crate::probe::{Link, probe};
 use crate::scheduler::{ProbeFn, Scheduler};
 
 /// Health events kept for a listener that is slow.
@@ -82,8 +82,8 @@ impl Prober {
     /// Starts the scheduler task on `runtime`; it probes nothing before [`Prober::apply`].
     pub fn start(options: ProberOptions, runtime: &Handle) -> Self {
         let by_socket: ProbeFn =
-            Arc::new(|address: SocketAddr, proxy_protocol, monitor: Arc<Resource<_>>| {
-                Box::pin(async move { probe(address, proxy_protocol, &monitor.spec).await })
+            Arc::new(|address: SocketAddr, link: Link, monitor: Arc<Resource<_>>| {
+                Box::pin(async move { probe(address, &link, &monitor.spec).await })
             });
         Self::start_with(options, runtime, by_socket)
     }

@@ -17,15 +17,17 @@ use ballast_balance::{HealthMachine, HealthReport, HealthSettings, MemberState, 
 use ballast_model::config::Table;
 use ballast_model::event::EventBody;
 use ballast_model::status::{Health, MemberStatus};
-use ballast_model::{MonitorSpec, ProxyProtocolVersion, Resource};
+use ballast_model::{MonitorSpec, Resource};
 use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
 use tokio::sync::{broadcast, watch};
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::Instant;
 
-use crate::probe::Outcome;
-use crate::targets::{TargetDiff, TargetKey, Targets, diff, probe_address, targets_of};
+use crate::probe::{Link, Outcome};
+use crate::targets::{
+    TargetDiff, TargetKey, Targets, diff, link_of, probe_address, talks_as_traffic, targets_of,
+};
 
 /// Most targets that one node probes.
 pub(crate) const TARGET_MAX_COUNT: usize = 200_000;
@@ -38,8 +40,7 @@ type Monitor = Arc<Resource<MonitorSpec>>;
 type TargetId = u64;
 pub(crate) type ProbeFuture = Pin<Box<dyn Future<Output = Outcome> + Send>>;
 /// Carries out a probe.
-pub(crate) type ProbeFn =
-    Arc<dyn Fn(SocketAddr, Option<ProxyProtocolVersion>, Monitor) -> ProbeFuture + Send + Sync>;
+pub(crate) type ProbeFn = Arc<dyn Fn(SocketAddr, Link, Monitor) -> ProbeFuture + Send + Sync>;
 
 pub(crate) struct Scheduler {
     probe: ProbeFn,
@@ -223,7 +224,15 @@ impl Scheduler {
             members: BTreeMap::new(),
             left_out_count: 0,
         });
-        let TargetDiff { added, removed, changed } = diff(&watched.targets, &desired);
+        let TargetDiff { added, removed, mut changed } = diff(&watched.targets, &desired);
+        if talks_otherwise(&watched.pool, pool) {
+            let again = desired.iter().filter(|(key, monitor)| {
+                talks_as_traffic(key, &monitor.spec) && watched.targets.contains_key(*key)
+            });
+            changed.extend(again.map(|(key, _)| key.clone()));
+            changed.sort_unstable();
+            changed.dedup();
+        }
         for key in removed {
             if let Some(id) = watched.ids.remove(&key) {
                 self.forget_target(id);
@@ -339,9 +348,10 @@ impl Scheduler {
             else {
                 continue;
             };
+            let Some(watched) = self.pools.get(&target.pool) else { continue };
             let address = probe_address(target.key.address, &target.monitor.spec);
-            let probe =
-                (self.probe)(address, target.key.proxy_protocol, Arc::clone(&target.monitor));
+            let link = link_of(&watched.pool, &target.key, &target.monitor.spec);
+            let probe = (self.probe)(address, link, Arc::clone(&target.monitor));
             let probe = async move {
                 let begin = Instant::now();
                 Done { id, turn, begin, outcome: probe.await }
@@ -477,6 +487,11 @@ impl WatchedPool {
             }
         }
     }
+}
+
+/// Whether what a probe by HTTP found of the pool as it was says little of the pool as it is.
+fn talks_otherwise(was: &Pool, is: &Pool) -> bool {
+    !was.security().is_same(is.security()) || was.spec().protocol != is.spec().protocol
 }
 
 fn settings(monitor: &MonitorSpec) -> HealthSettings {

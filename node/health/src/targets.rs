@@ -9,7 +9,10 @@ use std::sync::Arc;
 
 use ballast_balance::Pool;
 use ballast_model::config::Table;
-use ballast_model::{MonitorSpec, ProxyProtocolVersion, Resource};
+use ballast_model::{MemberProtocol, MonitorKind, MonitorSpec, ProxyProtocolVersion, Resource};
+use ballast_tls::Security;
+
+use crate::probe::Link;
 
 /// One member as seen by one monitor. Belongs to a pool.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -48,11 +51,10 @@ pub fn targets_of(pool: &Pool, monitors: &Table<MonitorSpec>) -> Targets {
                 member: Arc::clone(&member.name),
                 address: member.address,
                 monitor: monitor.name.clone(),
-                // On a port of its own something else listens.
                 proxy_protocol: pool
                     .spec()
                     .send_proxy_protocol
-                    .filter(|_| monitor.spec.port.is_none_or(|port| port == member.address.port())),
+                    .filter(|_| is_of_the_member(member.address, &monitor.spec)),
             };
             (key, Arc::clone(monitor))
         })
@@ -79,6 +81,28 @@ pub fn diff(actual: &Targets, desired: &Targets) -> TargetDiff {
 /// Where a probe by `monitor` of the member at `address` goes.
 pub fn probe_address(address: SocketAddr, monitor: &MonitorSpec) -> SocketAddr {
     SocketAddr::new(address.ip(), monitor.port.unwrap_or(address.port()))
+}
+
+/// How a probe by `monitor` talks with the target `key` of `pool`, as `pool` is now: never kept, so
+/// that the next probe has what has replaced it.
+pub fn link_of(pool: &Pool, key: &TargetKey, monitor: &MonitorSpec) -> Link {
+    let (security, protocol) = if talks_as_traffic(key, monitor) {
+        (pool.security().clone(), pool.spec().protocol)
+    } else {
+        (Security::Plain, MemberProtocol::Http1)
+    };
+    Link { proxy_protocol: key.proxy_protocol, security, protocol }
+}
+
+/// Whether probes of `key` by `monitor` have the pool's TLS and protocol.
+pub(crate) fn talks_as_traffic(key: &TargetKey, monitor: &MonitorSpec) -> bool {
+    monitor.kind == MonitorKind::Http && is_of_the_member(key.address, monitor)
+}
+
+/// Whether probes by `monitor` reach what serves traffic at `address`: on a port of its own something
+/// else listens.
+fn is_of_the_member(address: SocketAddr, monitor: &MonitorSpec) -> bool {
+    monitor.port.is_none_or(|port| port == address.port())
 }
 
 #[cfg(test)]

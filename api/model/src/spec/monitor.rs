@@ -22,7 +22,7 @@ pub struct MonitorSpec {
     /// a tenth.
     #[serde(default = "default_interval_ms")]
     pub interval_ms: u64,
-    /// Longest time a probe may take, in ms.
+    /// Longest time a probe may take, TLS included, in ms.
     #[serde(default = "default_timeout_ms")]
     pub timeout_ms: u64,
     /// Successes in a row that bring a member up.
@@ -31,7 +31,8 @@ pub struct MonitorSpec {
     /// Failures in a row that take a member down.
     #[serde(default = "default_fall")]
     pub fall: u32,
-    /// Port to probe. Absent: the member's.
+    /// Port to probe. Absent: the member's. On another port than the member's something else listens:
+    /// it is asked by HTTP/1.1 without TLS, whatever the pool's `tls` and `protocol` say.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub port: Option<u16>,
     /// For `http`: what is asked, and which answer is good.
@@ -44,9 +45,10 @@ pub struct MonitorSpec {
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum MonitorKind {
-    /// Sends a request and looks at the answer.
+    /// Sends a request and looks at the answer: by the pool's `protocol`, and by TLS where the pool has
+    /// `tls`, so that what would fail requests fails the probe.
     Http,
-    /// Opens a connection.
+    /// Opens a connection, without TLS.
     Tcp,
 }
 

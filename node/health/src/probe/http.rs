@@ -6,14 +6,14 @@
 use std::fmt::Write;
 use std::io;
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use ballast_model::HttpProbe;
 use memchr::memmem;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
-use tokio::time::Instant;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::time::{Instant, timeout};
 
-use super::{Fault, elapsed};
+use super::{Fault, Question, elapsed};
 
 /// Largest head of a response.
 pub const HEAD_MAX_BYTES: usize = 64 * 1024;
@@ -26,32 +26,63 @@ const INTERIM_MAX_COUNT: usize = 8;
 const READ_BYTES: usize = 8 * 1024;
 
 /// Sends the request and judges the response; a sentence if it is good.
-pub(super) async fn exchange(
-    mut stream: TcpStream,
+pub(super) async fn exchange<S: AsyncRead + AsyncWrite + Unpin>(
+    mut stream: S,
+    question: &Question<'_>,
+) -> Result<String, Fault> {
+    let Question { address, wanted, begin, .. } = *question;
+    let request = request(address, wanted);
+    stream.write_all(request.as_bytes()).await.map_err(Fault::Exchange)?;
+    // It waits in the buffer of TLS.
+    stream.flush().await.map_err(Fault::Exchange)?;
+    let mut input = Input { stream, buffer: Vec::with_capacity(READ_BYTES) };
+    let verdict = judge(&mut input, address, wanted, begin).await;
+    // With TLS the member is told that this is the end, lest its log complains (RFC 8446 §6.1); not
+    // waited for.
+    let _best_effort = timeout(Duration::ZERO, input.stream.shutdown()).await;
+    verdict
+}
+
+async fn judge<S: AsyncRead + Unpin>(
+    input: &mut Input<S>,
     address: SocketAddr,
     wanted: &HttpProbe,
     begin: Instant,
 ) -> Result<String, Fault> {
-    let _best_effort = stream.set_nodelay(true);
-    let request = request(address, wanted);
-    stream.write_all(request.as_bytes()).await.map_err(Fault::Exchange)?;
-    let mut input = Input { stream, buffer: Vec::with_capacity(READ_BYTES) };
-    let head = read_head(&mut input, address).await?;
+    let head = read_head(input, address).await?;
     let took = elapsed(begin);
-    let status = head.status;
+    let Some(text) = expected_text(wanted, head.status, &took)? else {
+        return Ok(format!("HTTP {} after {took}", head.status));
+    };
+    let body = read_body(input, &head, text.as_bytes()).await?;
+    judge_body(&body, text, head.status, &took)
+}
+
+/// Judges the status; the text to look for in the body, if any.
+pub(super) fn expected_text<'a>(
+    wanted: &'a HttpProbe,
+    status: u16,
+    took: &str,
+) -> Result<Option<&'a str>, Fault> {
     if !wanted.expect_status.iter().any(|range| range.contains(status)) {
         let expected: Vec<_> = wanted.expect_status.iter().map(ToString::to_string).collect();
         let expected = expected.join(", ");
         return Err(Fault::Answer(format!("HTTP {status} after {took}; expected {expected}")));
     }
-    let Some(text) = &wanted.expect_body else {
-        return Ok(format!("HTTP {status} after {took}"));
-    };
-    if wanted.method == "HEAD" {
+    if wanted.expect_body.is_some() && wanted.method == "HEAD" {
         return Err(Fault::Answer("a HEAD probe gets no body, so that none can match".to_owned()));
     }
-    let body = read_body(&mut input, &head, text.as_bytes()).await?;
-    if memmem::find(&body, text.as_bytes()).is_some() {
+    Ok(wanted.expect_body.as_deref())
+}
+
+/// Judges as much of the body as was read.
+pub(super) fn judge_body(
+    body: &[u8],
+    text: &str,
+    status: u16,
+    took: &str,
+) -> Result<String, Fault> {
+    if memmem::find(body, text.as_bytes()).is_some() {
         return Ok(format!("HTTP {status} after {took}, with the expected text"));
     }
     let looked_at = body.len();
@@ -71,12 +102,12 @@ fn request(address: SocketAddr, wanted: &HttpProbe) -> String {
     request
 }
 
-struct Input {
-    stream: TcpStream,
+struct Input<S> {
+    stream: S,
     buffer: Vec<u8>,
 }
 
-impl Input {
+impl<S: AsyncRead + Unpin> Input<S> {
     /// Reads more; false at the end.
     async fn more(&mut self) -> Result<bool, Fault> {
         self.buffer.reserve(READ_BYTES);
@@ -100,7 +131,10 @@ enum Length {
 }
 
 /// Reads the head of the final response; what follows it stays in the buffer.
-async fn read_head(input: &mut Input, address: SocketAddr) -> Result<Head, Fault> {
+async fn read_head<S: AsyncRead + Unpin>(
+    input: &mut Input<S>,
+    address: SocketAddr,
+) -> Result<Head, Fault> {
     let mut interim_count = 0;
     loop {
         match parse_head(&input.buffer) {
@@ -163,7 +197,11 @@ fn parse_head(bytes: &[u8]) -> Result<Option<(Head, usize)>, httparse::Error> {
 }
 
 /// Reads the body until it holds `text`, ends, or [`BODY_MAX_BYTES`] of it are there.
-async fn read_body(input: &mut Input, head: &Head, text: &[u8]) -> Result<Vec<u8>, Fault> {
+async fn read_body<S: AsyncRead + Unpin>(
+    input: &mut Input<S>,
+    head: &Head,
+    text: &[u8],
+) -> Result<Vec<u8>, Fault> {
     loop {
         let (body, complete) = body_so_far(&input.buffer, head.length)?;
         let enough = complete || body.len() >= BODY_MAX_BYTES;

@@ -6,6 +6,9 @@ use tokio::net::TcpListener;
 
 use super::*;
 
+mod http2;
+mod secure;
+
 fn http_monitor(timeout_ms: u64, expect_body: Option<&str>) -> MonitorSpec {
     let http = HttpProbe {
         expect_status: vec![
@@ -29,7 +32,9 @@ async fn probed<F: Future<Output = ()> + Send + 'static>(
         let (stream, _) = listener.accept().await.unwrap();
         serve(stream).await;
     });
-    let Outcome::Found(probe) = probe(address, None, monitor).await else { panic!("not tried") };
+    let Outcome::Found(probe) = probe(address, &Link::default(), monitor).await else {
+        panic!("not tried")
+    };
     server.abort();
     (probe, address)
 }
@@ -59,8 +64,8 @@ async fn refusal_names_who_refused() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     drop(listener);
-    let Outcome::Found(probe) = probe(address, None, &MonitorSpec::new(MonitorKind::Tcp)).await
-    else {
+    let monitor = MonitorSpec::new(MonitorKind::Tcp);
+    let Outcome::Found(probe) = probe(address, &Link::default(), &monitor).await else {
         panic!("not tried")
     };
     assert!(!probe.passed);
@@ -186,7 +191,8 @@ async fn member_that_wants_a_header_first_gets_one_that_names_nobody() {
             stream
         };
         let monitor = MonitorSpec::new(MonitorKind::Http);
-        let (outcome, _stream) = tokio::join!(probe(address, Some(version), &monitor), answer);
+        let link = Link { proxy_protocol: Some(version), ..Link::default() };
+        let (outcome, _stream) = tokio::join!(probe(address, &link, &monitor), answer);
         let Outcome::Found(probe) = outcome else { panic!("not tried") };
         assert!(probe.passed, "{}", probe.facts);
     }

@@ -5,7 +5,8 @@ use std::time::Duration;
 use ballast_balance::{PersistenceKey, PoolRegistry, Probe};
 use ballast_model::config::{AnyDraft, Kind};
 use ballast_model::status::Health;
-use ballast_model::{AdminState, Draft, Edit, MemberSpec, MonitorKind, PoolSpec};
+use ballast_model::{AdminState, Draft, Edit, MemberSpec, MonitorKind, PoolSpec, PoolTls};
+use ballast_tls::{MemberTls, Security, SystemRoots};
 use tokio::time::{Instant, timeout};
 
 use super::*;
@@ -18,6 +19,8 @@ struct Members {
     not_tried: AtomicBool,
     /// When each member (by port) was probed, in ms since the start.
     probed: Mutex<BTreeMap<u16, Vec<u64>>>,
+    /// How each (by port) was talked with last.
+    links: Mutex<BTreeMap<u16, Link>>,
     under_way: AtomicUsize,
     most_under_way: AtomicUsize,
 }
@@ -38,8 +41,9 @@ impl Fixture {
         let members = Arc::new(Members::default());
         let begin = Instant::now();
         let asked = Arc::clone(&members);
-        let probe: ProbeFn = Arc::new(move |address, _header, _monitor| {
+        let probe: ProbeFn = Arc::new(move |address, link, _monitor| {
             let members = Arc::clone(&asked);
+            members.links.lock().unwrap().insert(address.port(), link);
             Box::pin(async move {
                 let now_ms = begin.elapsed().as_millis() as u64;
                 members.probed.lock().unwrap().entry(address.port()).or_default().push(now_ms);
@@ -369,4 +373,44 @@ async fn shutdown_ends_all_probes() {
     fixture.pass(10_000).await;
     assert_eq!(fixture.probed(1).len(), count);
     assert!(fixture.begin.elapsed() > Duration::from_secs(10));
+}
+
+#[tokio::test(start_paused = true)]
+async fn security_that_is_replaced_is_probed_with_at_once_and_by_http_only() {
+    let mut fixture = Fixture::new(10);
+    let secure = |change: fn(&mut MonitorSpec)| {
+        move |monitor: &mut MonitorSpec| {
+            monitor.kind = MonitorKind::Http;
+            monitor.interval_ms = 60_000;
+            change(monitor);
+        }
+    };
+    fixture.put_monitor("http", secure(|_| {})).await;
+    fixture.put_monitor("elsewhere", secure(|monitor| monitor.port = Some(9))).await;
+    fixture.put_monitor("tcp", |monitor| monitor.interval_ms = 60_000).await;
+    fixture.put_pool("http", &["http", "elsewhere"], 1..=1).await;
+    fixture.put_pool("tcp", &["tcp"], 2..=2).await;
+    fixture.pass(1_000).await;
+    let security_of = |fixture: &Fixture, port: u16| {
+        fixture.members.links.lock().unwrap().get(&port).unwrap().security.clone()
+    };
+    assert!(matches!(security_of(&fixture, 1), Security::Plain));
+
+    let settings = PoolTls { verify: false, ..PoolTls::default() };
+    for round in 2..=3 {
+        let tls = MemberTls::new(&settings, None, &mut SystemRoots::default()).unwrap();
+        let security = Security::Tls(Arc::new(tls));
+        for pool in ["http", "tcp"] {
+            fixture.registry.secure(pool, security.clone());
+        }
+        fixture.index += 1;
+        fixture.prober.apply(fixture.index, &fixture.config, fixture.registry.pools());
+        fixture.pass(1_000).await;
+        assert_eq!(fixture.probed(1).len(), round);
+        assert!(security_of(&fixture, 1).is_same(&security));
+        assert_eq!(fixture.probed(2).len(), 1, "tcp is not concerned");
+        assert!(matches!(security_of(&fixture, 2), Security::Plain));
+        assert_eq!(fixture.probed(9).len(), 1, "something else listens");
+        assert!(matches!(security_of(&fixture, 9), Security::Plain));
+    }
 }

@@ -3,7 +3,7 @@ use proptest::prelude::*;
 use super::*;
 
 fn monitor(name: &str, version: u64) -> Arc<Resource<MonitorSpec>> {
-    let mut spec = MonitorSpec::new(ballast_model::MonitorKind::Tcp);
+    let mut spec = MonitorSpec::new(MonitorKind::Tcp);
     spec.interval_ms = 1_000 + version;
     Arc::new(Resource {
         name: name.to_owned(),

@@ -4,7 +4,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::validate::FieldErrors;
 
-/// What is spoken with members by virtual servers for HTTP.
+/// What is spoken with members by virtual servers for HTTP, and by monitors of type `http` without a
+/// `port` of their own.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]

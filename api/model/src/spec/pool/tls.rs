@@ -7,8 +7,8 @@ use crate::spec::tls::{TlsVersion, is_server_name, validate_ca_pem, validate_ver
 use crate::spec::yes;
 use crate::validate::FieldErrors;
 
-/// TLS to the members of a pool. HTTP virtual servers and monitors use it; virtual servers for `tcp`
-/// pass on what clients send.
+/// TLS to the members of a pool. Virtual servers for HTTP use it, and so do monitors of type `http`
+/// without a `port` of their own; virtual servers for `tcp` pass on what clients send.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]

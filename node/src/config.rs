@@ -10,8 +10,12 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use ballast_model::NodeRole;
-use ballast_telemetry::AccessLogSink;
+use ballast_telemetry::AccessLogOptions;
 use serde::Deserialize;
+
+mod access_log;
+
+pub(crate) use access_log::access_log_to;
 
 /// A file with every key, its meaning and its default; `ballastd config example` prints it.
 pub(crate) const EXAMPLE: &str = include_str!("../node.example.toml");
@@ -71,6 +75,10 @@ struct LogSection {
     format: LogFormat,
     level: String,
     access_log: String,
+    access_log_format: String,
+    access_log_max_mib: u64,
+    access_log_kept_count: u32,
+    access_log_facility: String,
 }
 
 /// How the node's own log is written.
@@ -117,8 +125,8 @@ pub(crate) struct NodeConfig {
     pub log_format: LogFormat,
     /// What is logged, as a `tracing` filter.
     pub log_level: String,
-    /// Where requests are logged.
-    pub access_log: AccessLogSink,
+    /// Where requests are logged, and how.
+    pub access_log: AccessLogOptions,
 }
 
 /// Why a node's file can't be used.
@@ -204,15 +212,6 @@ impl NodeConfig {
     }
 }
 
-/// Where requests are logged: a path, `-` for standard error, or nothing for off.
-pub(crate) fn access_log_sink(setting: &str) -> AccessLogSink {
-    match setting {
-        "" => AccessLogSink::Off,
-        "-" => AccessLogSink::Stderr,
-        path => AccessLogSink::File(path.into()),
-    }
-}
-
 impl NodeFile {
     fn faults(&self) -> Vec<String> {
         let mut faults = Vec::new();
@@ -253,14 +252,18 @@ impl NodeFile {
             self.log.level.parse::<tracing_subscriber::EnvFilter>().is_ok(),
             "log.level: must be error, warn, info, debug, trace or a tracing filter",
         );
+        if let Err(log_faults) = self.log.access_log(&self.name) {
+            faults.extend(log_faults);
+        }
         faults
     }
 
     fn resolve(self) -> NodeConfig {
         let cpus = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         let advertise = self.cluster.advertise.unwrap_or_else(|| self.cluster.listen.to_string());
+        // Faults were told before.
+        let access_log = self.log.access_log(&self.name).unwrap_or_else(|_| access_log::off());
         NodeConfig {
-            name: self.name,
             role: self.role,
             state_dir: self.state_dir,
             cluster_listen: self.cluster.listen,
@@ -278,7 +281,8 @@ impl NodeFile {
             drain_timeout: Duration::from_secs(self.data_plane.drain_timeout_s),
             log_format: self.log.format,
             log_level: self.log.level,
-            access_log: access_log_sink(&self.log.access_log),
+            access_log,
+            name: self.name,
         }
     }
 }
@@ -302,7 +306,15 @@ impl Default for DataPlaneSection {
 
 impl Default for LogSection {
     fn default() -> Self {
-        Self { format: LogFormat::Text, level: "info".to_owned(), access_log: String::new() }
+        Self {
+            format: LogFormat::Text,
+            level: "info".to_owned(),
+            access_log: String::new(),
+            access_log_format: "json".to_owned(),
+            access_log_max_mib: 0,
+            access_log_kept_count: 5,
+            access_log_facility: "local0".to_owned(),
+        }
     }
 }
 

@@ -51,7 +51,8 @@ impl Traffic {
     /// Starts threads; nothing is served before [`follow`] brings a configuration.
     /// `seed` differs between nodes, so that they don't probe in step.
     pub(crate) fn start(config: &NodeConfig, keys: &ClusterKey, seed: u64) -> Result<Self> {
-        let access_log = AccessLog::start(&config.access_log).context("log.access_log")?;
+        let access_log =
+            AccessLog::start_with(config.access_log.clone()).context("log.access_log")?;
         let counters = Arc::new(CounterRegistry::new(config.workers));
         let rate_limits = Arc::new(RateLimits::new(&rate_limit_key(keys)));
         let http = HttpHandlers::new(access_log.clone()).with_rate_limits(Arc::clone(&rate_limits));

@@ -54,9 +54,10 @@ pub use spec::traffic_group::{
 };
 pub use spec::user::{Role, UserSpec};
 pub use spec::virtual_server::{
-    AcceptProxyProtocol, ClientAuth, ClientAuthMode, ForwardedFor, Http2Limits, HttpSettings, Mode,
-    OtherSources, Persistence, Priority, Protocol, ServerTls, SniRoute, SourceLimits, TcpSettings,
-    TlsPassthrough, Transport, UdpSettings, UnknownName, UnmatchedName, VirtualServerSpec,
+    AcceptProxyProtocol, AccessLogSettings, ClientAuth, ClientAuthMode, ForwardedFor, Http2Limits,
+    HttpSettings, Mode, OtherSources, Persistence, Priority, Protocol, RequestIdSettings,
+    ServerTls, SniRoute, SourceLimits, TcpSettings, TlsPassthrough, TracingSettings, Transport,
+    UdpSettings, UnknownName, UnmatchedName, VirtualServerSpec,
 };
 pub use state::{Cluster, JoinTicket, Snapshot, State};
 pub use validate::{FieldError, FieldErrors};

@@ -123,3 +123,7 @@ pub const JWT_CLOCK_SKEW_MAX_S: u32 = 600;
 pub const JWKS_REFRESH_MIN_S: u32 = 10;
 /// Longest time between two fetches of a provider's keys, in seconds (one day).
 pub const JWKS_REFRESH_MAX_S: u32 = 24 * 60 * 60;
+/// Most header fields of a virtual server's requests, and of its responses, in the access log.
+pub const LOGGED_HEADER_MAX_COUNT: usize = 16;
+/// Longest name of such a field, in bytes.
+pub const LOGGED_HEADER_NAME_MAX_BYTES: usize = 64;

@@ -11,7 +11,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use ballast_balance::{Attempt, InFlight, Member, NoMember, PickInput, Pool};
-use ballast_telemetry::{AccessRecord, CounterShard, FailureReason};
+use ballast_telemetry::{AccessRecord, CounterShard, FailureReason, Phase, Phases};
 use ballast_workers::{
     Admission, Connection, Interrupted, PoolSlot, Refused, Ticket, VirtualServer, proxy_protocol,
 };
@@ -326,16 +326,13 @@ impl Session {
         if let Some(reason) = record.reason {
             self.counters.failure(reason);
         }
+        let start_ms = clock.coarse_unix_ms().saturating_sub(total_us / 1_000);
+        let mut phases = Phases::default();
+        if let Some(connect_us) = record.connect_us {
+            phases.set(Phase::Connect, connect_us);
+        }
         self.worker.log(&AccessRecord {
-            time_ms: clock.coarse_unix_ms().saturating_sub(total_us / 1_000),
-            virtual_server: &self.server.name,
-            client: self.peer,
-            request_id: "",
-            method: b"",
-            uri: b"",
             host: record.server_name.as_deref().unwrap_or_default().as_bytes(),
-            protocol: "",
-            status: 0,
             reason: record.reason,
             pool: record.chosen.as_ref().map_or("", |(pool, _)| pool.name()),
             member: record.chosen.as_ref().map(|(_, member)| &*member.name),
@@ -343,35 +340,18 @@ impl Session {
             received_bytes: record.received_bytes,
             sent_bytes: record.sent_bytes,
             total_us,
-            request_us: 0,
-            connect_us: record.connect_us,
-            first_byte_us: None,
+            phases,
+            ..AccessRecord::new(start_ms, &self.server.name, self.peer)
         });
     }
 }
 
 /// Writes down a connection that was turned away at the door.
 pub(crate) fn log_refused(worker: &TcpWorker, refused: &Refused) {
+    let now_ms = worker.context.clock.coarse_unix_ms();
     worker.log(&AccessRecord {
-        time_ms: worker.context.clock.coarse_unix_ms(),
-        virtual_server: &refused.server.name,
-        client: refused.peer,
-        request_id: "",
-        method: b"",
-        uri: b"",
-        host: b"",
-        protocol: "",
-        status: 0,
         reason: Some(refused.reason),
-        pool: "",
-        member: None,
-        attempts: 0,
-        received_bytes: 0,
-        sent_bytes: 0,
-        total_us: 0,
-        request_us: 0,
-        connect_us: None,
-        first_byte_us: None,
+        ..AccessRecord::new(now_ms, &refused.server.name, refused.peer)
     });
 }
 

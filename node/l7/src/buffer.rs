@@ -145,6 +145,14 @@ impl Buffer {
         self.end = end;
     }
 
+    /// Replaces bytes that were put in, consumed or not: `at` counts from where the buffer was
+    /// filled. What lies beyond its end is left out.
+    pub fn overwrite(&mut self, at: usize, bytes: &[u8]) {
+        if let Some(there) = self.storage[..self.end].get_mut(at..at + bytes.len()) {
+            there.copy_from_slice(bytes);
+        }
+    }
+
     /// Appends `number` in decimal.
     pub fn push_decimal(&mut self, number: u64) {
         self.push(itoa::Buffer::new().format(number).as_bytes());

@@ -13,7 +13,7 @@ use std::task::{Context, Poll};
 use ballast_model::Protocol;
 use ballast_telemetry::{CounterShard, FailureReason};
 use ballast_workers::{Admission, Connection, Interrupted, Ticket, VirtualServer, WorkerContext};
-use rustls::HandshakeKind;
+use rustls::{HandshakeKind, ProtocolVersion};
 use tokio_rustls::TlsAcceptor;
 
 use crate::buffer::Buffer;
@@ -60,6 +60,7 @@ pub(crate) async fn serve(worker: Rc<HttpWorker>, connection: Connection) {
                     let tls = stream.get_ref().1;
                     let is_resumed = tls.handshake_kind() == Some(HandshakeKind::Resumed);
                     session.counters.tls_handshake(is_resumed);
+                    session.tls_version = tls_version(tls.protocol_version());
                     let is_http2 = tls.alpn_protocol() == Some(b"h2");
                     let stream = Box::new(stream);
                     if is_http2 {
@@ -87,6 +88,8 @@ pub(crate) struct Session {
     pub(crate) local: SocketAddr,
     pub(crate) facts: Rc<ClientFacts>,
     pub(crate) ticket: Ticket,
+    /// As `1.3`; empty without TLS.
+    pub(crate) tls_version: &'static str,
     pub(crate) is_http2: bool,
     admission: Rc<Admission>,
 }
@@ -110,8 +113,20 @@ impl Session {
         };
         let pool = worker.pools.of(&server.pool);
         let (facts, admission) = (Rc::new(facts), Rc::new(admission));
-        let is_http2 = false;
-        Self { worker, server, pool, counters, peer, local, facts, ticket, is_http2, admission }
+        let (tls_version, is_http2) = ("", false);
+        Self {
+            worker,
+            server,
+            pool,
+            counters,
+            peer,
+            local,
+            facts,
+            ticket,
+            tls_version,
+            is_http2,
+            admission,
+        }
     }
 
     /// What one stream of the connection has: all that the connection has, and a deadline of its own.
@@ -126,6 +141,7 @@ impl Session {
             local: self.local,
             facts: Rc::clone(&self.facts),
             ticket: connections.open(self.admission.slot().id, clock),
+            tls_version: self.tls_version,
             is_http2: self.is_http2,
             admission: Rc::clone(&self.admission),
         }
@@ -147,18 +163,22 @@ impl Session {
         self.admission.slot().current().load().is_some()
     }
 
-    /// The name under which requests are logged, if they are.
-    pub(crate) fn logged_as(&self) -> Option<&str> {
-        let is_logged = self.server.http.access_log && self.worker.keeps_log();
-        is_logged.then_some(&*self.server.name)
+    /// Whether anybody wants to know more of requests than their number.
+    pub(crate) fn is_observed(&self) -> bool {
+        self.server.http.access_log.enabled && self.worker.keeps_log()
     }
 
     /// Counts a request and writes it down.
-    pub(crate) fn finish(&self, mut record: Record) {
-        if self.is_http2 {
-            record.protocol = "http/2";
-        }
-        record.finish(&self.worker, &self.counters, self.peer, self.logged_as());
+    pub(crate) fn finish(&self, record: Record) {
+        record.finish(self);
+    }
+}
+
+fn tls_version(version: Option<ProtocolVersion>) -> &'static str {
+    match version {
+        Some(ProtocolVersion::TLSv1_3) => "1.3",
+        Some(ProtocolVersion::TLSv1_2) => "1.2",
+        _ => "",
     }
 }
 
@@ -340,7 +360,8 @@ impl<'a, S: Stream> Serving<'a, S> {
     async fn refuse(&mut self, failure: Failure) {
         let now_us = self.session.worker.context.clock.now_us();
         let mut record = Record::new(now_us, now_us);
-        failure.write(&mut self.client.output, Method::Other, false);
+        record.identify_refused(self.session);
+        failure.write(&mut self.client.output, Method::Other, false, &record);
         record.status = failure.status;
         record.reason = Some(failure.reason);
         record.received_bytes = self.client.input.len() as u64;
@@ -405,4 +426,4 @@ struct HeadWait {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

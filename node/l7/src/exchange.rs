@@ -7,12 +7,14 @@
 //! ```
 //! Invariant: once a byte of a response has left for the client, nothing is tried again.
 
+use std::cell::Cell;
 use std::future::poll_fn;
 use std::rc::Rc;
 
 use ballast_balance::{CookieCodec, InFlight, NoMember};
 use ballast_model::{HttpSettings, Protocol, RetryCause};
 use ballast_telemetry::FailureReason;
+use ballast_telemetry::trace::UUID_BYTES;
 use ballast_workers::Interrupted;
 
 use crate::buffer::Buffer;
@@ -167,13 +169,16 @@ impl<'a, S: Stream> Exchange<'a, S> {
         if head.grpc_timeout_ms.is_some() {
             self.session.ticket.set_limit_ms(head.grpc_timeout_ms);
         }
-        if self.session.logged_as().is_some() {
-            self.record.describe(worker, raw, &head);
+        self.record.identify(self.session, raw, fields);
+        if self.session.is_observed() {
+            self.record.describe(self.session, raw, &head, fields);
         }
         policy::check_path(self.session, head.target.of_head(raw))?;
-        let routing = policy::decide(self.session, raw, &head, fields);
+        let mut own_id = [0; UUID_BYTES];
+        let request_id = self.record.request_id(&mut own_id);
+        let routing = policy::decide(self.session, raw, &head, fields, request_id);
         if let Some(routing) = &routing {
-            self.record.request_id = Some(routing.request_id);
+            self.record.describe_rule(routing.rule.unwrap_or_default());
             if let Some(pool) = &routing.pool {
                 self.pool = Rc::clone(pool);
             }
@@ -188,14 +193,15 @@ impl<'a, S: Stream> Exchange<'a, S> {
         let mut output = Buffer::default();
         output.acquire(&worker.buffers);
         let forwarded_for = http.forwarded_for;
+        let identity = &mut self.record.identity;
         forward::write_request(
             &mut output,
             raw,
             &head,
             fields,
-            facts,
-            forwarded_for,
+            (facts, forwarded_for),
             routing.as_ref(),
+            identity,
         );
         self.client.input.consume(found.length);
         let frames = match head.body {
@@ -243,10 +249,10 @@ impl<'a, S: Stream> Exchange<'a, S> {
         self.record.status = answer.status();
         match answer.failure().filter(|_| self.is_grpc) {
             Some(failure) => {
-                failure.write_grpc(output, keeps_alive);
+                failure.write_grpc(output, keeps_alive, &self.record);
                 self.record.status = 200;
             }
-            None => answer.write(output, response, manner),
+            None => answer.write(output, response, manner, &self.record),
         }
         self.flush(keeps_alive).await
     }
@@ -268,7 +274,7 @@ impl<'a, S: Stream> Exchange<'a, S> {
                 }
                 Err(why) => self.find_no_member(request, why, last_failure).await?,
             };
-            self.record.attempt_count += 1;
+            self.record.attempt_begins(self.session, &mut request.output);
             let chosen = self.record.chosen.insert(chosen).clone();
             let begin_us = self.session.worker.context.clock.coarse_us();
             let is_upgrade = request.head.upgrade.is_some();
@@ -387,8 +393,12 @@ impl<'a, S: Stream> Exchange<'a, S> {
             (NoMember::AllBusy | NoMember::PersistentBusy, None) => {
                 let client = &mut self.client.stream;
                 let wait = queue::wait(self.session, &self.pool, client, request.wanted, why);
+                let clock = &self.session.worker.context.clock;
+                let start_us = clock.now_us();
                 // On the heap: most requests never wait.
-                Ok(Box::pin(wait).await?)
+                let found = Box::pin(wait).await;
+                self.record.queue_us = Some(clock.now_us().saturating_sub(start_us));
+                Ok(found?)
             }
             _ => Err(FailureReason::NoMember.into()),
         }
@@ -402,11 +412,15 @@ impl<'a, S: Stream> Exchange<'a, S> {
         let start_us = worker.context.clock.now_us();
         ticket.set_timeout_ms(chosen.pool.spec().connect_timeout_ms);
         let client = (self.session.peer, self.session.local);
-        let way = Way { client, is_upgrade, fresh };
+        let tcp_us = Cell::new(None);
+        let clock = &worker.context.clock;
+        let way = Way { client, is_upgrade, fresh, clock, tcp_us: &tcp_us };
         let connect = Box::pin(member::connect(chosen, way));
         let connected = ticket.guard(connect).await;
         let now_us = worker.context.clock.now_us();
-        self.record.connect_us = Some(now_us.saturating_sub(start_us));
+        let connected_us = tcp_us.get().unwrap_or(now_us);
+        self.record.connect_us = Some(connected_us.saturating_sub(start_us));
+        self.record.tls_us = tcp_us.get().map(|tcp_us| now_us.saturating_sub(tcp_us));
         match connected {
             Ok(Ok(stream)) => Ok(stream),
             Ok(Err(error)) => {
@@ -466,7 +480,7 @@ impl<'a, S: Stream> Exchange<'a, S> {
         let (response, plan) = loop {
             let mut scanner = HeadScanner::default();
             let (length, field_count) = poll_fn(|cx| relay.poll_head(cx, &mut scanner)).await?;
-            if interim_count == 0 && self.session.logged_as().is_some() {
+            if interim_count == 0 {
                 self.record.response_began(worker.context.clock.now_us());
             }
             let start = relay.client.output_end();
@@ -474,7 +488,7 @@ impl<'a, S: Stream> Exchange<'a, S> {
                 self.session,
                 &head,
                 routing,
-                &self.record,
+                &mut self.record,
                 &mut relay,
                 length,
                 field_count,
@@ -559,13 +573,14 @@ impl<'a, S: Stream> Exchange<'a, S> {
             output.truncate((start - sent_bytes) as usize);
         }
         output.acquire(&self.session.worker.buffers);
+        self.record.identify_refused(self.session);
         self.record.status = failure.status;
         if self.is_grpc {
-            failure.write_grpc(output, keeps_alive);
+            failure.write_grpc(output, keeps_alive, &self.record);
             self.record.status = 200;
             self.session.ticket.set_limit_ms(None);
         } else {
-            failure.write(output, method, keeps_alive);
+            failure.write(output, method, keeps_alive, &self.record);
         }
         self.flush(keeps_alive).await
     }
@@ -590,7 +605,7 @@ fn pass_head<'a, S: Stream>(
     session: &'a Session,
     request: &RequestHead,
     routing: Option<&Routing<'a>>,
-    record: &Record,
+    record: &mut Record,
     relay: &mut Relay<'_, S>,
     length: usize,
     field_count: usize,
@@ -617,6 +632,10 @@ fn pass_head<'a, S: Stream>(
         forward::write_response(output, raw, &response, fields, plan, changes);
         if !response.is_interim() {
             write_persistence(output, session, routing, record);
+            record.describe_response(session, raw, fields);
+            if plan.tells_request_id {
+                record.write_request_id(output);
+            }
         }
         output.push(b"\r\n");
     }
@@ -641,6 +660,7 @@ fn plan_response(
             && !is_rejection
             && !(needs_chunks && request.is_http_10),
         is_http_10: request.is_http_10,
+        tells_request_id: session.server.http.request_id.to_client && !response.is_interim(),
     }
 }
 

@@ -8,6 +8,7 @@ use crate::buffer::Buffer;
 use crate::codec::framing::FramingError;
 use crate::codec::head::HeadError;
 use crate::codec::request::{Method, RequestError};
+use crate::record::Record;
 
 /// When to come back (RFC 9110 §10.2.3): what a 503 is about has usually passed by then.
 const RETRY_AFTER: &[u8] = b"\r\nRetry-After: 1";
@@ -64,7 +65,13 @@ impl From<RequestError> for Failure {
 
 impl Failure {
     /// Writes the answer.
-    pub(crate) fn write(self, output: &mut Buffer, method: Method, keeps_alive: bool) {
+    pub(crate) fn write(
+        self,
+        output: &mut Buffer,
+        method: Method,
+        keeps_alive: bool,
+        record: &Record,
+    ) {
         let phrase = reason_phrase(self.status);
         let code = self.reason.code();
         let length = "000 : \n".len() + phrase.len() + code.len();
@@ -75,7 +82,9 @@ impl Failure {
         if self.status == 503 {
             output.push(RETRY_AFTER);
         }
-        output.push(b"\r\nContent-Type: text/plain\r\nContent-Length: ");
+        output.push(b"\r\n");
+        record.write_request_id(output);
+        output.push(b"Content-Type: text/plain\r\nContent-Length: ");
         output.push_decimal(length as u64);
         output.push(if keeps_alive { b"\r\n\r\n" } else { b"\r\nConnection: close\r\n\r\n" });
         if method != Method::Head {
@@ -92,12 +101,13 @@ impl Failure {
 impl Failure {
     /// Writes the answer that a client of gRPC understands: a response without content whose fields
     /// are what else would be its trailer section ("Trailers-Only" of gRPC over HTTP/2).
-    pub(crate) fn write_grpc(self, output: &mut Buffer, keeps_alive: bool) {
+    pub(crate) fn write_grpc(self, output: &mut Buffer, keeps_alive: bool, record: &Record) {
         output.push(b"HTTP/1.1 200 OK\r\nContent-Type: application/grpc\r\nGrpc-Status: ");
         output.push_decimal(self.grpc_status());
         output.push(b"\r\nGrpc-Message: ");
         output.push(self.reason.code().as_bytes());
         output.push(b"\r\nContent-Length: 0\r\n");
+        record.write_request_id(output);
         output.push(if keeps_alive { b"\r\n" } else { b"Connection: close\r\n\r\n" });
     }
 

@@ -13,6 +13,7 @@ use crate::codec::framing::BodyLength;
 use crate::codec::head::{Field, FieldName, list};
 use crate::codec::request::RequestHead;
 use crate::codec::response::ResponseHead;
+use crate::identity::Identity;
 use crate::policy::{CookieName, HeaderChanges, Routing};
 use crate::pump::Frames;
 
@@ -35,9 +36,9 @@ pub(crate) fn write_request(
     raw: &[u8],
     head: &RequestHead,
     fields: &[Field],
-    client: &ClientFacts,
-    forwarded_for: ForwardedFor,
+    (client, forwarded_for): (&ClientFacts, ForwardedFor),
     routing: Option<&Routing<'_>>,
+    identity: &mut Identity,
 ) {
     let target = head.target.of_head(raw);
     let target = routing.map(|r| &*r.target).filter(|new| !new.is_empty()).unwrap_or(target);
@@ -69,6 +70,9 @@ pub(crate) fn write_request(
         // What it announces comes, but for what no trailer may hold.
         FieldName::Trailer => head.body == BodyLength::Chunked,
         FieldName::Cookie | FieldName::Other => !nominated.contains(field),
+        FieldName::Traceparent | FieldName::Tracestate | FieldName::XRequestId => {
+            identity.keeps(field.name).unwrap_or_else(|| !nominated.contains(field))
+        }
         _ => false,
     });
     if forwarded_for != ForwardedFor::Off {
@@ -77,6 +81,7 @@ pub(crate) fn write_request(
     if let Some(routing) = routing {
         routing.request.write(output);
     }
+    identity.write(output, |name| routing.is_some() && drops(name));
     match head.body {
         BodyLength::Exact(length) => push_content_length(output, length),
         BodyLength::Chunked => output.push(b"Transfer-Encoding: chunked\r\n"),
@@ -143,6 +148,8 @@ pub(crate) struct ResponsePlan {
     pub(crate) keeps_alive: bool,
     /// Whether the client speaks HTTP/1.0.
     pub(crate) is_http_10: bool,
+    /// Whether the client is told the request's identifier, whatever the member says.
+    pub(crate) tells_request_id: bool,
 }
 
 /// Writes the head that the client gets, but for the empty line at its end.
@@ -169,6 +176,7 @@ pub(crate) fn write_response(
         | FieldName::TransferEncoding => false,
         FieldName::Trailer => plan.has_body && plan.frames == Frames::Chunked,
         FieldName::Upgrade => is_upgrade,
+        FieldName::XRequestId if plan.tells_request_id => false,
         _ => !nominated.contains(field),
     });
     if let Some(changes) = changes {

@@ -145,7 +145,8 @@ async fn refuse(
 ) {
     let mut record = Record::new(found.start_us, found.end_us);
     let method = if is_head { Method::Head } else { Method::Other };
-    failure.write(&mut client.output, method, true);
+    record.identify_refused(session);
+    failure.write(&mut client.output, method, true, &record);
     record.status = failure.status;
     record.reason = Some(failure.reason);
     record.received_bytes = found.length as u64;

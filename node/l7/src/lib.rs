@@ -24,6 +24,7 @@ mod exchange;
 mod failure;
 mod forward;
 pub mod http2;
+mod identity;
 mod key;
 mod member;
 mod peer;

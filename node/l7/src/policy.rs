@@ -18,6 +18,7 @@ use ballast_model::spec::policy::{RequestTimeouts, Scheme};
 use ballast_policy::normalize::is_ambiguous;
 use ballast_policy::{Decision, RequestView, Scratch, Verdict};
 use ballast_telemetry::FailureReason;
+use ballast_telemetry::trace::{UUID_BYTES, uuid_text, uuid7};
 use ballast_workers::{CookiePersistence, PolicySet};
 
 use crate::codec::head::Field;
@@ -37,9 +38,6 @@ pub(crate) use answer::{Answer, Manner};
 pub(crate) use changes::HeaderChanges;
 pub use rate_limits::RateLimits;
 
-/// Bytes of a request's identifier: 128 bits in hexadecimal.
-pub(crate) const REQUEST_ID_BYTES: usize = 32;
-
 /// What a worker needs to evaluate policies; grows to what they need and is used again.
 #[derive(Debug, Default)]
 pub(crate) struct PolicyScratch {
@@ -50,6 +48,8 @@ pub(crate) struct PolicyScratch {
 /// What is to be done with a request whose virtual server has policies.
 #[derive(Debug)]
 pub(crate) struct Routing<'a> {
+    /// The last rule that matched.
+    pub(crate) rule: Option<&'a str>,
     /// The answer, where no member is asked.
     pub(crate) answer: Option<Answer<'a>>,
     /// The pool that serves it, unless it is the virtual server's.
@@ -68,8 +68,6 @@ pub(crate) struct Routing<'a> {
     pub(crate) host: Vec<u8>,
     /// The pool that gets a copy.
     pub(crate) mirror: Option<Rc<WorkerPool>>,
-    /// The request's identifier.
-    pub(crate) request_id: [u8; REQUEST_ID_BYTES],
 }
 
 /// A cookie by which clients find back.
@@ -124,20 +122,28 @@ impl<'a> Routing<'a> {
 }
 
 /// Decides what the policies of the session's virtual server make of a request; none where it has no
-/// policies.
+/// policies. What they say of the request's identifier is `given`, or a new one where that is empty.
 pub(crate) fn decide<'a>(
     session: &'a Session,
     raw: &[u8],
     head: &RequestHead,
     fields: &[Field],
+    given: &[u8],
 ) -> Option<Routing<'a>> {
     let policies = session.server.policies.as_deref()?;
     let worker = &session.worker;
-    let request_id = request_id(worker);
-    let view = HeadView::new(session, raw, head, fields, &request_id);
+    let own;
+    let request_id = if given.is_empty() {
+        own = new_request_id(worker);
+        &own
+    } else {
+        given
+    };
+    let view = HeadView::new(session, raw, head, fields, request_id);
     let scratch = &mut *worker.policy.borrow_mut();
     let decision = policies.policy().evaluate(&view, &mut scratch.evaluation);
     let mut routing = Routing {
+        rule: decision.rules().last(),
         answer: None,
         pool: None,
         persistence: None,
@@ -147,7 +153,6 @@ pub(crate) fn decide<'a>(
         target: Vec::new(),
         host: Vec::new(),
         mirror: None,
-        request_id,
     };
     if let Err(refusal) = gate::pass(worker, policies, &decision, &view, &mut scratch.text) {
         routing.answer = Some(Answer::Refused(refusal));
@@ -262,15 +267,8 @@ impl RequestView for HeadView<'_> {
     }
 }
 
-/// 128 bits in hexadecimal: enough to find a request in logs, no secret.
-fn request_id(worker: &HttpWorker) -> [u8; REQUEST_ID_BYTES] {
-    let mut id = [0; REQUEST_ID_BYTES];
-    for half in id.chunks_exact_mut(16) {
-        let mut random = worker.context.random();
-        for digit in half {
-            *digit = b"0123456789abcdef"[(random & 15) as usize];
-            random >>= 4;
-        }
-    }
-    id
+/// Enough to find a request in logs, no secret.
+fn new_request_id(worker: &HttpWorker) -> [u8; UUID_BYTES] {
+    let random = [worker.context.random(), worker.context.random()];
+    uuid_text(uuid7(worker.context.clock.coarse_unix_ms(), random))
 }

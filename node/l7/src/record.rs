@@ -2,14 +2,16 @@
 //!
 //! Invariant: every request that was understood, or refused, is finished exactly once.
 
-use std::net::SocketAddr;
+use ballast_model::AccessLogSettings;
+use ballast_telemetry::trace::{UUID_BYTES, uuid_text};
+use ballast_telemetry::{AccessRecord, FailureReason, HeaderValues, Phase, Phases};
 
-use ballast_telemetry::{AccessRecord, CounterShard, FailureReason};
-
+use crate::buffer::Buffer;
+use crate::codec::head::Field;
 use crate::codec::request::RequestHead;
-use crate::policy::REQUEST_ID_BYTES;
+use crate::connection::Session;
+use crate::identity::{self, Identity, RequestId, RequestTrace, is_in_sample};
 use crate::upstream::Chosen;
-use crate::worker::HttpWorker;
 
 /// A request on its way into the counters and the access log.
 #[derive(Debug, Default)]
@@ -18,23 +20,27 @@ pub(crate) struct Record {
     start_us: u64,
     /// When its head was complete.
     head_us: u64,
-    /// Method, target and host, one after another; empty where nothing is logged.
+    /// What the client calls it, method, target, host, header fields of the request, the rule that
+    /// decided, header fields of the response, one after another; but for the first, empty where nobody wants to know.
     text: Vec<u8>,
-    method_bytes: usize,
-    target_bytes: usize,
-    /// What the client speaks, where that is known.
-    pub(crate) protocol: &'static str,
+    /// Where each of them ends in `text`; the last one ends with it.
+    ends: [u32; TEXT_COUNT - 1],
+    protocol: &'static str,
+    pub(crate) identity: Identity,
     pub(crate) status: u16,
-    /// Where the virtual server has policies.
-    pub(crate) request_id: Option<[u8; REQUEST_ID_BYTES]>,
     pub(crate) reason: Option<FailureReason>,
     pub(crate) chosen: Option<Chosen>,
     pub(crate) attempt_count: u32,
     pub(crate) received_bytes: u64,
     pub(crate) sent_bytes: u64,
+    pub(crate) queue_us: Option<u64>,
     pub(crate) connect_us: Option<u64>,
+    pub(crate) tls_us: Option<u64>,
     pub(crate) first_byte_us: Option<u64>,
 }
+
+/// How many texts stand in a record.
+const TEXT_COUNT: usize = 7;
 
 impl Record {
     pub(crate) fn new(start_us: u64, head_us: u64) -> Self {
@@ -46,29 +52,116 @@ impl Record {
         self.first_byte_us = Some(now_us.saturating_sub(self.head_us));
     }
 
-    /// Keeps what the access log shows of the request; its bytes are gone by the time it is
-    /// written.
-    pub(crate) fn describe(&mut self, worker: &HttpWorker, raw: &[u8], head: &RequestHead) {
-        self.text = worker.take_text();
-        for part in [head.method_name, head.target] {
-            self.text.extend_from_slice(part.of_head(raw));
+    /// Gives the request its identifier and its place in a trace, as far as the virtual server wants
+    /// them. Comes before [`describe`](Self::describe).
+    pub(crate) fn identify(&mut self, session: &Session, raw: &[u8], fields: &[Field]) {
+        let (http, worker) = (&session.server.http, &session.worker.context);
+        if http.request_id.enabled {
+            let (id, text) = RequestId::of(&http.request_id, worker, raw, fields);
+            self.identity.request_id = id;
+            if !text.is_empty() {
+                self.text = session.worker.take_text();
+                self.text.extend_from_slice(text);
+                self.ends = [text.len() as u32; TEXT_COUNT - 1];
+            }
         }
-        self.protocol = if head.is_http_10 { "http/1.0" } else { "http/1.1" };
-        self.method_bytes = head.method_name.of_head(raw).len();
-        self.target_bytes = head.target.of_head(raw).len();
-        if let Some(host) = head.host {
-            self.text.extend_from_slice(host.of_head(raw));
+        if http.tracing.enabled {
+            let trace = RequestTrace::of(&http.tracing, worker, raw, fields);
+            self.identity.trace = Some(trace);
         }
     }
 
-    /// Counts the request, and writes it down if `logged_as` says so.
-    pub(crate) fn finish(
-        self,
-        worker: &HttpWorker,
-        counters: &CounterShard,
-        client: SocketAddr,
-        logged_as: Option<&str>,
+    /// Gives a request an identifier that will not be served, so that its answer has one.
+    pub(crate) fn identify_refused(&mut self, session: &Session) {
+        let is_new = self.identity.request_id == RequestId::None;
+        if is_new && session.server.http.request_id.enabled {
+            self.identity.request_id = RequestId::new(&session.worker.context);
+        }
+    }
+
+    /// Keeps what the access log shows of the request; its bytes are gone by the time it is
+    /// written.
+    pub(crate) fn describe(
+        &mut self,
+        session: &Session,
+        raw: &[u8],
+        head: &RequestHead,
+        fields: &[Field],
     ) {
+        if self.text.is_empty() {
+            self.text = session.worker.take_text();
+        }
+        self.protocol = if session.is_http2 {
+            "http/2"
+        } else if head.is_http_10 {
+            "http/1.0"
+        } else {
+            "http/1.1"
+        };
+        let host = head.host.map_or(&b""[..], |host| host.of_head(raw));
+        let parts = [head.method_name.of_head(raw), head.target.of_head(raw), host];
+        for (end, part) in self.ends[1..4].iter_mut().zip(parts) {
+            self.text.extend_from_slice(part);
+            *end = self.text.len() as u32;
+        }
+        keep_fields(&mut self.text, &session.server.http.access_log.request_headers, raw, fields);
+        (self.ends[4], self.ends[5]) = (self.text.len() as u32, self.text.len() as u32);
+    }
+
+    /// Keeps the rule of a policy that decided.
+    pub(crate) fn describe_rule(&mut self, rule: &str) {
+        if self.is_described() {
+            self.text.extend_from_slice(rule.as_bytes());
+            self.ends[5] = self.text.len() as u32;
+        }
+    }
+
+    fn is_described(&self) -> bool {
+        // A method is never empty.
+        self.ends[1] > self.ends[0]
+    }
+
+    /// Keeps what the access log shows of the response's header.
+    pub(crate) fn describe_response(&mut self, session: &Session, raw: &[u8], fields: &[Field]) {
+        let wanted = &session.server.http.access_log.response_headers;
+        if !wanted.is_empty() && self.is_described() {
+            self.text.truncate(self.ends[5] as usize);
+            keep_fields(&mut self.text, wanted, raw, fields);
+        }
+    }
+
+    /// Notes that a member is about to be asked; `output` is what it will get.
+    pub(crate) fn attempt_begins(&mut self, session: &Session, output: &mut Buffer) {
+        self.attempt_count += 1;
+        if self.attempt_count > 1
+            && let Some(trace) = &mut self.identity.trace
+        {
+            trace.next_attempt(&session.worker.context, output);
+        }
+    }
+
+    /// The request's identifier; empty where it has none. One of ours is written into `own`.
+    pub(crate) fn request_id<'a>(&'a self, own: &'a mut [u8; UUID_BYTES]) -> &'a [u8] {
+        match self.identity.request_id {
+            RequestId::None => b"",
+            RequestId::Client => self.part(0),
+            RequestId::Own(id) => {
+                *own = uuid_text(id);
+                own
+            }
+        }
+    }
+
+    /// Writes `X-Request-ID`, if there is an identifier.
+    pub(crate) fn write_request_id(&self, output: &mut Buffer) {
+        if self.identity.request_id != RequestId::None {
+            identity::write_request_id(output, self.request_id(&mut [0; UUID_BYTES]));
+        }
+    }
+
+    /// Counts the request, and tells whoever wants to know.
+    pub(crate) fn finish(self, session: &Session) {
+        let (worker, counters) = (&session.worker, &session.counters);
         let total_us = worker.context.clock.now_us().saturating_sub(self.start_us);
         if self.status == 0 {
             counters.request_unanswered(total_us);
@@ -80,44 +173,102 @@ impl Record {
         if let Some(reason) = self.reason {
             counters.failure(reason);
         }
-        if let Some(virtual_server) = logged_as {
-            worker.log(&self.access_record(worker, client, virtual_server, total_us));
+        let phases = self.phases(total_us);
+        counters.phases(&phases);
+        if session.is_observed() {
+            self.tell(session, phases, total_us);
         }
         worker.give_text(self.text);
     }
 
-    fn access_record<'a>(
-        &'a self,
-        worker: &HttpWorker,
-        client: SocketAddr,
-        virtual_server: &'a str,
-        total_us: u64,
-    ) -> AccessRecord<'a> {
-        let (method, rest) = self.text.split_at(self.method_bytes);
-        let (uri, host) = rest.split_at(self.target_bytes);
-        AccessRecord {
-            time_ms: worker.context.clock.coarse_unix_ms().saturating_sub(total_us / 1_000),
-            virtual_server,
-            client,
-            request_id: self.request_id.as_ref().map_or("", |id| {
-                // Hexadecimal digits.
-                std::str::from_utf8(id).unwrap_or_default()
-            }),
-            method,
-            uri,
-            host,
+    fn phases(&self, total_us: u64) -> Phases {
+        let mut phases = Phases::default();
+        let request_us = self.head_us.saturating_sub(self.start_us);
+        phases.set(Phase::Request, request_us);
+        let measured = [
+            (Phase::Queue, self.queue_us),
+            (Phase::Connect, self.connect_us),
+            (Phase::Tls, self.tls_us),
+            (Phase::FirstByte, self.first_byte_us),
+        ];
+        for (phase, us) in measured {
+            if let Some(us) = us {
+                phases.set(phase, us);
+            }
+        }
+        if let Some(first_byte_us) = self.first_byte_us {
+            phases.set(Phase::Body, total_us.saturating_sub(request_us + first_byte_us));
+        }
+        phases
+    }
+
+    fn tell(&self, session: &Session, phases: Phases, total_us: u64) {
+        let (worker, settings) = (&session.worker, &session.server.http.access_log);
+        let mut own_id = [0; UUID_BYTES];
+        let request_id = self.request_id(&mut own_id);
+        let start_ms = worker.context.clock.coarse_unix_ms().saturating_sub(total_us / 1_000);
+        let record = AccessRecord {
+            request_id,
+            trace_id: self.identity.trace.map_or(0, |trace| trace.context.trace_id),
             protocol: self.protocol,
+            tls_version: session.tls_version,
+            method: self.part(1),
+            uri: self.part(2),
+            host: self.part(3),
             status: self.status,
             reason: self.reason,
+            // Names of rules are text.
+            rule: std::str::from_utf8(self.part(5)).unwrap_or_default(),
             pool: self.chosen.as_ref().map_or("", |chosen| chosen.pool.name()),
             member: self.chosen.as_ref().map(|chosen| &*chosen.member.name),
             attempts: self.attempt_count,
             received_bytes: self.received_bytes,
             sent_bytes: self.sent_bytes,
             total_us,
-            request_us: self.head_us.saturating_sub(self.start_us),
-            connect_us: self.connect_us,
-            first_byte_us: self.first_byte_us,
+            phases,
+            request_headers: HeaderValues {
+                names: &settings.request_headers,
+                values: self.part(4),
+            },
+            response_headers: HeaderValues {
+                names: &settings.response_headers,
+                values: self.part(6),
+            },
+            ..AccessRecord::new(start_ms, &session.server.name, session.peer)
+        };
+        if is_logged(settings, &record, || worker.context.random()) {
+            worker.log(&record);
         }
     }
+
+    fn part(&self, index: usize) -> &[u8] {
+        let end = |at: usize| self.ends.get(at).map_or(self.text.len(), |end| *end as usize);
+        let start = if index == 0 { 0 } else { end(index - 1) };
+        // What was not described has no end.
+        self.text.get(start..end(index)).unwrap_or_default()
+    }
 }
+
+/// Whether the record is written to the access log.
+pub(crate) fn is_logged(
+    settings: &AccessLogSettings,
+    record: &AccessRecord<'_>,
+    random: impl FnOnce() -> u64,
+) -> bool {
+    settings.enabled
+        && (record.has_failed()
+            || !settings.failures_only
+                && (settings.sample_percent >= 100.0
+                    || is_in_sample(random(), settings.sample_percent)))
+}
+
+fn keep_fields(text: &mut Vec<u8>, names: &[String], raw: &[u8], fields: &[Field]) {
+    for name in names {
+        let mut same =
+            fields.iter().filter(|field| field.name_of(raw).eq_ignore_ascii_case(name.as_bytes()));
+        HeaderValues::keep(text, same.next().map(|field| field.value.of_head(raw)));
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -11,6 +11,7 @@ use ballast_workers::Refused;
 use crate::buffer::Buffer;
 use crate::codec::request::Method;
 use crate::failure::Failure;
+use crate::record::Record;
 use crate::worker::HttpWorker;
 
 /// The answer, which is written to the access log too.
@@ -19,30 +20,16 @@ pub(crate) fn words(worker: &HttpWorker, refused: &Refused) -> Option<Vec<u8>> {
     let is_answered = refused.server.protocol == Protocol::Http && failure.status == 503;
     let answer = is_answered.then(|| {
         let mut output = Buffer::default();
-        failure.write(&mut output, Method::Other, false);
+        failure.write(&mut output, Method::Other, false, &Record::default());
         output.data().to_vec()
     });
-    if refused.server.http.access_log && worker.keeps_log() {
+    if refused.server.http.access_log.enabled && worker.keeps_log() {
+        let now_ms = worker.context.clock.coarse_unix_ms();
         worker.log(&AccessRecord {
-            time_ms: worker.context.clock.coarse_unix_ms(),
-            virtual_server: &refused.server.name,
-            client: refused.peer,
-            request_id: "",
-            method: b"",
-            uri: b"",
-            host: b"",
-            protocol: "",
             status: if answer.is_some() { failure.status } else { 0 },
             reason: Some(refused.reason),
-            pool: "",
-            member: None,
-            attempts: 0,
-            received_bytes: 0,
             sent_bytes: answer.as_ref().map_or(0, |answer| answer.len() as u64),
-            total_us: 0,
-            request_us: 0,
-            connect_us: None,
-            first_byte_us: None,
+            ..AccessRecord::new(now_ms, &refused.server.name, refused.peer)
         });
     }
     answer

@@ -1,6 +1,8 @@
 //! The HTTP data plane over real sockets: hand-written clients and origins, so that both can
 //! misbehave.
 
+#[path = "plane/access_log.rs"]
+mod access_log;
 #[path = "plane/announce.rs"]
 mod announce;
 #[path = "plane/balance.rs"]

@@ -12,7 +12,7 @@ use clap::Args;
 
 use super::init::print_access;
 use crate::assembly::{self, NodeOptions};
-use crate::config::{LogFormat, NodeConfig, access_log_sink};
+use crate::config::{LogFormat, NodeConfig, access_log_to};
 use crate::logging;
 
 /// Where the console is looked for first.
@@ -113,7 +113,7 @@ fn node_config(
         drain_timeout: Duration::from_secs(5),
         log_format: LogFormat::Text,
         log_level: arguments.log_level.clone(),
-        access_log: access_log_sink(&arguments.access_log),
+        access_log: access_log_to(&arguments.access_log),
     }
 }
 

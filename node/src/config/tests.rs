@@ -55,3 +55,55 @@ fn an_unknown_key_is_named() {
     let ConfigError::Parse { source, .. } = &error else { panic!("{error:?}") };
     assert!(source.to_string().contains("colour"), "{source}");
 }
+
+fn with_log(keys: &str) -> Result<NodeConfig, ConfigError> {
+    parse(&format!("{LEAST}[log]\n{keys}"))
+}
+
+fn log_faults(keys: &str) -> Vec<String> {
+    match with_log(keys) {
+        Err(ConfigError::Invalid { faults, .. }) => faults,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn the_access_log_goes_where_the_file_says() {
+    use ballast_telemetry::AccessLogSink::*;
+    use ballast_telemetry::access_log::{SyslogAddress, SyslogTarget};
+    let syslog =
+        |address| Syslog(SyslogTarget { address, facility: 16, hostname: "n1".to_owned() });
+    for (setting, expected) in [
+        ("", Off),
+        ("-", Stderr),
+        ("stderr", Stderr),
+        ("stdout", Stdout),
+        ("/var/log/a.log", File("/var/log/a.log".into())),
+        ("syslog", syslog(SyslogAddress::Local("/dev/log".into()))),
+        ("syslog:/run/log", syslog(SyslogAddress::Local("/run/log".into()))),
+        ("syslog:192.0.2.1:514", syslog(SyslogAddress::Udp("192.0.2.1:514".parse().unwrap()))),
+        ("syslog:[::1]:514", syslog(SyslogAddress::Udp("[::1]:514".parse().unwrap()))),
+    ] {
+        let config = with_log(&format!("access_log = {setting:?}\n")).unwrap();
+        assert_eq!(config.access_log.sink, expected, "{setting}");
+        assert_eq!(config.access_log.rotation, None);
+    }
+    let rotated = with_log("access_log_max_mib = 2\naccess_log_kept_count = 7\n").unwrap();
+    let rotation = rotated.access_log.rotation.unwrap();
+    assert_eq!((rotation.max_bytes, rotation.kept_count), (2 * 1024 * 1024, 7));
+}
+
+#[test]
+fn faults_of_the_access_log_stand_at_their_keys() {
+    for (keys, key) in [
+        ("access_log = \"syslog:nowhere\"", "log.access_log:"),
+        ("access_log_format = \"$colour\"", "log.access_log_format:"),
+        ("access_log_facility = \"local8\"", "log.access_log_facility:"),
+        ("access_log_max_mib = 1048577", "log.access_log_max_mib:"),
+        ("access_log_kept_count = 1001", "log.access_log_kept_count:"),
+    ] {
+        let faults = log_faults(keys);
+        assert!(faults.len() == 1 && faults[0].starts_with(key), "{keys}: {faults:?}");
+    }
+    assert!(with_log("access_log_max_mib = 1048576\naccess_log_kept_count = 1000\n").is_ok());
+}

@@ -1,26 +1,32 @@
-//! The access log: one JSON object per line for each request.
+//! The access log: one line for each request, as JSON or in a form of the operator's.
 //!
 //! ```text
-//!   worker: AccessLogWriter ── full buffers ──► bounded channel ──► one thread: file or stderr
+//!   worker: AccessLogWriter ── full buffers ──► bounded channel ──► one thread: file, stdout, syslog
 //!           formats into its buffer ◄── empty buffers ◄────────────────┘
 //! ```
 //!
 //! Invariant: a worker never waits for the disk. Where the channel is full, the records of a buffer
 //! are dropped and counted.
 
-use std::fs::{File, OpenOptions};
-use std::io::{self, Write};
-use std::path::{Path, PathBuf};
+use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+pub mod format;
 mod record;
+mod sink;
+pub mod syslog;
 
-pub use record::AccessRecord;
+use crate::clock::now_ms;
+pub use format::{FormatError, LogFormat};
+pub use record::{AccessRecord, HEADER_VALUE_MAX_BYTES, HeaderValues};
 use record::{RecordWriter, SecondText};
+use sink::Output;
+pub use sink::{AccessLogSink, Rotation};
+pub use syslog::{SyslogAddress, SyslogTarget};
 
 /// A worker hands its buffer over once it holds this much.
 pub const BUFFER_HANDOVER_BYTES: usize = 32 * 1024;
@@ -31,15 +37,15 @@ pub const QUEUE_MAX_COUNT: usize = 256;
 /// How often the writing thread looks whether it is to reopen its file or to end.
 const WRITER_TICK: Duration = Duration::from_millis(200);
 
-/// Where access records go.
+/// How a node's access log is written.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum AccessLogSink {
-    /// Appended to a file.
-    File(PathBuf),
-    /// To standard error.
-    Stderr,
-    /// Nowhere.
-    Off,
+pub struct AccessLogOptions {
+    /// Where records go.
+    pub sink: AccessLogSink,
+    /// What a record looks like.
+    pub format: LogFormat,
+    /// For files: when they are put aside.
+    pub rotation: Option<Rotation>,
 }
 
 /// The access log of a node. Cheap to clone; give each worker a [`writer`](Self::writer).
@@ -53,6 +59,7 @@ struct Shared {
     full: SyncSender<Batch>,
     empty: Mutex<Receiver<Vec<u8>>>,
     counts: Arc<Counts>,
+    format: LogFormat,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -84,16 +91,22 @@ pub struct AccessLogTotals {
 }
 
 impl AccessLog {
+    /// Opens the sink and starts the writing thread; records are JSON.
+    ///
+    /// # Errors
+    /// Where the sink can't be opened or the thread can't be started.
+    pub fn start(sink: &AccessLogSink) -> io::Result<Self> {
+        let sink = sink.clone();
+        Self::start_with(AccessLogOptions { sink, format: LogFormat::Json, rotation: None })
+    }
+
     /// Opens the sink and starts the writing thread.
     ///
     /// # Errors
-    /// Where the file can't be opened or the thread can't be started.
-    pub fn start(sink: &AccessLogSink) -> io::Result<Self> {
-        let output = match sink {
-            AccessLogSink::Off => return Ok(Self::off()),
-            AccessLogSink::Stderr => Output::Stderr,
-            AccessLogSink::File(path) => Output::File { file: open(path)?, path: path.clone() },
-        };
+    /// Where the sink can't be opened or the thread can't be started.
+    pub fn start_with(options: AccessLogOptions) -> io::Result<Self> {
+        let AccessLogOptions { sink, format, rotation } = options;
+        let Some(output) = Output::open(&sink, rotation)? else { return Ok(Self::off()) };
         let (full, full_receiver) = sync_channel(QUEUE_MAX_COUNT);
         let (empty_sender, empty) = sync_channel(QUEUE_MAX_COUNT);
         let counts = Arc::new(Counts::default());
@@ -102,7 +115,7 @@ impl AccessLog {
             .name("access-log".to_owned())
             .spawn(move || writer.run(&full_receiver))?;
         let (empty, thread) = (Mutex::new(empty), Mutex::new(Some(thread)));
-        Ok(Self { shared: Some(Arc::new(Shared { full, empty, counts, thread })) })
+        Ok(Self { shared: Some(Arc::new(Shared { full, empty, counts, format, thread })) })
     }
 
     /// A log that keeps nothing.
@@ -170,10 +183,8 @@ impl AccessLogWriter {
 
     /// Writes one record into the buffer, and hands the buffer over if it is full or old.
     pub fn record(&mut self, record: &AccessRecord<'_>) {
-        if self.log.shared.is_none() {
-            return;
-        }
-        RecordWriter::new(&mut self.buffer, &mut self.second).write(record);
+        let Some(shared) = &self.log.shared else { return };
+        RecordWriter::new(&mut self.buffer, &mut self.second).line(&shared.format, record);
         self.record_count += 1;
         let age_ms = record.time_ms.saturating_sub(self.handed_over_ms);
         if self.buffer.len() >= BUFFER_HANDOVER_BYTES || age_ms >= BUFFER_HANDOVER_MS {
@@ -209,11 +220,6 @@ impl Drop for AccessLogWriter {
     }
 }
 
-enum Output {
-    File { file: File, path: PathBuf },
-    Stderr,
-}
-
 struct Writer {
     output: Output,
     empty: SyncSender<Vec<u8>>,
@@ -237,21 +243,14 @@ impl Writer {
     }
 
     fn write(&mut self, Batch { mut text, record_count }: Batch) {
-        let written = match &mut self.output {
-            Output::File { file, .. } => file.write_all(&text),
-            Output::Stderr => io::stderr().lock().write_all(&text),
-        };
-        match written {
-            Ok(()) => {
-                self.counts.written_records.fetch_add(record_count, Relaxed);
-            }
-            Err(error) => {
-                // The first of a row is logged, the others are counted.
-                if self.counts.write_errors.fetch_add(1, Relaxed) == 0 {
-                    tracing::error!(%error, "the access log can't be written");
-                }
-                self.counts.dropped_records.fetch_add(record_count, Relaxed);
-            }
+        let (outcome, result) = self.output.write(&text, record_count);
+        self.counts.written_records.fetch_add(outcome.written_count, Relaxed);
+        self.counts.dropped_records.fetch_add(outcome.lost_count, Relaxed);
+        if let Err(error) = result
+            // The first of all is logged, the others are counted.
+            && self.counts.write_errors.fetch_add(1, Relaxed) == 0
+        {
+            tracing::error!(%error, "the access log can't be written");
         }
         text.clear();
         // With no room for spare buffers, this one is freed.
@@ -262,19 +261,8 @@ impl Writer {
         if !self.counts.reopen.swap(false, Relaxed) {
             return;
         }
-        if let Output::File { file, path } = &mut self.output {
-            match open(path) {
-                Ok(opened) => *file = opened,
-                Err(error) => {
-                    tracing::error!(%error, path = %path.display(), "the access log can't be reopened");
-                }
-            }
-        }
+        self.output.reopen();
     }
-}
-
-fn open(path: &Path) -> io::Result<File> {
-    OpenOptions::new().append(true).create(true).open(path)
 }
 
 #[cfg(test)]

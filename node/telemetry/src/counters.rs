@@ -4,12 +4,13 @@
 //! no locked instruction: a second writer would lose counts, nothing worse.
 
 use std::array;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, OnceLock};
 
 use ballast_model::status::VirtualServerStatus;
 
 use crate::histogram::{Histogram, HistogramShard};
+use crate::phase::{Phase, Phases};
 use crate::reason::FailureReason;
 
 /// A number that one thread adds to and any thread reads.
@@ -52,6 +53,8 @@ pub struct CounterShard {
     received_bytes: Counter,
     sent_bytes: Counter,
     latency: HistogramShard,
+    /// Made by the first request that has one: a TCP virtual server has none.
+    phases: OnceLock<Box<[HistogramShard; Phase::COUNT]>>,
 }
 
 /// Classes of status codes: 1xx to 5xx.
@@ -72,6 +75,7 @@ impl Default for CounterShard {
             received_bytes: Counter::default(),
             sent_bytes: Counter::default(),
             latency: HistogramShard::default(),
+            phases: OnceLock::new(),
         }
     }
 }
@@ -100,6 +104,16 @@ impl CounterShard {
     pub fn request_unanswered(&self, total_us: u64) {
         self.unanswered.add(1);
         self.latency.record(total_us);
+    }
+
+    /// Counts how long the phases of a request took.
+    pub fn phases(&self, taken: &Phases) {
+        let histograms = self.phases.get_or_init(Box::default);
+        for (phase, histogram) in Phase::ALL.iter().zip(&**histograms) {
+            if let Some(us) = taken.us(*phase) {
+                histogram.record(us);
+            }
+        }
     }
 
     /// Counts a TLS handshake that succeeded: a full one, or one that resumed a session.
@@ -165,7 +179,15 @@ impl VirtualServerCounters {
     /// Everything that was counted, of all workers.
     pub fn totals(&self) -> VirtualServerTotals {
         let mut latency = Histogram::default();
-        self.shards.iter().for_each(|shard| latency.add(&shard.latency));
+        let mut phases: [Histogram; Phase::COUNT] = Default::default();
+        for shard in &self.shards {
+            latency.add(&shard.latency);
+            for (sum, shard) in
+                phases.iter_mut().zip(shard.phases.get().into_iter().flat_map(|all| &**all))
+            {
+                sum.add(shard);
+            }
+        }
         VirtualServerTotals {
             connections: self.connections(),
             connections_total: self.sum(|shard| &shard.connections_opened),
@@ -179,6 +201,7 @@ impl VirtualServerCounters {
             received_bytes_total: self.sum(|shard| &shard.received_bytes),
             sent_bytes_total: self.sum(|shard| &shard.sent_bytes),
             latency,
+            phases,
         }
     }
 
@@ -228,6 +251,8 @@ pub struct VirtualServerTotals {
     pub sent_bytes_total: u64,
     /// Time from first byte to last.
     pub latency: Histogram,
+    /// Time of each phase, in the order of [`Phase::ALL`].
+    pub phases: [Histogram; Phase::COUNT],
 }
 
 impl VirtualServerTotals {

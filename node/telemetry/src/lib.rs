@@ -11,14 +11,19 @@ pub mod access_log;
 pub mod clock;
 pub mod counters;
 pub mod histogram;
+pub mod phase;
 pub mod process;
 pub mod prometheus;
 pub mod reason;
 pub mod registry;
+pub mod trace;
 
-pub use access_log::{AccessLog, AccessLogSink, AccessLogWriter, AccessRecord};
+pub use access_log::{
+    AccessLog, AccessLogOptions, AccessLogSink, AccessLogWriter, AccessRecord, HeaderValues,
+};
 pub use counters::{CounterShard, VirtualServerCounters, VirtualServerTotals};
 pub use histogram::Histogram;
+pub use phase::{Phase, Phases};
 pub use prometheus::{MetricKind, Metrics};
 pub use reason::FailureReason;
 pub use registry::CounterRegistry;

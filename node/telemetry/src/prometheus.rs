@@ -10,6 +10,7 @@ use ballast_model::status::{Health, MemberStatus};
 use crate::access_log::AccessLog;
 use crate::counters::VirtualServerTotals;
 use crate::histogram::{Histogram, upper_bound_us};
+use crate::phase::Phase;
 use crate::reason::FailureReason;
 use crate::registry::CounterRegistry;
 
@@ -266,6 +267,19 @@ fn write_requests(metrics: &mut Metrics, shown: &[(&str, VirtualServerTotals)]) 
     );
     for (server, totals) in shown {
         durations.histogram(&[("virtual_server", server)], &totals.latency);
+    }
+    let mut phases = metrics.family(
+        "ballast_virtual_server_phase_duration_seconds",
+        MetricKind::Histogram,
+        "Time of each phase of requests; phases that no request had are left out.",
+    );
+    for (server, totals) in shown {
+        for (phase, histogram) in Phase::ALL.iter().zip(&totals.phases) {
+            if histogram.count() > 0 {
+                let labels = [("virtual_server", *server), ("phase", phase.as_str())];
+                phases.histogram(&labels, histogram);
+            }
+        }
     }
 }
 

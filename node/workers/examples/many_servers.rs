@@ -82,7 +82,7 @@ fn declare(number: u16, member_count: u16, access_log: bool) -> [Edit; 2] {
     let pool = PoolSpec { members, ..PoolSpec::default() };
     let listen = SocketAddr::from(([127, 1, high, low], 18_080));
     let mut server = VirtualServerSpec::new(Protocol::Http, listen, format!("pool-{number}"));
-    server.http.access_log = access_log;
+    server.http.access_log.enabled = access_log;
     [
         Edit::put(AnyDraft::Pool(Draft::new(server.pool.as_str(), pool)), format!("p{number}")),
         Edit::put(

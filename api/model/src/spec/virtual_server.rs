@@ -17,19 +17,23 @@ use crate::limits::{
 use crate::resource::Spec;
 use crate::validate::FieldErrors;
 
+mod access_log;
 mod limits;
 mod passthrough;
 mod proxy_protocol;
 mod tcp;
 mod tls;
+mod tracing;
 mod udp;
 mod upgrade;
 
+pub use access_log::AccessLogSettings;
 pub use limits::{Priority, SourceLimits};
 pub use passthrough::{SniRoute, TlsPassthrough, UnmatchedName};
 pub use proxy_protocol::{AcceptProxyProtocol, OtherSources};
 pub use tcp::TcpSettings;
 pub use tls::{ClientAuth, ClientAuthMode, ServerTls, UnknownName};
+pub use tracing::{RequestIdSettings, TracingSettings};
 pub use udp::UdpSettings;
 
 /// What clients connect to, and where their requests go.
@@ -245,8 +249,6 @@ pub struct HttpSettings {
     /// Largest request body, in bytes. Absent: no limit.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub body_max_bytes: Option<u64>,
-    /// Whether requests are written to the node's access log.
-    pub access_log: bool,
     /// Whether HTTP/2 is spoken with clients that want it: with `https` by ALPN, with `http` if the
     /// connection begins with HTTP/2 (prior knowledge, RFC 9113 §3.3).
     pub http2: bool,
@@ -255,6 +257,13 @@ pub struct HttpSettings {
     /// Protocols that a client may change its connection to, if a member agrees (`Upgrade`, RFC 9110
     /// §7.8); 0 to 8. Over HTTP/2 only `websocket` (RFC 8441).
     pub upgrades: Vec<String>,
+    /// What is written to the node's access log.
+    #[serde(deserialize_with = "access_log::settings_or_bool")]
+    pub access_log: AccessLogSettings,
+    /// The identifier of each request.
+    pub request_id: RequestIdSettings,
+    /// W3C trace context.
+    pub tracing: TracingSettings,
 }
 
 impl Default for HttpSettings {
@@ -271,10 +280,12 @@ impl Default for HttpSettings {
             uri_max_bytes: 16 * 1024,
             allow_ambiguous_paths: false,
             body_max_bytes: None,
-            access_log: true,
             http2: true,
             http2_limits: Http2Limits::default(),
             upgrades: upgrade::default_upgrades(),
+            access_log: AccessLogSettings::default(),
+            request_id: RequestIdSettings::default(),
+            tracing: TracingSettings::default(),
         }
     }
 }
@@ -425,6 +436,8 @@ impl HttpSettings {
         errors.range("uri_max_bytes", self.uri_max_bytes, 64, self.header_max_bytes.max(64));
         errors.within("http2_limits", |errors| self.http2_limits.validate(errors));
         upgrade::validate(errors, &self.upgrades);
+        errors.within("access_log", |errors| self.access_log.validate(errors));
+        errors.within("tracing", |errors| self.tracing.validate(errors));
     }
 }
 

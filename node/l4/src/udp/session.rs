@@ -245,16 +245,8 @@ impl Facts {
         if let Some(reason) = reason {
             self.admitted.counters.failure(reason);
         }
+        let start_ms = clock.coarse_unix_ms().saturating_sub(total_us / 1_000);
         self.worker.log(&AccessRecord {
-            time_ms: clock.coarse_unix_ms().saturating_sub(total_us / 1_000),
-            virtual_server: &self.admitted.server.name,
-            client: self.peer,
-            request_id: "",
-            method: b"",
-            uri: b"",
-            host: b"",
-            protocol: "",
-            status: 0,
             reason,
             pool: self.chosen.as_ref().map_or("", |(pool, _)| pool.name()),
             member: self.chosen.as_ref().map(|(_, member)| &*member.name),
@@ -262,9 +254,7 @@ impl Facts {
             received_bytes,
             sent_bytes,
             total_us,
-            request_us: 0,
-            connect_us: None,
-            first_byte_us: None,
+            ..AccessRecord::new(start_ms, &self.admitted.server.name, self.peer)
         });
     }
 }

@@ -169,6 +169,8 @@ pub enum FieldName {
     Other,
     ProxyConnection,
     Te,
+    Traceparent,
+    Tracestate,
     Trailer,
     TransferEncoding,
     Upgrade,
@@ -176,6 +178,7 @@ pub enum FieldName {
     XForwardedHost,
     XForwardedPort,
     XForwardedProto,
+    XRequestId,
 }
 
 impl FieldName {
@@ -192,7 +195,10 @@ impl FieldName {
             7 => Self::Trailer.if_same(name, b"trailer"),
             9 => Self::Forwarded.if_same(name, b"forwarded"),
             10 if name[0] | 0x20 == b'c' => Self::Connection.if_same(name, b"connection"),
+            10 if name[0] | 0x20 == b't' => Self::Tracestate.if_same(name, b"tracestate"),
             10 => Self::KeepAlive.if_same(name, b"keep-alive"),
+            11 => Self::Traceparent.if_same(name, b"traceparent"),
+            12 => Self::XRequestId.if_same(name, b"x-request-id"),
             14 if name[0] | 0x20 == b'h' => Self::Http2Settings.if_same(name, b"http2-settings"),
             14 => Self::ContentLength.if_same(name, b"content-length"),
             15 => Self::XForwardedFor.if_same(name, b"x-forwarded-for"),

@@ -54,3 +54,18 @@ async fn an_idle_connection_is_small() {
     let size_bytes = outer_bytes + inner_bytes;
     assert!(size_bytes <= TASK_MAX_BYTES, "{outer_bytes} + {inner_bytes} bytes");
 }
+
+/// A session of a virtual server without settings, that counts in `counters`.
+pub(crate) fn session(counters: &Arc<CounterShard>) -> Session {
+    let context = Rc::new(WorkerContext::new(0));
+    let slot = Arc::new(VirtualServerSlot::new(Arc::new(VirtualServerCounters::new("a", 1))));
+    slot.store(Some(Arc::new(server())));
+    let ticket = context.connections.open(slot.id, &context.clock);
+    let worker = Rc::new(HttpWorker::new(context, &AccessLog::off()));
+    let admission = slot.admit(1).unwrap();
+    let server = slot.current().load_full().unwrap();
+    let (peer, local) = ("192.0.2.7:1".parse().unwrap(), "192.0.2.1:80".parse().unwrap());
+    let mut session = Session::new(worker, server, peer, local, admission, ticket);
+    session.counters = Arc::clone(counters);
+    session
+}

@@ -1,6 +1,7 @@
 use super::*;
 use crate::codec::head::{HeadScanner, Scan};
 use crate::codec::request::{Method, RequestLimits};
+use crate::identity::RequestId;
 
 fn facts() -> ClientFacts {
     ClientFacts {
@@ -20,13 +21,17 @@ fn length_and_count(text: &str) -> (usize, usize) {
 
 /// What a member gets of a request.
 fn forwarded(text: &str, forwarded_for: ForwardedFor) -> String {
+    identified(text, forwarded_for, &mut Identity::default())
+}
+
+fn identified(text: &str, forwarded_for: ForwardedFor, identity: &mut Identity) -> String {
     let (length, field_count) = length_and_count(text);
     let limits =
         RequestLimits { header_max_count: 64, uri_max_bytes: 1_000, body_max_bytes: u64::MAX };
     let (raw, mut fields) = (&text.as_bytes()[..length], Vec::new());
     let head = RequestHead::parse(raw, field_count, &limits, &mut fields).unwrap();
     let mut output = Buffer::default();
-    write_request(&mut output, raw, &head, &fields, &facts(), forwarded_for, None);
+    write_request(&mut output, raw, &head, &fields, (&facts(), forwarded_for), None, identity);
     String::from_utf8(output.data().to_vec()).unwrap()
 }
 
@@ -40,8 +45,13 @@ fn answered(text: &str, plan: ResponsePlan) -> String {
     String::from_utf8(output.data().to_vec()).unwrap()
 }
 
-const PLAN: ResponsePlan =
-    ResponsePlan { frames: Frames::Plain, has_body: true, keeps_alive: true, is_http_10: false };
+const PLAN: ResponsePlan = ResponsePlan {
+    frames: Frames::Plain,
+    has_body: true,
+    keeps_alive: true,
+    is_http_10: false,
+    tells_request_id: false,
+};
 
 #[test]
 fn end_to_end_fields_stay_and_hop_by_hop_fields_go() {
@@ -168,4 +178,32 @@ fn the_persistence_cookie_is_kept_from_scripts_and_other_sites() {
         value.as_str()
     );
     assert_eq!(output.data(), expected.as_bytes());
+}
+
+#[test]
+fn identifiers_pass_like_any_other_field_where_nothing_is_set() {
+    let text =
+        "GET / HTTP/1.1\r\nHost: a\r\nX-Request-ID: a b\r\ntraceparent: x\r\ntracestate: y\r\n\r\n";
+    assert_eq!(forwarded(text, ForwardedFor::Off), text);
+    let response = "HTTP/1.1 200 OK\r\nX-Request-ID: z\r\nContent-Length: 0\r\n";
+    assert_eq!(answered(&format!("{response}\r\n"), PLAN), response);
+    let replaced = ResponsePlan { tells_request_id: true, ..PLAN };
+    let kept = answered(&format!("{response}\r\n"), replaced);
+    assert_eq!(kept, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n");
+}
+
+#[test]
+fn an_identifier_of_ours_replaces_what_came_and_the_clients_cannot_be_nominated_away() {
+    let text =
+        "GET / HTTP/1.1\r\nHost: a\r\nX-Request-ID: mine\r\nConnection: x-request-id\r\n\r\n";
+    let mut own = Identity { request_id: RequestId::Own(1), trace: None };
+    assert_eq!(
+        identified(text, ForwardedFor::Off, &mut own),
+        "GET / HTTP/1.1\r\nHost: a\r\nX-Request-ID: 00000000-0000-0000-0000-000000000001\r\n\r\n"
+    );
+    let mut clients = Identity { request_id: RequestId::Client, trace: None };
+    assert_eq!(
+        identified(text, ForwardedFor::Off, &mut clients),
+        "GET / HTTP/1.1\r\nHost: a\r\nX-Request-ID: mine\r\n\r\n"
+    );
 }

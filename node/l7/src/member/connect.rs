@@ -2,12 +2,13 @@
 //!
 //! Invariant: where TLS fails, for whatever reason, there is no connection.
 
+use std::cell::Cell;
 use std::io;
 use std::net::SocketAddr;
 
 use ballast_telemetry::FailureReason;
 use ballast_tls::{Alpn, Security, TlsFault, fault};
-use ballast_workers::proxy_protocol;
+use ballast_workers::{Clock, proxy_protocol};
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
@@ -43,29 +44,33 @@ impl ConnectError {
 
 /// What a connection is for.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Way {
+pub(crate) struct Way<'a> {
     /// The client, and the address that it connected to.
     pub(crate) client: (SocketAddr, SocketAddr),
     /// Whether it is to become a tunnel: a client has asked for another protocol.
     pub(crate) is_upgrade: bool,
     /// Whether a kept connection has just failed.
     pub(crate) fresh: bool,
+    /// The worker's clock.
+    pub(crate) clock: &'a Clock,
+    /// Told when TLS began, where it does.
+    pub(crate) tcp_us: &'a Cell<Option<u64>>,
 }
 
 /// Opens a connection to a member, or a stream on one of HTTP/2.
-pub(crate) async fn connect(at: &WorkerMember, way: Way) -> Result<MemberStream, ConnectError> {
+pub(crate) async fn connect(at: &WorkerMember, way: Way<'_>) -> Result<MemberStream, ConnectError> {
     if !at.is_http2(way.is_upgrade) {
-        return connect_by(at, way.client, Alpn::Http1).await;
+        return connect_by(at, way, Alpn::Http1).await;
     }
     let settings = &at.pool.spec().http2;
-    let open = async || connect_by(at, way.client, Alpn::Http2).await;
+    let open = async || connect_by(at, way, Alpn::Http2).await;
     let stream = at.http2.open(settings, way.fresh, open).await?;
     Ok(MemberStream::Http2(Box::new(stream)))
 }
 
 async fn connect_by(
     at: &WorkerMember,
-    (source, destination): (SocketAddr, SocketAddr),
+    way: Way<'_>,
     alpn: Alpn,
 ) -> Result<MemberStream, ConnectError> {
     let tls = match at.pool.security() {
@@ -79,10 +84,11 @@ async fn connect_by(
     let mut stream = TcpStream::connect(at.member.address).await?;
     stream.set_nodelay(true)?;
     if let Some(version) = at.pool.spec().send_proxy_protocol {
-        let header = proxy_protocol::header(version, source, destination);
+        let header = proxy_protocol::header(version, way.client.0, way.client.1);
         stream.write_all(&header).await?;
     }
     let Some(tls) = tls else { return Ok(MemberStream::Plain(stream)) };
+    way.tcp_us.set(Some(way.clock.now_us()));
     let connector = TlsConnector::from(at.client_config(tls, alpn));
     let name = tls.server_name(at.member.address.ip());
     let stream = connector.connect(name, stream).await.map_err(|error| ConnectError {

@@ -9,6 +9,7 @@ use super::HeaderChanges;
 use crate::buffer::Buffer;
 use crate::codec::request::Method;
 use crate::failure::{Failure, reason_phrase};
+use crate::record::Record;
 use crate::worker::HttpWorker;
 
 /// An answer of ours.
@@ -87,7 +88,13 @@ impl<'a> Answer<'a> {
     }
 
     /// Writes the whole answer, with the changes to its header.
-    pub(crate) fn write(&self, output: &mut Buffer, changes: &HeaderChanges, manner: Manner) {
+    pub(crate) fn write(
+        &self,
+        output: &mut Buffer,
+        changes: &HeaderChanges,
+        manner: Manner,
+        record: &Record,
+    ) {
         let status = self.status();
         output.push(b"HTTP/1.1 ");
         output.push_decimal(status.into());
@@ -108,7 +115,10 @@ impl<'a> Answer<'a> {
                 output.push(b"\r\n");
             }
             Self::Respond(respond) => write_respond(output, respond, changes, manner),
-            Self::Refused(refusal) => refusal.write(output, manner),
+            Self::Refused(refusal) => {
+                record.write_request_id(output);
+                refusal.write(output, manner);
+            }
         }
     }
 

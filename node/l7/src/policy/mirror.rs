@@ -3,7 +3,7 @@
 //! Invariant: a copy never makes its request wait or fail. What would need more room, time or
 //! connections than there are is dropped and counted.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
@@ -139,7 +139,8 @@ async fn send(
     let chosen = pool.choose(context, wanted, &[]);
     let (chosen, in_flight) = chosen.map_err(|_| io::Error::from(io::ErrorKind::NotConnected))?;
     let exchanged = async {
-        let way = Way { client, is_upgrade: false, fresh: false };
+        let (clock, tcp_us) = (&*context.clock, &Cell::default());
+        let way = Way { client, is_upgrade: false, fresh: false, clock, tcp_us };
         let connected = member::connect(&chosen, way).await;
         let mut stream = connected.map_err(|error| io::Error::other(error.reason.code()))?;
         stream.write_all(request).await?;

@@ -1,8 +1,6 @@
 //! Ordinary requests.
 
 use ballast_model::{Algorithm, Persistence};
-use ballast_telemetry::access_log::AccessLogSink;
-use ballast_telemetry::{AccessLog, FailureReason};
 
 use crate::harness::*;
 
@@ -152,43 +150,4 @@ async fn a_cookie_leads_back_to_the_member() {
     }
     let forged = client.ask("GET / HTTP/1.1\r\nHost: a\r\nCookie: BACK=0000\r\n\r\n").await;
     assert!(forged.field("set-cookie").is_some());
-}
-
-#[tokio::test]
-async fn every_request_leaves_one_record() {
-    let directory = std::env::temp_dir().join(format!("ballast-l7-log-{}", std::process::id()));
-    std::fs::create_dir_all(&directory).unwrap();
-    let path = directory.join("access.log");
-    let log = AccessLog::start(&AccessLogSink::File(path.clone())).unwrap();
-    let origin = Origin::answering(|_| ok("hello")).await;
-    let plain = Site::start(&[]).await;
-    let mut site =
-        Site::empty(plain.address, plain.server.clone(), plain.pool.clone(), log.clone());
-    plain.plane.shutdown().await;
-    site.pool.members = vec![ballast_model::MemberSpec::new(origin.address)];
-    site.apply().await;
-    let mut client = site.connect().await;
-    client.get("/a?b").await;
-    client.send("BAD\r\n\r\n").await;
-    client.rest().await;
-    site.failed(FailureReason::BadRequest, 1).await;
-    site.plane.shutdown().await;
-    log.shutdown();
-    let text = std::fs::read_to_string(&path).unwrap();
-    std::fs::remove_dir_all(&directory).unwrap();
-    let lines: Vec<_> = text.lines().collect();
-    assert_eq!(lines.len(), 2, "{text}");
-    for part in [
-        "\"method\":\"GET\"",
-        "\"uri\":\"/a?b\"",
-        "\"host\":\"site\"",
-        "\"status\":200",
-        "\"pool\":\"origin\"",
-        "\"attempts\":1",
-        "\"connect_us\":",
-        "\"first_byte_us\":",
-    ] {
-        assert!(lines[0].contains(part), "{part} in {}", lines[0]);
-    }
-    assert!(lines[1].contains("\"status\":400") && lines[1].contains("\"reason\":\"bad_request\""));
 }

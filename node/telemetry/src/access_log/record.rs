@@ -5,6 +5,7 @@
 use std::io::Write;
 use std::net::SocketAddr;
 
+use crate::phase::{Phase, Phases};
 use crate::reason::FailureReason;
 
 /// One request, or one TCP connection.
@@ -17,7 +18,11 @@ pub struct AccessRecord<'a> {
     /// The client's address and port.
     pub client: SocketAddr,
     /// Identifies the request across logs; empty where there is none.
-    pub request_id: &'a str,
+    pub request_id: &'a [u8],
+    /// The trace that it belongs to, if it is recorded; else 0.
+    pub trace_id: u128,
+    /// The version of TLS that the client spoke, as `1.3`; empty without TLS.
+    pub tls_version: &'static str,
     /// The method; empty for TCP.
     pub method: &'a [u8],
     /// The request target as it came; empty for TCP.
@@ -31,6 +36,8 @@ pub struct AccessRecord<'a> {
     pub status: u16,
     /// Why it failed, if it did.
     pub reason: Option<FailureReason>,
+    /// The last rule of the virtual server's policies that matched; empty where none did.
+    pub rule: &'a str,
     /// The pool and the member that served it, if one was chosen.
     pub pool: &'a str,
     /// See `pool`.
@@ -43,12 +50,88 @@ pub struct AccessRecord<'a> {
     pub sent_bytes: u64,
     /// From the first byte of the request to the last of the response, in µs.
     pub total_us: u64,
-    /// From the first byte of the request to the end of its header, in µs.
-    pub request_us: u64,
-    /// To connect to the member, in µs; none where a connection was at hand.
-    pub connect_us: Option<u64>,
-    /// From the end of the request's header to the first byte of the response, in µs.
-    pub first_byte_us: Option<u64>,
+    /// Its phases.
+    pub phases: Phases,
+    /// Fields of the request, where asked for.
+    pub request_headers: HeaderValues<'a>,
+    /// Fields of the response, where asked for.
+    pub response_headers: HeaderValues<'a>,
+}
+
+impl<'a> AccessRecord<'a> {
+    /// A record of something that `client` did at `virtual_server`, of which nothing else is known.
+    pub fn new(time_ms: u64, virtual_server: &'a str, client: SocketAddr) -> Self {
+        Self {
+            time_ms,
+            virtual_server,
+            client,
+            request_id: b"",
+            trace_id: 0,
+            protocol: "",
+            tls_version: "",
+            method: b"",
+            uri: b"",
+            host: b"",
+            status: 0,
+            reason: None,
+            rule: "",
+            pool: "",
+            member: None,
+            attempts: 0,
+            received_bytes: 0,
+            sent_bytes: 0,
+            total_us: 0,
+            phases: Phases::default(),
+            request_headers: HeaderValues::default(),
+            response_headers: HeaderValues::default(),
+        }
+    }
+
+    /// Whether the request failed: for a reason, or, as far as the client can see, with a status of
+    /// 500 or more.
+    pub fn has_failed(&self) -> bool {
+        self.reason.is_some() || self.status >= 500
+    }
+}
+
+/// Longest value of a header field that is kept, in bytes; of longer ones, the beginning is.
+pub const HEADER_VALUE_MAX_BYTES: usize = 1_024;
+
+/// Values of header fields, in the order in which they were asked for.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct HeaderValues<'a> {
+    /// The fields that were asked for.
+    pub names: &'a [String],
+    /// What [`keep`](Self::keep) wrote, once for each of them.
+    pub values: &'a [u8],
+}
+
+impl<'a> HeaderValues<'a> {
+    /// Appends the next field's value to `out`, if it has one.
+    pub fn keep(out: &mut Vec<u8>, value: Option<&[u8]>) {
+        // 0 means that there is none.
+        let value = value.map(|value| &value[..value.len().min(HEADER_VALUE_MAX_BYTES)]);
+        let length = value.map_or(0, |value| value.len() as u16 + 1);
+        out.extend_from_slice(&length.to_le_bytes());
+        out.extend_from_slice(value.unwrap_or_default());
+    }
+
+    /// The names, with the values of those that have one.
+    pub fn iter(self) -> impl Iterator<Item = (&'a str, Option<&'a [u8]>)> {
+        let mut rest = self.values;
+        self.names.iter().map_while(move |name| {
+            let (length, after) = rest.split_first_chunk()?;
+            let length = usize::from(u16::from_le_bytes(*length));
+            let (value, after) = after.split_at_checked(length.saturating_sub(1))?;
+            rest = after;
+            Some((name.as_str(), (length > 0).then_some(value)))
+        })
+    }
+
+    /// The value of one field; case does not matter.
+    pub fn value_of(self, name: &str) -> Option<&'a [u8]> {
+        self.iter().find(|(own, _)| own.eq_ignore_ascii_case(name)).and_then(|(_, value)| value)
+    }
 }
 
 /// The text of the second of the last record: most records share it with the one before.
@@ -62,7 +145,7 @@ pub(super) struct SecondText {
 const SECOND_TEXT_BYTES: usize = "2026-01-01T00:00:00".len();
 
 pub(super) struct RecordWriter<'a> {
-    out: &'a mut Vec<u8>,
+    pub(super) out: &'a mut Vec<u8>,
     second: &'a mut SecondText,
     numbers: itoa::Buffer,
 }
@@ -72,7 +155,8 @@ impl<'a> RecordWriter<'a> {
         Self { out, second, numbers: itoa::Buffer::new() }
     }
 
-    pub(super) fn write(&mut self, record: &AccessRecord<'_>) {
+    /// The record as JSON, without the end of the line.
+    pub(super) fn json(&mut self, record: &AccessRecord<'_>) {
         self.raw(b"{\"time\":\"");
         self.time(record.time_ms);
         self.raw(b"\",\"virtual_server\":");
@@ -81,7 +165,11 @@ impl<'a> RecordWriter<'a> {
         // Writing to a `Vec` can't fail.
         let _infallible = write!(self.out, "{}", record.client);
         self.raw(b"\"");
-        self.optional_text(b",\"request_id\":", record.request_id.as_bytes());
+        self.optional_text(b",\"request_id\":", record.request_id);
+        if record.trace_id != 0 {
+            let _infallible = write!(self.out, ",\"trace_id\":\"{:032x}\"", record.trace_id);
+        }
+        self.optional_text(b",\"tls_version\":", record.tls_version.as_bytes());
         self.optional_text(b",\"method\":", record.method);
         self.optional_text(b",\"uri\":", record.uri);
         self.optional_text(b",\"host\":", record.host);
@@ -92,6 +180,7 @@ impl<'a> RecordWriter<'a> {
         if let Some(reason) = record.reason {
             self.optional_text(b",\"reason\":", reason.code().as_bytes());
         }
+        self.optional_text(b",\"rule\":", record.rule.as_bytes());
         self.optional_text(b",\"pool\":", record.pool.as_bytes());
         if let Some(member) = record.member {
             self.optional_text(b",\"member\":", member.as_bytes());
@@ -100,21 +189,39 @@ impl<'a> RecordWriter<'a> {
         self.number(b",\"received_bytes\":", record.received_bytes);
         self.number(b",\"sent_bytes\":", record.sent_bytes);
         self.number(b",\"total_us\":", record.total_us);
-        self.number(b",\"request_us\":", record.request_us);
-        if let Some(connect_us) = record.connect_us {
-            self.number(b",\"connect_us\":", connect_us);
+        for phase in Phase::ALL {
+            if let Some(us) = record.phases.us(*phase) {
+                self.raw(b",\"");
+                self.raw(phase.as_str().as_bytes());
+                self.number(b"_us\":", us);
+            }
         }
-        if let Some(first_byte_us) = record.first_byte_us {
-            self.number(b",\"first_byte_us\":", first_byte_us);
-        }
-        self.raw(b"}\n");
+        self.headers(b",\"request_headers\":{", record.request_headers);
+        self.headers(b",\"response_headers\":{", record.response_headers);
+        self.raw(b"}");
     }
 
-    fn raw(&mut self, bytes: &[u8]) {
+    fn headers(&mut self, key: &[u8], headers: HeaderValues<'_>) {
+        let mut separator = key;
+        for (name, value) in headers.iter() {
+            if let Some(value) = value {
+                self.raw(separator);
+                self.text(name.as_bytes());
+                self.raw(b":");
+                self.text(value);
+                separator = b",";
+            }
+        }
+        if separator == b"," {
+            self.raw(b"}");
+        }
+    }
+
+    pub(super) fn raw(&mut self, bytes: &[u8]) {
         self.out.extend_from_slice(bytes);
     }
 
-    fn number(&mut self, key: &[u8], value: u64) {
+    pub(super) fn number(&mut self, key: &[u8], value: u64) {
         self.raw(key);
         self.out.extend_from_slice(self.numbers.format(value).as_bytes());
     }
@@ -129,16 +236,21 @@ impl<'a> RecordWriter<'a> {
     /// A JSON string (RFC 8259 §7). Bytes that are no UTF-8 become U+FFFD.
     fn text(&mut self, value: &[u8]) {
         self.raw(b"\"");
+        self.string(value);
+        self.raw(b"\"");
+    }
+
+    /// What stands between the quotes of a JSON string.
+    pub(super) fn string(&mut self, value: &[u8]) {
         for chunk in value.utf8_chunks() {
             self.escaped(chunk.valid().as_bytes());
             if !chunk.invalid().is_empty() {
                 self.raw("\u{fffd}".as_bytes());
             }
         }
-        self.raw(b"\"");
     }
 
-    fn escaped(&mut self, mut valid: &[u8]) {
+    pub(super) fn escaped(&mut self, mut valid: &[u8]) {
         let needs_escape = |byte: &u8| matches!(byte, b'"' | b'\\' | 0x7f) || *byte < 0x20;
         while let Some(at) = valid.iter().position(needs_escape) {
             self.raw(&valid[..at]);
@@ -158,7 +270,7 @@ impl<'a> RecordWriter<'a> {
     }
 
     /// RFC 3339, in UTC, with milliseconds.
-    fn time(&mut self, time_ms: u64) {
+    pub(super) fn time(&mut self, time_ms: u64) {
         let seconds = time_ms / 1_000;
         if self.second.of != seconds + 1 {
             self.second.of = seconds + 1;

@@ -1,38 +1,35 @@
-use std::fs;
+use std::fs::{self, OpenOptions};
 use std::io::Read;
 
 use proptest::prelude::*;
 
 use super::*;
+use crate::phase::Phase;
 use crate::reason::FailureReason;
 
 fn record(uri: &[u8]) -> AccessRecord<'_> {
-    AccessRecord {
-        time_ms: 1_795_416_028_123,
-        virtual_server: "web",
-        client: "192.0.2.7:50000".parse().unwrap(),
-        request_id: "",
-        method: b"GET",
-        uri,
-        host: b"app.example",
-        protocol: "http/1.1",
-        status: 502,
-        reason: Some(FailureReason::ConnectRefused),
-        pool: "pool",
-        member: Some("web-1"),
-        attempts: 2,
-        received_bytes: 10,
-        sent_bytes: 20,
-        total_us: 1_234,
-        request_us: 5,
-        connect_us: Some(6),
-        first_byte_us: None,
-    }
+    let mut record =
+        AccessRecord::new(1_795_416_028_123, "web", "192.0.2.7:50000".parse().unwrap());
+    record.method = b"GET";
+    record.uri = uri;
+    record.host = b"app.example";
+    record.protocol = "http/1.1";
+    record.status = 502;
+    record.reason = Some(FailureReason::ConnectRefused);
+    record.pool = "pool";
+    record.member = Some("web-1");
+    record.attempts = 2;
+    record.received_bytes = 10;
+    record.sent_bytes = 20;
+    record.total_us = 1_234;
+    record.phases.set(Phase::Request, 5);
+    record.phases.set(Phase::Connect, 6);
+    record
 }
 
 fn text_of(record: &AccessRecord<'_>) -> Vec<u8> {
     let mut text = Vec::new();
-    RecordWriter::new(&mut text, &mut SecondText::default()).write(record);
+    RecordWriter::new(&mut text, &mut SecondText::default()).line(&LogFormat::Json, record);
     text
 }
 
@@ -82,7 +79,7 @@ fn second_is_cached_but_never_stale() {
     let (mut text, mut second) = (Vec::new(), SecondText::default());
     for time_ms in [999, 1_000, 1_001, 0] {
         let record = AccessRecord { time_ms, ..record(b"/") };
-        RecordWriter::new(&mut text, &mut second).write(&record);
+        RecordWriter::new(&mut text, &mut second).line(&LogFormat::Json, &record);
     }
     let text = String::from_utf8(text).unwrap();
     let ends: Vec<_> = text.lines().map(|line| &line[26..33]).collect();
@@ -181,4 +178,22 @@ fn log_that_is_off_costs_nothing() {
     writer.record(&record(b"/"));
     assert!(!writer.is_on() && writer.buffer.is_empty());
     log.shutdown();
+}
+
+#[test]
+fn header_fields_that_were_asked_for_stand_in_the_record() {
+    let names = ["User-Agent", "x-none", "x-empty", "x-long"].map(str::to_owned);
+    let long = vec![b'a'; HEADER_VALUE_MAX_BYTES + 1];
+    let mut values = Vec::new();
+    for value in [Some(&b"curl\"8"[..]), None, Some(b""), Some(&long)] {
+        HeaderValues::keep(&mut values, value);
+    }
+    let mut record = record(b"/");
+    record.request_headers = HeaderValues { names: &names, values: &values };
+    let shown = &parsed(&record)["request_headers"];
+    assert_eq!(shown["User-Agent"], "curl\"8");
+    assert_eq!(shown["x-empty"], "");
+    assert_eq!(shown["x-long"].as_str().unwrap().len(), HEADER_VALUE_MAX_BYTES);
+    assert!(shown.get("x-none").is_none());
+    assert!(parsed(&record).get("response_headers").is_none());
 }

@@ -61,7 +61,9 @@ fn only_what_changed_is_compiled() {
     let others: Vec<_> = (0..10_000).map(|n| server(&format!("s{n}"), 1_000 + n, |_| {})).collect();
     assert_eq!(bench.edit(&others).compiled_count, 10_000);
     assert_eq!(
-        bench.edit(&[server("s77", 1_077, |spec| spec.http.access_log = false)]).compiled_count,
+        bench
+            .edit(&[server("s77", 1_077, |spec| spec.http.access_log.enabled = false)])
+            .compiled_count,
         1
     );
     assert_eq!(bench.edit(&[pool("q")]).compiled_count, 0);

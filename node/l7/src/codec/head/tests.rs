@@ -57,6 +57,8 @@ fn fields_are_identified_whatever_their_case() {
         ("keep-alive", FieldName::KeepAlive),
         ("Proxy-Connection", FieldName::ProxyConnection),
         ("TE", FieldName::Te),
+        ("TraceParent", FieldName::Traceparent),
+        ("tracestate", FieldName::Tracestate),
         ("trailer", FieldName::Trailer),
         ("Transfer-Encoding", FieldName::TransferEncoding),
         ("UpGrade", FieldName::Upgrade),
@@ -64,11 +66,21 @@ fn fields_are_identified_whatever_their_case() {
         ("X-Forwarded-Host", FieldName::XForwardedHost),
         ("X-Forwarded-Port", FieldName::XForwardedPort),
         ("X-Forwarded-Proto", FieldName::XForwardedProto),
+        ("X-Request-Id", FieldName::XRequestId),
     ];
     for (name, field) in known {
         assert_eq!(FieldName::identify(name.as_bytes()), field, "{name}");
     }
-    for name in ["x", "hosts", "hast", "content_length", "x-forwarded-part", "cccccc", "uuuuuuu"] {
+    for name in [
+        "x",
+        "hosts",
+        "hast",
+        "content_length",
+        "x-forwarded-part",
+        "cccccc",
+        "uuuuuuu",
+        "tttttttttt",
+    ] {
         assert_eq!(FieldName::identify(name.as_bytes()), FieldName::Other, "{name}");
     }
 }

@@ -12,7 +12,7 @@ use std::future::poll_fn;
 use std::rc::Rc;
 
 use ballast_balance::{CookieCodec, InFlight, NoMember};
-use ballast_model::{HttpSettings, Protocol, RetryCause};
+use ballast_model::RetryCause;
 use ballast_telemetry::FailureReason;
 use ballast_telemetry::trace::UUID_BYTES;
 use ballast_workers::Interrupted;
@@ -21,15 +21,14 @@ use crate::buffer::Buffer;
 use crate::codec::framing::BodyLength;
 use crate::codec::head::{FieldName, HeadScanner};
 use crate::codec::request::{Method, RequestHead, RequestLimits};
-use crate::codec::response::ResponseHead;
 use crate::connection::{FoundHead, Session};
 use crate::failure::Failure;
-use crate::forward::{self, ResponsePlan};
+use crate::forward;
 use crate::key;
 use crate::member::{self, MemberStream, Way};
 use crate::peer::{Peer, Stream};
 use crate::policy::mirror::RequestCopy;
-use crate::policy::{self, CookieName, Manner, Routing};
+use crate::policy::{self, Manner, Routing};
 use crate::pump::{Frames, Pump};
 use crate::queue;
 use crate::record::Record;
@@ -37,6 +36,10 @@ use crate::relay::{AttemptError, Conditions, Relay, upload_failure};
 use crate::retry;
 use crate::tunnel::Tunnel;
 use crate::upstream::{Chosen, Wanted, WorkerPool};
+
+mod response;
+
+use response::{cookie, may_keep_alive, may_upgrade, pass_head};
 
 /// Members tried for one request.
 const MEMBER_TRY_MAX_COUNT: usize = 3;
@@ -116,8 +119,7 @@ impl<'a, S: Stream> Exchange<'a, S> {
                 return ending;
             }
         };
-        let is_answered = request.routing.as_ref().is_some_and(|r| r.answer.is_some());
-        let forwarded = match is_answered {
+        let forwarded = match request.routing.as_ref().is_some_and(|r| r.answer.is_some()) {
             true => Ok(self.answer_by_policy(&request).await),
             false => self.forward(&mut request).await,
         };
@@ -192,16 +194,14 @@ impl<'a, S: Stream> Exchange<'a, S> {
         let wanted = Wanted { client: peer.ip(), key, persistent, priority: 0 };
         let mut output = Buffer::default();
         output.acquire(&worker.buffers);
-        let forwarded_for = http.forwarded_for;
-        let identity = &mut self.record.identity;
         forward::write_request(
             &mut output,
             raw,
             &head,
             fields,
-            (facts, forwarded_for),
+            (facts, http.forwarded_for),
             routing.as_ref(),
-            identity,
+            &mut self.record.identity,
         );
         self.client.input.consume(found.length);
         let frames = match head.body {
@@ -596,104 +596,5 @@ impl<'a, S: Stream> Exchange<'a, S> {
             Ok(Ok(())) => Ending::Close { linger: true },
             Ok(Err(_)) | Err(_) => Ending::Abort,
         }
-    }
-}
-
-/// Understands the response head of that length at the front of the member's input and writes the
-/// one that the client gets. No `await`: the fields are in the worker's scratch space.
-fn pass_head<'a, S: Stream>(
-    session: &'a Session,
-    request: &RequestHead,
-    routing: Option<&Routing<'a>>,
-    record: &mut Record,
-    relay: &mut Relay<'_, S>,
-    length: usize,
-    field_count: usize,
-) -> Result<(ResponseHead, ResponsePlan), AttemptError> {
-    let fields = &mut *session.worker.fields.borrow_mut();
-    let raw = &relay.member.input.data()[..length];
-    let parsed =
-        ResponseHead::parse(raw, field_count, request.method, request.upgrade.is_some(), fields);
-    let response = parsed.map_err(|_| FailureReason::UpstreamProtocol)?;
-    if response.status >= 500 && retry::allows_status(session, record, relay, response.status) {
-        let reason = FailureReason::UpstreamStatus;
-        return Err(AttemptError::Retry(Failure { reason, status: response.status }));
-    }
-    let plan = plan_response(session, request, &response, relay.is_sent());
-    let output = &mut relay.client.output;
-    output.acquire(&session.worker.buffers);
-    let is_passed_on = match response.status {
-        100 => request.expects_continue,
-        101..200 => !request.is_http_10,
-        _ => true,
-    };
-    if is_passed_on {
-        let changes = routing.map(|r| &r.response).filter(|_| !response.is_interim());
-        forward::write_response(output, raw, &response, fields, plan, changes);
-        if !response.is_interim() {
-            write_persistence(output, session, routing, record);
-            record.describe_response(session, raw, fields);
-            if plan.tells_request_id {
-                record.write_request_id(output);
-            }
-        }
-        output.push(b"\r\n");
-    }
-    relay.member.input.consume(length);
-    relay.has_answered = true;
-    Ok((response, plan))
-}
-
-fn plan_response(
-    session: &Session,
-    request: &RequestHead,
-    response: &ResponseHead,
-    is_sent: bool,
-) -> ResponsePlan {
-    let needs_chunks = matches!(response.body, BodyLength::Chunked | BodyLength::UntilClose);
-    // A response that rejects the request while its body is still coming ends the connection.
-    let is_rejection = response.status >= 400 && !is_sent;
-    ResponsePlan {
-        frames: if needs_chunks && !request.is_http_10 { Frames::Chunked } else { Frames::Plain },
-        has_body: response.body != BodyLength::None,
-        keeps_alive: may_keep_alive(session, request)
-            && !is_rejection
-            && !(needs_chunks && request.is_http_10),
-        is_http_10: request.is_http_10,
-        tells_request_id: session.server.http.request_id.to_client && !response.is_interim(),
-    }
-}
-
-/// Whether a client may change to that protocol.
-fn may_upgrade(http: &HttpSettings, protocol: &[u8]) -> bool {
-    http.upgrades.iter().any(|known| known.as_bytes().eq_ignore_ascii_case(protocol))
-}
-
-/// Whether client and virtual server both want another request on this connection.
-fn may_keep_alive(session: &Session, request: &RequestHead) -> bool {
-    request.keeps_alive() && !session.ticket.is_ending() && session.is_wanted()
-}
-
-/// The cookie by which the client finds back to its member.
-fn cookie<'a>(session: &'a Session, routing: Option<&Routing<'a>>) -> Option<CookieName<'a>> {
-    let default = session.server.cookie.as_ref().map(CookieName::of);
-    match routing {
-        Some(routing) => routing.cookie(default),
-        None => default,
-    }
-}
-
-fn write_persistence<'a>(
-    output: &mut Buffer,
-    session: &'a Session,
-    routing: Option<&Routing<'a>>,
-    record: &Record,
-) {
-    if let (Some(cookie), Some(chosen)) = (cookie(session, routing), &record.chosen)
-        && !chosen.is_persistent
-    {
-        let value = CookieCodec::encode(chosen.member.key);
-        let is_secure = session.server.protocol == Protocol::Https;
-        forward::write_set_cookie(output, cookie, &value, is_secure);
     }
 }

@@ -56,9 +56,13 @@ pub fn is_ambiguous(path: &[u8]) -> bool {
 fn is_plain(path: &[u8]) -> bool {
     let mut previous = 0;
     path.iter().all(|b| {
-        let plain = !matches!(b, b'%' | b';') && !(previous == b'/' && matches!(b, b'/' | b'.'));
+        let changes = match b {
+            b'%' | b';' => true,
+            b'/' | b'.' => previous == b'/',
+            _ => false,
+        };
         previous = *b;
-        plain
+        !changes
     })
 }
 

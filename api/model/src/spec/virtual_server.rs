@@ -113,9 +113,9 @@ pub enum Mode {
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Protocol {
-    /// HTTP/1.1 (RFC 9112).
+    /// HTTP/1.1 (RFC 9112) and, by prior knowledge, HTTP/2 (RFC 9113).
     Http,
-    /// HTTP/1.1 over TLS 1.2 or 1.3.
+    /// HTTP/1.1 and HTTP/2 over TLS 1.2 or 1.3.
     Https,
     /// Any TCP stream.
     Tcp,

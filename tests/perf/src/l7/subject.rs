@@ -95,7 +95,11 @@ fn declaration(
                 "addresses": [address.ip()],
                 "ports": [address.port()],
                 "pool": "origin",
-                "http": {"access_log": *listener == Listener::Logged},
+                // The peers name requests to nobody.
+                "http": {
+                    "access_log": *listener == Listener::Logged,
+                    "request_id": {"enabled": false},
+                },
             });
             if listener.is_tls() {
                 spec["certificates"] = json!(["bench"]);

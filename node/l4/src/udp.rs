@@ -113,7 +113,6 @@ struct Listening {
     sessions: Rc<Sessions>,
     batch: Batch,
     storage: Rc<RefCell<Vec<u8>>>,
-    is_closed: bool,
 }
 
 impl Listening {
@@ -129,7 +128,6 @@ impl Listening {
             sessions: Rc::default(),
             batch: Batch::new(is_any),
             storage: Rc::clone(&worker.batch),
-            is_closed: false,
             listener,
         })
     }
@@ -140,8 +138,8 @@ impl Listening {
         loop {
             // Cancel-safe: each branch only waits.
             tokio::select! {
-                () = self.listener.closed(), if !self.is_closed => self.is_closed = true,
-                _ = looks.tick(), if self.is_closed => {}
+                () = self.listener.turned() => {}
+                _ = looks.tick(), if self.listener.is_closed() => {}
                 ready = self.listener.socket.readable() => {
                     if ready.is_ok() {
                         self.receive();
@@ -150,7 +148,7 @@ impl Listening {
             }
             // Not before those of the other workers have ended: with one socket less the kernel would
             // spread what clients send otherwise than before.
-            if self.is_closed && self.listener.door.session_count() == 0 {
+            if self.listener.is_closed() && self.listener.door.session_count() == 0 {
                 return;
             }
         }
@@ -158,15 +156,14 @@ impl Listening {
 
     /// Takes what has come, one batch of it; the rest is still there when the others had their turn.
     fn receive(&mut self) {
-        let Self { worker, datagram, listener, replies, sessions, batch, storage, is_closed } =
-            self;
+        let Self { worker, datagram, listener, replies, sessions, batch, storage } = self;
         let storage = &mut storage.borrow_mut();
         batch.receive(&listener.socket, storage, |bytes, key| {
             if let Some(session) = sessions.find(&key) {
                 session.pass_on(bytes);
                 return;
             }
-            if *is_closed {
+            if listener.is_closed() && !listener.door.is_covered() {
                 return;
             }
             let Some(admitted) = listener.door.admit(key.0) else { return };

@@ -10,6 +10,8 @@ mod site;
 mod time;
 #[path = "tcp/udp.rs"]
 mod udp;
+#[path = "tcp/udp_bounds.rs"]
+mod udp_bounds;
 
 use std::time::Duration;
 

@@ -191,8 +191,8 @@ impl FailureReason {
             return Self::Overload;
         }
         match error.kind() {
-            // No local port is left.
-            io::ErrorKind::AddrNotAvailable => Self::Overload,
+            // No local port is left: connect(2) says the former, bind(2) the latter.
+            io::ErrorKind::AddrNotAvailable | io::ErrorKind::AddrInUse => Self::Overload,
             io::ErrorKind::ConnectionRefused => Self::ConnectRefused,
             io::ErrorKind::TimedOut => Self::ConnectTimeout,
             _ => Self::ConnectFailed,
@@ -209,3 +209,6 @@ impl fmt::Display for FailureReason {
         f.write_str(self.code())
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -169,6 +169,21 @@ impl OpenGuard {
         Self { shared: Arc::clone(shared), worker, source: None, counters: None }
     }
 
+    /// Counts the connection for that worker from now on.
+    pub(crate) fn move_to(&mut self, worker: usize) {
+        if worker == self.worker {
+            return;
+        }
+        let loads = &self.shared.loads;
+        loads.change(worker, |load| {
+            load.fetch_add(1, Relaxed);
+        });
+        loads.change(self.worker, |load| {
+            load.fetch_sub(1, Relaxed);
+        });
+        self.worker = worker;
+    }
+
     /// Counts the connection for the client that was announced.
     ///
     /// # Errors

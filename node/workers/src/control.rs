@@ -6,17 +6,17 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
-use arc_swap::ArcSwap;
 use ballast_balance::PoolMap;
-use ballast_model::Snapshot;
 use ballast_model::explain::{ExplainReport, ExplainRequest};
 use ballast_model::status::ListenerStatus;
+use ballast_model::{Snapshot, Transport};
 use ballast_telemetry::clock;
 use tokio::sync::{mpsc, oneshot};
 
+use crate::binding::Binding;
 use crate::compile::Compiler;
 use crate::connections::GroupId;
 use crate::explain;
@@ -25,7 +25,7 @@ use crate::plane::Applied;
 use crate::policy::ProviderMap;
 use crate::reconcile::{self, AnyAddress, Listener, Owners};
 use crate::slot::VirtualServerSlot;
-use crate::worker::{Binding, Command, WorkerHandle};
+use crate::worker::{Command, WorkerHandle};
 
 /// How long a worker may take to close a listener before we go on without its word.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
@@ -38,6 +38,8 @@ pub(crate) struct Control {
     snapshot: Arc<Snapshot>,
     slots: BTreeMap<GroupId, Arc<VirtualServerSlot>>,
     open: BTreeMap<Listener, Open>,
+    /// Listeners of datagrams that are closed; their sockets stay while sessions last.
+    closing: BTreeMap<Listener, Arc<Binding>>,
     failures: BTreeMap<Listener, String>,
     is_draining: bool,
     /// What of the last snapshot could not be carried out.
@@ -61,6 +63,7 @@ impl Control {
             snapshot: Arc::default(),
             slots: BTreeMap::new(),
             open: BTreeMap::new(),
+            closing: BTreeMap::new(),
             failures: BTreeMap::new(),
             is_draining: false,
             errors: Vec::new(),
@@ -126,6 +129,7 @@ impl Control {
             }
         }
         self.close(&diff.close).await;
+        self.cover();
         self.describe();
     }
 
@@ -133,28 +137,80 @@ impl Control {
         let Some(slot) = self.slots.get(&owner) else {
             return Err("its virtual server is not compiled".to_owned());
         };
+        let binding = match self.closing.remove(&listener) {
+            None => Arc::new(Binding::new(slot)),
+            Some(binding) => {
+                binding.slot.store(Arc::clone(slot));
+                binding.is_covered.store(false, Relaxed);
+                binding
+            }
+        };
+        let without = self.reopen(listener, &binding).await;
         // Our own socket on the wildcard address, or on one that it covers, is no foreigner.
-        if !self.open.keys().any(|open| overlap(*open, listener)) {
+        let mut ours = self.open.keys().chain(self.closing.keys());
+        let is_ours = without.len() < self.workers.len();
+        if !is_ours && !ours.any(|open| overlap(*open, listener)) {
             listener::probe(listener).map_err(|error| error.to_string())?;
         }
-        let sockets = listener::listen(listener, self.workers.len());
-        let sockets = sockets.map_err(|error| error.to_string())?;
-        let binding = Arc::new(Binding {
-            slot: ArcSwap::new(Arc::clone(slot)),
-            session_count: AtomicUsize::new(0),
-        });
-        for (worker, socket) in self.workers.iter().zip(sockets) {
-            let binding = Arc::clone(&binding);
-            send(worker, Command::Listen { listener, socket, binding }).await;
+        match listener::listen(listener, without.len()) {
+            Ok(sockets) => {
+                for (worker, socket) in without.into_iter().zip(sockets) {
+                    let binding = Arc::clone(&binding);
+                    send(worker, Command::Listen { listener, socket, binding }).await;
+                }
+                self.open.insert(listener, Open { owner, binding });
+                Ok(())
+            }
+            Err(error) => {
+                if is_ours {
+                    self.open.insert(listener, Open { owner, binding });
+                    self.close(&[listener]).await;
+                }
+                Err(error.to_string())
+            }
         }
-        self.open.insert(listener, Open { owner, binding });
-        Ok(())
+    }
+
+    /// Has the workers go on with the sockets of an address that was closed; those that have none.
+    async fn reopen(&self, listener: Listener, binding: &Arc<Binding>) -> Vec<&WorkerHandle> {
+        if Arc::strong_count(binding) == 1 {
+            // It is new, or nobody uses it any more.
+            return self.workers.iter().collect();
+        }
+        let mut without = Vec::new();
+        for worker in &self.workers {
+            let (done, reopened) = oneshot::channel();
+            send(worker, Command::Reopen { listener, done }).await;
+            // An error: that worker has ended.
+            if !reopened.await.unwrap_or(false) {
+                without.push(worker);
+            }
+        }
+        without
+    }
+
+    /// Gives what comes to sockets that stay for the sessions of a closed listener to the wildcard
+    /// address of the same port, if somebody has that: the kernel prefers them to its sockets.
+    fn cover(&mut self) {
+        self.closing.retain(|_, binding| Arc::strong_count(binding) > 1);
+        for (listener, binding) in &self.closing {
+            let is_over = |open: Listener| open.1.ip().is_unspecified() && overlap(open, *listener);
+            let over = self.open.iter().find(|(open, _)| is_over(**open));
+            if let Some((_, open)) = over {
+                binding.slot.store(open.binding.slot.load_full());
+            }
+            binding.is_covered.store(over.is_some(), Relaxed);
+        }
     }
 
     async fn close(&mut self, listeners: &[Listener]) {
         let mut closing = Vec::new();
         for listener in listeners {
-            self.open.remove(listener);
+            if let Some(Open { binding, .. }) = self.open.remove(listener)
+                && listener.0 == Transport::Udp
+            {
+                self.closing.insert(*listener, binding);
+            }
             for worker in &self.workers {
                 let (done, closed) = oneshot::channel();
                 send(worker, Command::Close { listener: *listener, done }).await;

@@ -14,10 +14,11 @@ use ballast_telemetry::{CounterShard, FailureReason};
 use tokio::net::UdpSocket;
 
 use crate::admission::{Accepted, OpenGuard};
+use crate::binding::Binding;
 use crate::connections::Ticket;
 use crate::handler::{ConnectionTask, WorkerContext};
 use crate::slot::{Admission, VirtualServer};
-use crate::worker::{AcceptStop, Binding, Shared};
+use crate::worker::{AcceptStop, Shared};
 
 /// A socket that clients send datagrams to, and the door behind it.
 pub struct DatagramListener {
@@ -31,8 +32,14 @@ pub struct DatagramListener {
 }
 
 impl DatagramListener {
-    /// Returns once no session may begin any more; those that are there go on. Cancel-safe.
-    pub async fn closed(&self) {
+    /// Whether it is closed: no session may begin any more, those that are there go on.
+    pub fn is_closed(&self) -> bool {
+        self.stop.is_closed.get()
+    }
+
+    /// Returns once [`is_closed`](Self::is_closed) may say something else: a listener that still has
+    /// sessions can be opened again. Cancel-safe.
+    pub async fn turned(&self) {
         self.stop.wake.notified().await;
     }
 }
@@ -58,12 +65,32 @@ pub struct Admitted {
     _counted: Counted,
 }
 
+/// Sessions of datagrams get one of so many of the node's connections: whoever sends datagrams can
+/// do so in any source's name, and what that fills must not keep others out.
+const SESSION_SHARE: usize = 2;
+
 /// A session of a listener, on whichever worker.
-struct Counted(Arc<Binding>);
+struct Counted {
+    binding: Arc<Binding>,
+    shared: Arc<Shared>,
+}
+
+impl Counted {
+    /// None where there are as many sessions on the node as may be.
+    fn new(binding: &Arc<Binding>, shared: &Arc<Shared>) -> Option<Self> {
+        let max_count = shared.connection_max_count.div_ceil(SESSION_SHARE);
+        let count = shared.session_count.fetch_add(1, Relaxed);
+        binding.session_count.fetch_add(1, Relaxed);
+        // From here on it counts itself out.
+        let counted = Self { binding: Arc::clone(binding), shared: Arc::clone(shared) };
+        (count < max_count).then_some(counted)
+    }
+}
 
 impl Drop for Counted {
     fn drop(&mut self) {
-        self.0.session_count.fetch_sub(1, Relaxed);
+        self.binding.session_count.fetch_sub(1, Relaxed);
+        self.shared.session_count.fetch_sub(1, Relaxed);
     }
 }
 
@@ -76,16 +103,17 @@ impl Door {
         let server = current.as_ref()?;
         let worker = self.context.index;
         let counters = Arc::clone(slot.counters.shard(worker));
+        let Some(_counted) = Counted::new(&self.binding, &self.shared) else {
+            self.count_refused(&counters, FailureReason::Overload);
+            return None;
+        };
         match self.shared.admit(&Accepted { slot: &slot, server, peer }, worker) {
             Ok((admission, mut guard)) => {
                 guard.count(&counters);
                 let WorkerContext { connections, clock, .. } = &*self.context;
                 let ticket = connections.open(slot.id, clock);
                 let server = Arc::clone(server);
-                self.binding.session_count.fetch_add(1, Relaxed);
-                let counted = Counted(Arc::clone(&self.binding));
-                let (_guard, _counted) = (guard, counted);
-                Some(Admitted { server, admission, ticket, counters, _guard, _counted })
+                Some(Admitted { server, admission, ticket, counters, _guard: guard, _counted })
             }
             Err(reason) => {
                 self.count_refused(&counters, reason);
@@ -97,6 +125,12 @@ impl Door {
     /// Sessions of this address and port, on all workers.
     pub fn session_count(&self) -> usize {
         self.binding.session_count.load(Relaxed)
+    }
+
+    /// Whether a listener that is closed lets sessions in all the same, for the one on the wildcard
+    /// address: as long as its sockets stay, the kernel gives them what that one is to get.
+    pub fn is_covered(&self) -> bool {
+        self.binding.is_covered.load(Relaxed)
     }
 
     fn count_refused(&self, counters: &CounterShard, reason: FailureReason) {
@@ -134,7 +168,11 @@ impl DatagramFactory for NoDatagrams {
 
 impl DatagramHandler for NoDatagrams {
     fn serve(self: Rc<Self>, listener: DatagramListener) -> ConnectionTask {
-        Box::pin(async move { listener.closed().await })
+        Box::pin(async move {
+            while !listener.is_closed() {
+                listener.turned().await;
+            }
+        })
     }
 }
 

@@ -18,7 +18,8 @@
 
 mod admission;
 mod announce;
-pub mod clock;
+pub mod binding;
+mod clock;
 pub mod compile;
 pub mod connections;
 mod control;

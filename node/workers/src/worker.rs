@@ -7,13 +7,12 @@ use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use arc_swap::ArcSwap;
 use ballast_model::{Protocol, Transport};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream, UdpSocket};
@@ -21,6 +20,7 @@ use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::task::LocalSet;
 
 use crate::admission::{Accepted, Arrival, Loads, OpenGuard};
+use crate::binding::Binding;
 use crate::connections::{Connections, GroupId, TICK_MS};
 use crate::datagram::{DatagramHandler, DatagramListener, Door};
 use crate::handler::{
@@ -45,15 +45,6 @@ const REFUSAL_LIMIT: Duration = Duration::from_secs(1);
 /// What is read from them meanwhile and thrown away, in bytes at most.
 const REFUSAL_READ_MAX_BYTES: usize = 64 * 1024;
 
-/// Who gets the connections of a listener; replaced where an address goes to another virtual
-/// server, so that the socket stays open.
-#[derive(Debug)]
-pub(crate) struct Binding {
-    pub(crate) slot: ArcSwap<VirtualServerSlot>,
-    /// Sessions of datagrams, on all workers.
-    pub(crate) session_count: AtomicUsize,
-}
-
 /// What a worker is told.
 pub(crate) enum Command {
     /// Accept from this socket.
@@ -62,6 +53,9 @@ pub(crate) enum Command {
     Adopt(Box<Arrival<std::net::TcpStream>>),
     /// Accept what has arrived, then close the socket of this address.
     Close { listener: Listener, done: oneshot::Sender<()> },
+    /// Go on with the sockets of this address, which was closed while sessions lasted; answers whether
+    /// they were still there.
+    Reopen { listener: Listener, done: oneshot::Sender<bool> },
     /// End the connections of these groups, which are in order, after their current request.
     EndGroups(Arc<[GroupId]>),
     /// Ask the connections of these local addresses to end, for `limit`; answers when none is left,
@@ -80,6 +74,8 @@ pub(crate) struct Shared {
     pub(crate) open_count: AtomicUsize,
     /// Most of them at once.
     pub(crate) connection_max_count: usize,
+    /// Those of them that are sessions of datagrams.
+    pub(crate) session_count: AtomicUsize,
     /// How short the node runs.
     pub(crate) pressure_percent: AtomicU8,
     pub(crate) sources: Arc<SourceTable>,
@@ -93,6 +89,7 @@ impl Shared {
         Self {
             open_count: AtomicUsize::new(0),
             connection_max_count,
+            session_count: AtomicUsize::new(0),
             pressure_percent: AtomicU8::new(0),
             sources: Arc::default(),
             loads: Loads::new(worker_count),
@@ -174,11 +171,14 @@ struct Worker {
     refusal_count: Rc<Cell<u32>>,
     /// Stops the accept loop of each address; gone once the loop has ended.
     listeners: RefCell<HashMap<Listener, Rc<AcceptStop>>>,
+    /// Listeners of datagrams that are closed, and go once no session is left.
+    closing: RefCell<HashMap<Listener, Weak<AcceptStop>>>,
 }
 
 #[derive(Default)]
 pub(crate) struct AcceptStop {
     pub(crate) wake: Notify,
+    pub(crate) is_closed: Cell<bool>,
     done: RefCell<Option<oneshot::Sender<()>>>,
 }
 
@@ -194,6 +194,7 @@ impl Worker {
             peers,
             refusal_count: Rc::default(),
             listeners: RefCell::default(),
+            closing: RefCell::default(),
         }
     }
 
@@ -214,18 +215,16 @@ impl Worker {
                 self.listen(listener, socket, binding);
             }
             Command::Adopt(arrival) => {
-                if let Some(arrival) = arrival.settle() {
+                if let Some(mut arrival) = arrival.settle() {
+                    // It may have come back from a worker that was too busy.
+                    arrival.guard.move_to(self.context.index);
                     self.serve(arrival);
                 }
             }
-            Command::Close { listener, done } => {
-                // Without a listener, dropping `done` says that there is nothing to wait for.
-                if let Some(stop) = self.listeners.borrow_mut().remove(&listener) {
-                    if listener.0 == Transport::Tcp {
-                        stop.done.replace(Some(done));
-                    }
-                    stop.wake.notify_one();
-                }
+            Command::Close { listener, done } => self.close(listener, done),
+            Command::Reopen { listener, done } => {
+                // Nobody waits any more where the plane is going.
+                let _ = done.send(self.reopen(listener));
             }
             Command::EndGroups(groups) => connections.end_groups(&groups),
             Command::Quiesce { addresses, limit, done } => {
@@ -268,6 +267,29 @@ impl Worker {
             }
             Err(error) => tracing::error!(%address, %error, "a listener can't be registered"),
         }
+    }
+
+    fn close(&self, listener: Listener, done: oneshot::Sender<()>) {
+        // Without a listener, dropping `done` says that there is nothing to wait for.
+        let Some(stop) = self.listeners.borrow_mut().remove(&listener) else { return };
+        if listener.0 == Transport::Tcp {
+            stop.done.replace(Some(done));
+        } else {
+            let mut closing = self.closing.borrow_mut();
+            closing.retain(|_, stop| stop.strong_count() > 0);
+            closing.insert(listener, Rc::downgrade(&stop));
+        }
+        stop.is_closed.set(true);
+        stop.wake.notify_one();
+    }
+
+    fn reopen(&self, listener: Listener) -> bool {
+        let stop = self.closing.borrow_mut().remove(&listener);
+        let Some(stop) = stop.as_ref().and_then(Weak::upgrade) else { return false };
+        stop.is_closed.set(false);
+        stop.wake.notify_one();
+        self.listeners.borrow_mut().insert(listener, stop);
+        true
     }
 
     async fn accept(

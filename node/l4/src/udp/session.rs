@@ -23,6 +23,9 @@ use crate::worker::TcpWorker;
 
 /// Members whose socket can't be made that are passed over.
 const ATTEMPT_MAX_COUNT: usize = 3;
+/// Longest silence of a session whose member has not answered yet, in ms: who sends in others' names
+/// must not hold a port of ours for as long as a client that is there.
+const UNANSWERED_MAX_MS: u64 = 5_000;
 
 /// See the module.
 #[derive(Debug)]
@@ -177,7 +180,9 @@ impl Session {
 
     fn prolong(&self) {
         let Admitted { ticket, server, .. } = &self.facts.admitted;
-        ticket.set_timeout_ms(server.udp.idle_timeout_ms);
+        let idle_ms = server.udp.idle_timeout_ms;
+        let is_answered = self.answered_count.get() > 0;
+        ticket.set_timeout_ms(if is_answered { idle_ms } else { idle_ms.min(UNANSWERED_MAX_MS) });
     }
 
     /// Counts the session and writes it down.

@@ -41,6 +41,10 @@ pub(crate) struct Site {
 
 impl Site {
     pub(crate) fn new() -> Self {
+        Self::with_connection_max(1_000)
+    }
+
+    pub(crate) fn with_connection_max(connection_max_count: usize) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let sink = AccessLogSink::File(folder.path().join("access.log"));
         let access_log = AccessLog::start(&sink).unwrap();
@@ -49,7 +53,7 @@ impl Site {
             worker_count: 2,
             pin_to_cpus: vec![],
             any_address: AnyAddress::default(),
-            connection_max_count: 1_000,
+            connection_max_count,
             persistence_key: PersistenceKey::new(&[0; 32]),
             counters: Arc::clone(&counters),
             unseal: Arc::new(|_| Err("sealed".to_owned())),

@@ -16,7 +16,11 @@ const RETRY: Duration = Duration::from_millis(50);
 
 /// A member that answers each datagram with its name, the port that it came from, and the datagram;
 /// `answer_count` times.
-async fn named(at: &str, name: &'static str, answer_count: usize) -> (SocketAddr, Server) {
+pub(crate) async fn named(
+    at: &str,
+    name: &'static str,
+    answer_count: usize,
+) -> (SocketAddr, Server) {
     let socket = UdpSocket::bind(at).await.unwrap();
     let address = socket.local_addr().unwrap();
     let task = tokio::spawn(async move {
@@ -34,7 +38,9 @@ async fn named(at: &str, name: &'static str, answer_count: usize) -> (SocketAddr
     (address, Server::of(task))
 }
 
-fn udp(change: impl FnOnce(&mut VirtualServerSpec)) -> impl FnOnce(&mut VirtualServerSpec) {
+pub(crate) fn udp(
+    change: impl FnOnce(&mut VirtualServerSpec),
+) -> impl FnOnce(&mut VirtualServerSpec) {
     |spec| {
         spec.protocol = Protocol::Udp;
         change(spec);
@@ -42,7 +48,7 @@ fn udp(change: impl FnOnce(&mut VirtualServerSpec)) -> impl FnOnce(&mut VirtualS
 }
 
 /// A client that hears from the address that it sends to, and from no other.
-async fn client(listen: SocketAddr) -> UdpSocket {
+pub(crate) async fn client(listen: SocketAddr) -> UdpSocket {
     let any = if listen.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" };
     let socket = UdpSocket::bind(any).await.unwrap();
     socket.connect(listen).await.unwrap();
@@ -55,13 +61,13 @@ async fn answer(client: &UdpSocket) -> String {
     String::from_utf8(buffer[..count].to_vec()).unwrap()
 }
 
-async fn ask(client: &UdpSocket, question: &str) -> String {
+pub(crate) async fn ask(client: &UdpSocket, question: &str) -> String {
     client.send(question.as_bytes()).await.unwrap();
     answer(client).await
 }
 
 /// Asks again and again, as clients of datagrams do.
-async fn ask_patiently(client: &UdpSocket, question: &str) -> String {
+pub(crate) async fn ask_patiently(client: &UdpSocket, question: &str) -> String {
     within(async {
         loop {
             client.send(question.as_bytes()).await.unwrap();

@@ -37,3 +37,17 @@ fn however_the_kernel_spreads_them_workers_end_up_even() {
         assert_eq!(counts, [4, 4], "{accepts:?}");
     }
 }
+
+#[test]
+fn connection_that_comes_back_is_counted_where_it_is_served() {
+    let shared = Arc::new(Shared::new(2, 10));
+    let counts = || [0, 1].map(|worker: usize| shared.loads.0[worker].0.load(Relaxed));
+    shared.open_count.fetch_add(1, Relaxed);
+    let mut guard = OpenGuard::new(&shared, 1);
+    guard.move_to(1);
+    assert_eq!(counts(), [0, 1]);
+    guard.move_to(0);
+    assert_eq!(counts(), [1, 0]);
+    drop(guard);
+    assert_eq!((counts(), shared.open_count.load(Relaxed)), ([0, 0], 0));
+}

@@ -10,7 +10,8 @@ use crate::validate::FieldErrors;
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields, default)]
 pub struct UdpSettings {
-    /// Longest silence, both ways, of a session, in ms.
+    /// Longest silence, both ways, of a session, in ms; 5 s at most while its member has not answered
+    /// yet.
     pub idle_timeout_ms: u64,
     /// Datagrams that a member sends for each that it gets, 1 to 1,000,000: once they have passed, the
     /// session has ended, and the next datagram goes to whichever member is chosen then. For DNS: 1.

@@ -348,7 +348,7 @@ impl MemberState {
         Some(self.count_in(worker, slot))
     }
 
-    fn take_slot(self: &Arc<Self>, limit: u32) -> Option<Slot> {
+    pub(crate) fn take_slot(self: &Arc<Self>, limit: u32) -> Option<Slot> {
         let take = |taken| (taken < limit).then_some(taken + 1);
         self.taken.fetch_update(SeqCst, SeqCst, take).ok()?;
         Some(Slot { member: Some(Arc::clone(self)) })

@@ -101,6 +101,15 @@ impl fmt::Display for NoMember {
 
 impl std::error::Error for NoMember {}
 
+/// Whom room at a member may be given.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Grants {
+    /// Those that belong to it.
+    pub(crate) to_own: bool,
+    /// Those that take any member.
+    pub(crate) to_any: bool,
+}
+
 impl Pool {
     /// Chooses a member.
     ///
@@ -138,6 +147,20 @@ impl Pool {
             None if candidates.is_any_busy() => Err(NoMember::AllBusy),
             None => Err(self.why_none(input.exclude)),
         }
+    }
+
+    /// Whom a member that has room may serve at `now_ms`: as [`pick`](Self::pick) would choose.
+    pub(crate) fn grants(&self, state: &MemberState, now_ms: u64) -> Grants {
+        let index = self.index_of(state.key());
+        // Its state may be of a member that is no more, or that has moved.
+        let is_same = |index: &u32| std::ptr::eq(&*self.members()[*index as usize].state, state);
+        let Some(index) = index.filter(is_same) else { return Grants::default() };
+        let standard = self.standard(now_ms);
+        let mut candidates =
+            Candidates { pool: self, exclude: &[], now_ms, standard, priority_min: 0, ramp: None };
+        let to_own = candidates.holds_persistent(index, now_ms);
+        candidates.priority_min = candidates.lowest_priority();
+        Grants { to_own, to_any: candidates.would_hold(index) }
     }
 
     fn picked(&self, index: u32, persistent: bool) -> Picked<'_> {

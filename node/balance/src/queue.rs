@@ -15,11 +15,13 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, HashMap};
 use std::mem;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::{Context, Poll, Waker};
+use std::time::SystemTime;
 
 use crate::member::{MemberState, Slot};
 use crate::persistence::MemberKey;
+use crate::pool::Pool;
 
 /// How soon a request is served; the higher, the sooner. 0 unless something else is said.
 pub type Priority = i8;
@@ -37,6 +39,8 @@ type Rank = (Reverse<Priority>, u64);
 
 #[derive(Debug, Default)]
 struct Inner {
+    /// As compiled last: what members it would choose.
+    pool: Weak<Pool>,
     next_number: u64,
     /// Those that take any member.
     for_any: BTreeMap<Rank, ()>,
@@ -72,6 +76,11 @@ impl PoolQueue {
         // Under the lock, and before the caller picks again: see `MemberState::give_back`.
         self.waiting_count.fetch_add(1, SeqCst);
         Some(Place { queue: Arc::clone(self), member, rank })
+    }
+
+    /// Goes by what that pool would choose from now on.
+    pub(crate) fn serve(&self, pool: &Arc<Pool>) {
+        self.lock().pool = Arc::downgrade(pool);
     }
 
     /// How many wait.
@@ -118,12 +127,10 @@ impl PoolQueue {
 impl Inner {
     /// Who is the first that may have room at that member, and what it waits for.
     fn first_for(&self, state: &MemberState) -> Option<(Rank, Option<MemberKey>)> {
-        if !state.is_up() {
-            return None;
-        }
+        let grants = self.pool.upgrade()?.grants(state, now_ms());
         let first = |line: &BTreeMap<Rank, ()>| line.keys().next().copied();
-        let own = self.for_member.get(&state.key()).and_then(first);
-        let any = first(&self.for_any).filter(|_| state.takes_new());
+        let own = self.for_member.get(&state.key()).and_then(first).filter(|_| grants.to_own);
+        let any = first(&self.for_any).filter(|_| grants.to_any);
         let own = own.map(|rank| (rank, Some(state.key())));
         own.into_iter().chain(any.map(|rank| (rank, None))).min_by_key(|(rank, _)| *rank)
     }
@@ -134,6 +141,12 @@ impl Inner {
             Some(member) => self.for_member.entry(member).or_default(),
         }
     }
+}
+
+/// Time in ms since the Unix epoch; asked for only while somebody waits.
+fn now_ms() -> u64 {
+    let since_epoch = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    since_epoch.map_or(0, |age| u64::try_from(age.as_millis()).unwrap_or(u64::MAX))
 }
 
 /// A place in line. Dropping it leaves the line; a slot that was granted meanwhile goes on to the

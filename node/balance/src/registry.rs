@@ -76,7 +76,7 @@ impl PoolRegistry {
                 },
             );
             self.generation += 1;
-            Arc::make_mut(&mut self.pools).insert(resource.name.clone(), Arc::new(pool));
+            self.put(pool);
             changes.compiled.push(resource.name.clone());
         }
         // Everything declared is compiled by now, so that a surplus can only be pools to remove.
@@ -98,7 +98,13 @@ impl PoolRegistry {
         let Some(pool) = self.pools.get(name) else { return };
         let pool = pool.secured(security, self.generation);
         self.generation += 1;
-        Arc::make_mut(&mut self.pools).insert(name.to_owned(), Arc::new(pool));
+        self.put(pool);
+    }
+
+    fn put(&mut self, pool: Pool) {
+        let pool = Arc::new(pool);
+        pool.queue().serve(&pool);
+        Arc::make_mut(&mut self.pools).insert(pool.name().to_owned(), pool);
     }
 
     /// The pool of that name.

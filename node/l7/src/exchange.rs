@@ -472,6 +472,7 @@ impl<'a, S: Stream> Exchange<'a, S> {
                 response_ms: response_ms.min(per_try_ms),
                 is_idempotent: head.method.is_idempotent()
                     || policy.is_some_and(|policy| policy.non_idempotent),
+                repeats_on_reset: retry::repeats_on_reset(head.method, policy),
                 is_reused,
                 is_timeout_retried: policy.is_some_and(|p| p.is_for(RetryCause::Timeout)),
             },

@@ -55,6 +55,8 @@ pub(crate) struct Conditions {
     pub(crate) response_ms: u64,
     /// Whether the request may be sent twice.
     pub(crate) is_idempotent: bool,
+    /// Whether it may be sent twice where the connection dies before the first byte of a response.
+    pub(crate) repeats_on_reset: bool,
     /// Whether the connection has carried requests before.
     pub(crate) is_reused: bool,
     /// Whether the request is sent again where no response comes in time.
@@ -228,9 +230,12 @@ impl<'a, S: Stream> Relay<'a, S> {
     /// Whether the request can be sent again as it was, and may be: nothing of a response has been
     /// passed on.
     pub(crate) fn can_be_repeated(&self) -> bool {
+        self.can_be_repeated_if(self.conditions.is_idempotent)
+    }
+
+    fn can_be_repeated_if(&self, may_be_sent_twice: bool) -> bool {
         let was_not_sent = self.member.output.consumed() == 0;
-        let may_be_repeated = self.conditions.is_idempotent || was_not_sent;
-        !self.has_answered && self.is_unchanged() && may_be_repeated
+        !self.has_answered && self.is_unchanged() && (may_be_sent_twice || was_not_sent)
     }
 
     fn check<T>(
@@ -286,7 +291,8 @@ impl<'a, S: Stream> Relay<'a, S> {
 
     /// What it means that the member closed before its response's head was complete.
     fn closed_early(&self) -> AttemptError {
-        if self.member.input.is_empty() && self.can_be_repeated() {
+        let can_be_repeated = self.can_be_repeated_if(self.conditions.repeats_on_reset);
+        if self.member.input.is_empty() && can_be_repeated {
             AttemptError::Repeatable
         } else {
             FailureReason::UpstreamClosedEarly.into()

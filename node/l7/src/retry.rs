@@ -2,8 +2,9 @@
 //!
 //! Invariant: what is allowed has been taken out of the pool's budget.
 
-use ballast_model::RetryCause;
+use ballast_model::{RetryCause, RetryPolicy};
 
+use crate::codec::request::Method;
 use crate::connection::Session;
 use crate::peer::Stream;
 use crate::record::Record;
@@ -23,6 +24,12 @@ pub(crate) fn allows(
         && record.attempt_count < policy.max_attempts
         && chosen.pool.take_retry(policy, now_ms);
     Some(is_allowed)
+}
+
+/// Whether a request may be sent twice where a connection dies before the first byte of a response.
+pub(crate) fn repeats_on_reset(method: Method, policy: Option<&RetryPolicy>) -> bool {
+    let is_for = |policy: &RetryPolicy| policy.is_for(RetryCause::ResetBeforeResponse);
+    method.is_idempotent() || policy.is_some_and(|policy| policy.non_idempotent && is_for(policy))
 }
 
 /// Whether a response of that status is not passed on, but the request sent again.

@@ -2,10 +2,12 @@ use std::sync::atomic::AtomicU32;
 use std::task::Wake;
 
 use ballast_model::status::Health;
+use ballast_model::{AdminState, AnyDraft, Config, Draft, Edit, MemberSpec, PoolSpec};
 
 use super::*;
 use crate::member::{HealthReport, InFlight};
 use crate::persistence::PersistenceKey;
+use crate::registry::PoolRegistry;
 
 #[derive(Default)]
 struct Alarm(AtomicU32);
@@ -16,18 +18,34 @@ impl Wake for Alarm {
     }
 }
 
-fn members(limits: &[Option<u32>]) -> (Arc<PoolQueue>, Vec<Arc<MemberState>>) {
-    let queue = Arc::<PoolQueue>::default();
-    let persistence = PersistenceKey::new(&[1; 32]);
-    let member = |(limit, number): (&Option<u32>, u32)| {
-        let key = persistence.member_key("uid", &number.to_string());
-        let report = HealthReport { health: Health::Up, ..HealthReport::default() };
-        let state = Arc::new(MemberState::new(2, key, Arc::clone(&queue), report));
-        state.set_limit(*limit);
-        state
+/// A pool of members with these limits, all of them up.
+fn pool_of(limits: &[Option<u32>], change: impl FnOnce(&mut PoolSpec)) -> Arc<Pool> {
+    let member = |(limit, number): (&Option<u32>, u16)| MemberSpec {
+        connection_limit: *limit,
+        ..MemberSpec::new(([10, 0, 0, 1], 1 + number).into())
     };
-    let members = limits.iter().zip(0..).map(member).collect();
-    (queue, members)
+    let mut spec =
+        PoolSpec { members: limits.iter().zip(0..).map(member).collect(), ..PoolSpec::default() };
+    change(&mut spec);
+    let edit = Edit::put(AnyDraft::Pool(Draft::new("pool", spec)), "uid");
+    let config = Config::default().edited(&[edit], 1, 1).unwrap();
+    let mut registry = PoolRegistry::new(2, PersistenceKey::new(&[1; 32]));
+    registry.reconcile(&config, 0);
+    Arc::clone(registry.pool("pool").unwrap())
+}
+
+/// A pool, its queue, and its members.
+type Parts = (Arc<Pool>, Arc<PoolQueue>, Vec<Arc<MemberState>>);
+
+fn parts(limits: &[Option<u32>], change: impl FnOnce(&mut PoolSpec)) -> Parts {
+    let pool = pool_of(limits, change);
+    let members = pool.members().iter().map(|member| Arc::clone(&member.state)).collect();
+    let queue = Arc::clone(pool.queue());
+    (pool, queue, members)
+}
+
+fn members(limits: &[Option<u32>]) -> Parts {
+    parts(limits, |_| {})
 }
 
 fn granted(place: &Place) -> Option<Slot> {
@@ -43,7 +61,7 @@ fn fill(member: &Arc<MemberState>) -> Vec<InFlight> {
 
 #[test]
 fn limit_holds_at_the_limit_and_not_before() {
-    let (_, members) = members(&[Some(3)]);
+    let (_pool, _, members) = members(&[Some(3)]);
     let first = members[0].begin(0).unwrap();
     let _others = (members[0].begin(1).unwrap(), members[0].begin(0).unwrap());
     assert!(!members[0].has_room());
@@ -61,7 +79,7 @@ fn limit_holds_at_the_limit_and_not_before() {
 
 #[test]
 fn queue_takes_as_many_as_it_may() {
-    let (queue, _) = members(&[]);
+    let (_pool, queue, _) = members(&[]);
     let places: Vec<_> = (0..3).map(|_| queue.enter(None, 0, 3).unwrap()).collect();
     assert!(queue.enter(None, 127, 3).is_none());
     assert_eq!(queue.waiting_count(), 3);
@@ -72,7 +90,7 @@ fn queue_takes_as_many_as_it_may() {
 
 #[test]
 fn room_goes_by_priority_and_then_by_age() {
-    let (queue, members) = members(&[Some(1)]);
+    let (_pool, queue, members) = members(&[Some(1)]);
     let mut current = members[0].begin(0).unwrap();
     let places: Vec<_> =
         [0, 5, -3, 5, 0].iter().map(|priority| queue.enter(None, *priority, 9).unwrap()).collect();
@@ -91,7 +109,7 @@ fn room_goes_by_priority_and_then_by_age() {
 
 #[test]
 fn who_belongs_to_a_member_waits_for_it() {
-    let (queue, members) = members(&[Some(1), Some(1)]);
+    let (_pool, queue, members) = members(&[Some(1), Some(1)]);
     let (first, second) = (members[0].begin(0).unwrap(), members[1].begin(0).unwrap());
     let own = queue.enter(Some(members[1].key()), 0, 9).unwrap();
     let any = queue.enter(None, 0, 9).unwrap();
@@ -105,7 +123,7 @@ fn who_belongs_to_a_member_waits_for_it() {
 
 #[test]
 fn who_leaves_is_passed_over_also_when_its_turn_had_come() {
-    let (queue, members) = members(&[Some(1)]);
+    let (_pool, queue, members) = members(&[Some(1)]);
     let current = members[0].begin(0).unwrap();
     let leaves_early = queue.enter(None, 0, 9).unwrap();
     let leaves_late = queue.enter(None, 0, 9).unwrap();
@@ -121,7 +139,7 @@ fn who_leaves_is_passed_over_also_when_its_turn_had_come() {
 
 #[test]
 fn who_waits_is_woken() {
-    let (queue, members) = members(&[Some(1)]);
+    let (_pool, queue, members) = members(&[Some(1)]);
     let current = members[0].begin(0).unwrap();
     let place = queue.enter(None, 0, 9).unwrap();
     let alarm = Arc::<Alarm>::default();
@@ -134,7 +152,7 @@ fn who_waits_is_woken() {
 
 #[test]
 fn room_at_a_member_that_takes_nobody_is_handed_to_nobody() {
-    let (queue, members) = members(&[Some(1)]);
+    let (_pool, queue, members) = members(&[Some(1)]);
     let current = members[0].begin(0).unwrap();
     let place = queue.enter(None, 0, 9).unwrap();
     members[0].set_health(HealthReport { health: Health::Down, ..HealthReport::default() });
@@ -145,7 +163,7 @@ fn room_at_a_member_that_takes_nobody_is_handed_to_nobody() {
 
 #[test]
 fn a_limit_that_is_lowered_is_kept_once_enough_have_ended() {
-    let (queue, members) = members(&[Some(3)]);
+    let (_pool, queue, members) = members(&[Some(3)]);
     let mut current = fill(&members[0]);
     assert_eq!(current.len(), 3);
     members[0].set_limit(Some(1));
@@ -177,7 +195,7 @@ fn begin_or_wait(queue: &Arc<PoolQueue>, member: &Arc<MemberState>, worker: usiz
 #[test]
 fn threads_never_exceed_the_limit_and_nobody_is_forgotten() {
     const ROUNDS: u32 = 4_000;
-    let (queue, members) = members(&[Some(2)]);
+    let (_pool, queue, members) = members(&[Some(2)]);
     let under_way = AtomicU32::new(0);
     let served = AtomicU32::new(0);
     std::thread::scope(|scope| {
@@ -197,4 +215,55 @@ fn threads_never_exceed_the_limit_and_nobody_is_forgotten() {
     assert_eq!(served.load(SeqCst), 4 * ROUNDS);
     assert_eq!((queue.waiting_count(), members[0].in_flight()), (0, 0));
     assert_eq!(fill(&members[0]).len(), 2);
+}
+
+/// Whether room that is given back at the first member goes to who belongs to it, and to who takes any.
+fn grants(change: impl FnOnce(&mut PoolSpec), meanwhile: impl FnOnce(&MemberState)) -> [bool; 2] {
+    let (_pool, queue, members) = parts(&[Some(1), Some(1)], change);
+    let current = members[0].begin(0).unwrap();
+    let _busy = members[1].begin(0).unwrap();
+    meanwhile(&members[0]);
+    let own = queue.enter(Some(members[0].key()), 0, 9).unwrap();
+    drop(current);
+    let to_own = granted(&own);
+    let is_own = to_own.is_some();
+    drop(own);
+    let any = queue.enter(None, 0, 9).unwrap();
+    // Taken and given back, where nobody was given it.
+    drop(to_own.or_else(|| members[0].take_slot(1)));
+    [is_own, granted(&any).is_some()]
+}
+
+#[test]
+fn room_is_given_where_pick_would_choose_and_nowhere_else() {
+    let first =
+        |change: fn(&mut MemberSpec)| move |pool: &mut PoolSpec| change(&mut pool.members[0]);
+    assert_eq!(grants(|_| {}, |_| {}), [true, true]);
+    let ejected = |state: &MemberState| drop(state.eject(now_ms(), 60_000, 60_000, "it failed"));
+    assert_eq!(grants(|_| {}, ejected), [false, false], "ejected");
+    assert_eq!(grants(first(|member| member.weight = 0), |_| {}), [true, false], "weight 0");
+    let lower = |pool: &mut PoolSpec| {
+        pool.priority_min_members = Some(1);
+        pool.members[1].priority = 1;
+    };
+    assert_eq!(grants(lower, |_| {}), [true, false], "lower priority");
+    let admin = |admin_state, until_ms| {
+        move |state: &MemberState| state.set_admin_state(admin_state, until_ms)
+    };
+    assert_eq!(grants(|_| {}, admin(AdminState::Disabled, None)), [true, false]);
+    assert_eq!(grants(|_| {}, admin(AdminState::Draining, Some(u64::MAX))), [true, false]);
+    assert_eq!(grants(|_| {}, admin(AdminState::Draining, Some(1))), [false, false]);
+    assert_eq!(grants(|_| {}, admin(AdminState::ForcedOffline, None)), [false, false]);
+}
+
+#[test]
+fn member_that_is_no_more_is_given_to_nobody() {
+    let (pool, queue, members) = members(&[Some(1)]);
+    let current = members[0].begin(0).unwrap();
+    let place = queue.enter(None, 0, 9).unwrap();
+    let next = pool_of(&[None], |pool| pool.members[0].port = 99);
+    queue.serve(&next);
+    drop(current);
+    assert!(granted(&place).is_none());
+    drop(pool);
 }

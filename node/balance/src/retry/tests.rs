@@ -31,8 +31,11 @@ fn budget_is_a_share_of_the_requests_and_a_minimum_and_not_one_more() {
     let policy = RetryPolicy { budget_percent: 20, budget_min_per_s: 0, ..RetryPolicy::default() };
     assert_eq!(taken(&pool, &policy, 1_000_000), 0);
     serve(&pool, 1_000);
-    assert_eq!(taken(&pool, &policy, 1_000_001), 200);
-    assert_eq!(taken(&pool, &policy, 1_009_999), 0);
+    assert_eq!(taken(&pool, &policy, 1_000_099), 0, "not counted yet");
+    assert_eq!(taken(&pool, &policy, 1_000_100), 200);
+    serve(&pool, 200);
+    assert_eq!(taken(&pool, &policy, 1_000_200), 0, "retries earn no others");
+    assert_eq!(taken(&pool, &policy, 1_009_900), 0);
     assert_eq!(taken(&pool, &policy, 1_010_000), 200, "the window before was as busy");
     assert_eq!(taken(&pool, &policy, 1_040_000), 0, "nobody asked for anything");
     let minimum = RetryPolicy { budget_min_per_s: 3, ..policy };

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use ballast_model::MemberSpec;
+use ballast_model::{MemberSpec, RetryCause, RetryPolicy};
 use ballast_telemetry::FailureReason;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
@@ -56,6 +56,23 @@ async fn a_request_that_may_have_been_acted_on_is_not_sent_again() {
     assert_eq!(requests.load(Ordering::SeqCst), 2);
     assert_eq!(origin.connections(), 1);
     site.failed(FailureReason::UpstreamClosedEarly, 1).await;
+}
+
+#[tokio::test]
+async fn what_may_be_sent_twice_for_one_cause_is_not_for_another() {
+    let post = "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\n\r\nbody";
+    for (cause, status, count) in
+        [(RetryCause::Status, 502, 2), (RetryCause::ResetBeforeResponse, 200, 3)]
+    {
+        let (origin, requests) = forgetful().await;
+        let causes = vec![cause];
+        let policy = RetryPolicy { causes, non_idempotent: true, ..RetryPolicy::default() };
+        let site = Site::start_with(&[origin.address], |_, pool| pool.retry = Some(policy)).await;
+        let mut client = site.connect().await;
+        assert_eq!(client.get("/").await.status(), 200);
+        assert_eq!(client.ask(post).await.status(), status, "{cause:?}");
+        assert_eq!(requests.load(Ordering::SeqCst), count, "{cause:?}");
+    }
 }
 
 #[tokio::test]

@@ -412,9 +412,9 @@ impl<'a, S: Stream> Exchange<'a, S> {
         let start_us = worker.context.clock.now_us();
         ticket.set_timeout_ms(chosen.pool.spec().connect_timeout_ms);
         let client = (self.session.peer, self.session.local);
-        let tcp_us = Cell::new(None);
-        let clock = &worker.context.clock;
-        let way = Way { client, is_upgrade, fresh, clock, tcp_us: &tcp_us };
+        let (tcp_us, is_crowded) = (Cell::new(None), Cell::new(false));
+        let (clock, tcp_us, is_crowded) = (&worker.context.clock, &tcp_us, &is_crowded);
+        let way = Way { client, is_upgrade, fresh, clock, tcp_us, is_crowded };
         let connect = Box::pin(member::connect(chosen, way));
         let connected = ticket.guard(connect).await;
         let now_us = worker.context.clock.now_us();
@@ -431,6 +431,9 @@ impl<'a, S: Stream> Exchange<'a, S> {
             }
             Err(Interrupted::Expired) if ticket.is_over_limit() => {
                 Err(FailureReason::DeadlineExceeded.into())
+            }
+            Err(Interrupted::Expired) if is_crowded.get() => {
+                Err(FailureReason::QueueTimeout.into())
             }
             Err(Interrupted::Expired) => Err(FailureReason::ConnectTimeout.into()),
             Err(Interrupted::Cut | Interrupted::Ending) => Err(FailureReason::Shutdown.into()),

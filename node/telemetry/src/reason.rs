@@ -123,7 +123,8 @@ reasons! {
     SourceRateLimit, Configuration, "source_rate_limit";
     /// All members are at their connection limit, and as many requests wait as may.
     QueueFull, Configuration, "queue_full";
-    /// All members were at their connection limit for as long as a request may wait.
+    /// All members were at their connection limit for as long as a request may wait, or all streams of
+    /// our HTTP/2 connections to the member were taken for as long as connecting may take.
     QueueTimeout, Configuration, "queue_timeout";
     /// No route of a TLS passthrough fits the server name that the client asks for.
     UnknownServerName, Configuration, "unknown_server_name";

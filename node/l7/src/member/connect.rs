@@ -55,6 +55,8 @@ pub(crate) struct Way<'a> {
     pub(crate) clock: &'a Clock,
     /// Told when TLS began, where it does.
     pub(crate) tcp_us: &'a Cell<Option<u64>>,
+    /// Set while it waits not for the member, but for a stream of HTTP/2 that our other requests have.
+    pub(crate) is_crowded: &'a Cell<bool>,
 }
 
 /// Opens a connection to a member, or a stream on one of HTTP/2.
@@ -64,7 +66,7 @@ pub(crate) async fn connect(at: &WorkerMember, way: Way<'_>) -> Result<MemberStr
     }
     let settings = &at.pool.spec().http2;
     let open = async || connect_by(at, way, Alpn::Http2).await;
-    let stream = at.http2.open(settings, way.fresh, open).await?;
+    let stream = at.http2.open(settings, way.fresh, way.is_crowded, open).await?;
     Ok(MemberStream::Http2(Box::new(stream)))
 }
 

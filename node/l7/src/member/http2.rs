@@ -40,8 +40,8 @@ const STREAM_WINDOW_BYTES: u32 = 64 * 1024;
 /// What a stream may have waiting for the member, in bytes.
 const SEND_BUFFER_MAX_BYTES: usize = 64 * 1024;
 
-/// A request that was given up after so long a time, while nothing at all came from the member, is the
-/// last on its connection.
+/// A connection gets no further requests once some have waited so long on it, one after another or at
+/// once, and were given up while nothing at all came from the member.
 const SUSPICIOUS_SILENCE: Duration = Duration::from_secs(1);
 
 /// This worker's HTTP/2 connections to a member.
@@ -73,6 +73,30 @@ struct Vitals {
     is_closing: Cell<bool>,
     /// Reads that brought anything.
     read_count: Cell<u64>,
+    /// How long requests that were given up have waited since the last of them.
+    silence: Cell<Duration>,
+    /// Until when that is counted.
+    silent_until: Cell<Option<Instant>>,
+}
+
+impl Vitals {
+    fn read(&self) {
+        self.read_count.set(self.read_count.get() + 1);
+        self.silence.set(Duration::ZERO);
+    }
+
+    /// Takes in that a request was given up for which nothing came since `asked`. Time in which no
+    /// request waited does not count, and that in which several did counts once.
+    fn given_up(&self, asked: Instant) {
+        let now = Instant::now();
+        let from = self.silent_until.replace(Some(now)).map_or(asked, |until| until.max(asked));
+        let silence = self.silence.get() + now.saturating_duration_since(from);
+        self.silence.set(silence.max(now.saturating_duration_since(asked)));
+        if self.silence.get() >= SUSPICIOUS_SILENCE {
+            // Nothing says that anybody is there.
+            self.is_closing.set(true);
+        }
+    }
 }
 
 impl Http2Connections {
@@ -85,11 +109,13 @@ impl Http2Connections {
     }
 
     /// A stream on whichever connection has room, or on one that `connect` makes. `fresh` prefers the
-    /// latter: a stream on one that was there has just failed.
+    /// latter: a stream on one that was there has just failed. `is_crowded` tells why it waits, if it
+    /// does: whether for a stream that others have, rather than for the member.
     pub(crate) async fn open(
         &self,
         settings: &PoolHttp2,
         fresh: bool,
+        is_crowded: &Cell<bool>,
         connect: impl AsyncFn() -> Result<MemberStream, ConnectError>,
     ) -> Result<Http2Stream, ConnectError> {
         let max_count = settings.connection_max_count as usize;
@@ -106,7 +132,9 @@ impl Http2Connections {
                 self.open.borrow_mut().push(Rc::clone(&connection));
                 return Ok(Http2Stream::new(connection));
             }
+            is_crowded.set(!self.is_opening.get());
             self.changed.notified().await;
+            is_crowded.set(false);
         }
     }
 
@@ -196,10 +224,8 @@ impl Drop for StreamGuard {
         vitals.stream_count.set(vitals.stream_count.get() - 1);
         if let Some((at, read_count)) = self.asked
             && read_count == vitals.read_count.get()
-            && at.elapsed() >= SUSPICIOUS_SILENCE
         {
-            // Not a byte came while it waited: nothing says that anybody is there.
-            vitals.is_closing.set(true);
+            vitals.given_up(at);
         }
         changed.notify_one();
     }

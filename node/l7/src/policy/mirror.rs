@@ -139,8 +139,8 @@ async fn send(
     let chosen = pool.choose(context, wanted, &[]);
     let (chosen, in_flight) = chosen.map_err(|_| io::Error::from(io::ErrorKind::NotConnected))?;
     let exchanged = async {
-        let (clock, tcp_us) = (&*context.clock, &Cell::default());
-        let way = Way { client, is_upgrade: false, fresh: false, clock, tcp_us };
+        let (clock, tcp_us, is_crowded) = (&*context.clock, &Cell::default(), &Cell::default());
+        let way = Way { client, is_upgrade: false, fresh: false, clock, tcp_us, is_crowded };
         let connected = member::connect(&chosen, way).await;
         let mut stream = connected.map_err(|error| io::Error::other(error.reason.code()))?;
         stream.write_all(request).await?;

@@ -34,7 +34,9 @@ impl MemberProtocol {
 #[serde(deny_unknown_fields, default)]
 pub struct PoolHttp2 {
     /// Connections to each member by each worker thread, 1 to 64. Another is opened when those there
-    /// are have as many streams as they may.
+    /// are have as many streams as they may. Once there are as many as may be, and all their streams are
+    /// taken, requests wait for one for `connect_timeout_ms`, and then fail with 503 `queue_timeout`,
+    /// which is not held against the member.
     pub connection_max_count: u32,
     /// Streams on each connection, 1 to 1,024; fewer where the member allows fewer.
     pub stream_max_count: u32,

@@ -34,7 +34,7 @@ impl AsyncRead for Wire {
         let before = space.filled().len();
         let read = ready!(Pin::new(&mut self.stream).poll_read(cx, space));
         if space.filled().len() > before {
-            self.vitals.read_count.set(self.vitals.read_count.get() + 1);
+            self.vitals.read();
         }
         Poll::Ready(read)
     }

@@ -27,7 +27,6 @@ use crate::forward;
 use crate::key;
 use crate::member::{self, MemberStream, Way};
 use crate::peer::{Peer, Stream};
-use crate::policy::mirror::RequestCopy;
 use crate::policy::{self, Manner, Routing};
 use crate::pump::{Frames, Pump};
 use crate::queue;
@@ -211,9 +210,9 @@ impl<'a, S: Stream> Exchange<'a, S> {
         let mut pump = Pump::new(head.body, frames, limits.body_max_bytes);
         if routing.as_ref().is_some_and(|routing| routing.mirror.is_some())
             && head.upgrade.is_none()
-            && worker.mirrors.has_room()
+            && let Some(copy) = worker.mirrors.begin(output.data())
         {
-            pump.copy = Some(Box::new(RequestCopy::new(output.data())));
+            pump.copy = Some(Box::new(copy));
         }
         pump.stage(&mut self.client.input, &mut output, &worker.buffers)
             .map_err(|error| upload_failure(&error))?;

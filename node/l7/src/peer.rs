@@ -40,6 +40,12 @@ pub(crate) trait Stream: AsyncRead + AsyncWrite + Unpin {
     fn has_left(&self) -> bool {
         false
     }
+
+    /// Whether the connection is at its end both ways, so that no answer can get through: the other
+    /// side has reset it, say. One that has only said that it sends no more may still want its answer.
+    fn is_cut_off(&self) -> bool {
+        false
+    }
 }
 
 impl Stream for TcpStream {
@@ -53,11 +59,19 @@ impl Stream for TcpStream {
     }
 
     fn has_left(&self) -> bool {
-        let closed = PollFlags::RDHUP | PollFlags::HUP | PollFlags::ERR;
-        let mut polled = [PollFd::new(self, closed)];
-        let now = Timespec { tv_sec: 0, tv_nsec: 0 };
-        matches!(poll(&mut polled, Some(&now)), Ok(count) if count > 0)
+        is_any(self, PollFlags::RDHUP | PollFlags::HUP | PollFlags::ERR)
     }
+
+    fn is_cut_off(&self) -> bool {
+        is_any(self, PollFlags::HUP | PollFlags::ERR)
+    }
+}
+
+/// Whether any of that is true of the socket (poll(2)).
+fn is_any(stream: &TcpStream, flags: PollFlags) -> bool {
+    let mut polled = [PollFd::new(stream, flags)];
+    let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+    matches!(poll(&mut polled, Some(&now)), Ok(count) if count > 0)
 }
 
 impl Stream for Box<TlsStream<TcpStream>> {
@@ -67,6 +81,10 @@ impl Stream for Box<TlsStream<TcpStream>> {
 
     fn has_left(&self) -> bool {
         self.get_ref().0.has_left()
+    }
+
+    fn is_cut_off(&self) -> bool {
+        self.get_ref().0.is_cut_off()
     }
 }
 

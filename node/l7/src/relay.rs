@@ -25,6 +25,9 @@ use crate::member::{MemberStream, http2};
 use crate::peer::{Peer, Stream};
 use crate::pump::{Pump, PumpError};
 
+/// How often one that waits looks whether its client is still there, in ms.
+const LOOK_INTERVAL_MS: u64 = 1_000;
+
 /// Why an attempt came to nothing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum AttemptError {
@@ -80,6 +83,8 @@ pub(crate) struct Relay<'a, S> {
     ticket: &'a Ticket,
     buffers: &'a BufferPool,
     conditions: Conditions,
+    /// When the wait that is on is over; the ticket has the next look at the client if that is earlier.
+    deadline_ms: u64,
     upload: Upload,
     /// Whether the member has said anything yet, if only that a response will come.
     pub(crate) has_answered: bool,
@@ -100,19 +105,21 @@ impl<'a, S: Stream> Relay<'a, S> {
     ) -> Self {
         let first_content_bytes = pump.content_bytes;
         let first_output_bytes = member.output.len();
-        ticket.set_timeout_ms(conditions.body_idle_ms);
-        Self {
+        let mut relay = Self {
             client,
             member,
             pump,
             ticket,
             buffers,
             conditions,
+            deadline_ms: 0,
             upload: Upload::Sending,
             has_answered: false,
             first_content_bytes,
             first_output_bytes,
-        }
+        };
+        relay.wait_for(conditions.body_idle_ms);
+        relay
     }
 
     /// Whether the whole request has been sent.
@@ -161,7 +168,7 @@ impl<'a, S: Stream> Relay<'a, S> {
             Poll::Pending => {
                 let has_moved = download.take_progress() | self.pump.take_progress();
                 if has_moved {
-                    self.ticket.set_timeout_ms(self.conditions.body_idle_ms);
+                    self.wait_for(self.conditions.body_idle_ms);
                 }
                 let stalled = if download.waits_for_receiver(&self.client.output) {
                     FailureReason::ClientWriteTimeout
@@ -192,7 +199,7 @@ impl<'a, S: Stream> Relay<'a, S> {
         match self.pump.poll(cx, self.client, self.member, self.buffers) {
             Poll::Ready(Ok(())) => {
                 self.upload = Upload::Sent;
-                self.ticket.set_timeout_ms(self.conditions.response_ms);
+                self.wait_for(self.conditions.response_ms);
                 Ok(())
             }
             Poll::Ready(Err(PumpError::Write(_))) => {
@@ -207,7 +214,7 @@ impl<'a, S: Stream> Relay<'a, S> {
 
     fn check_waiting_for_head<T>(&mut self, cx: &mut Context<'_>) -> Poll<Result<T, AttemptError>> {
         if self.pump.take_progress() && self.upload == Upload::Sending {
-            self.ticket.set_timeout_ms(self.conditions.body_idle_ms);
+            self.wait_for(self.conditions.body_idle_ms);
         }
         let waits_for_client =
             self.upload == Upload::Sending && !self.pump.waits_for_receiver(&self.member.output);
@@ -246,16 +253,31 @@ impl<'a, S: Stream> Relay<'a, S> {
         if self.client.stream.poll_gone(cx).is_ready() {
             return Poll::Ready(Err(FailureReason::ClientClosed.into()));
         }
-        match self.ticket.check(cx) {
-            Ok(()) => Poll::Pending,
-            Err(Interrupted::Expired) if self.ticket.is_over_limit() => {
-                Poll::Ready(Err(FailureReason::DeadlineExceeded.into()))
-            }
-            Err(Interrupted::Expired) => Poll::Ready(Err(stalled.into())),
-            Err(Interrupted::Cut | Interrupted::Ending) => {
-                Poll::Ready(Err(FailureReason::Shutdown.into()))
-            }
+        // Twice where it was time for a look: the second keeps the waker.
+        loop {
+            let failed = match self.ticket.check(cx) {
+                Ok(()) => return Poll::Pending,
+                Err(Interrupted::Expired) if self.ticket.is_over_limit() => {
+                    FailureReason::DeadlineExceeded
+                }
+                Err(Interrupted::Expired) => {
+                    let left_ms = self.deadline_ms.saturating_sub(self.ticket.coarse_ms());
+                    if left_ms > 0 && !self.client.stream.is_cut_off() {
+                        self.ticket.set_timeout_ms(left_ms.min(LOOK_INTERVAL_MS));
+                        continue;
+                    }
+                    if left_ms > 0 { FailureReason::ClientClosed } else { stalled }
+                }
+                Err(Interrupted::Cut | Interrupted::Ending) => FailureReason::Shutdown,
+            };
+            return Poll::Ready(Err(failed.into()));
         }
+    }
+
+    /// Begins a wait that may take so long.
+    fn wait_for(&mut self, timeout_ms: u64) {
+        self.deadline_ms = self.ticket.coarse_ms().saturating_add(timeout_ms);
+        self.ticket.set_timeout_ms(timeout_ms.min(LOOK_INTERVAL_MS));
     }
 
     /// What it means that reading failed before the response's head was complete. By TLS 1.3 a member

@@ -41,6 +41,8 @@ mod http2_origin;
 mod http2_tls;
 #[path = "plane/http2_websocket.rs"]
 mod http2_websocket;
+#[path = "plane/leaving.rs"]
+mod leaving;
 #[path = "plane/limits.rs"]
 mod limits;
 #[path = "plane/matrix.rs"]

@@ -295,6 +295,11 @@ impl Ticket {
         self.clock.coarse_ms() >= self.limit_ms.get()
     }
 
+    /// The last reading of the clock by which deadlines are kept, in ms.
+    pub fn coarse_ms(&self) -> u64 {
+        self.clock.coarse_ms()
+    }
+
     /// Takes the deadline away.
     pub fn clear_deadline(&self) {
         self.set_deadline_ms(NEVER_MS);

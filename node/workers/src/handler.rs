@@ -29,8 +29,9 @@ pub struct Connection {
     pub stream: TcpStream,
     /// The client; as announced where the PROXY protocol told.
     pub peer: SocketAddr,
-    /// The address and port that it was accepted on, or that the client connected to as the PROXY protocol tells; the address is unspecified where the virtual
-    /// server listens on every address.
+    /// The address and port that the client connected to, also as the PROXY protocol tells. For
+    /// protocols other than HTTP the address is unspecified where the virtual server listens on every
+    /// address.
     pub local: SocketAddr,
     /// The virtual server as it was then: the slot may be empty by the time that the connection is
     /// served.

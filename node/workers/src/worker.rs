@@ -416,11 +416,13 @@ impl Worker {
         guard.count(admission.slot().counters.shard(self.context.index));
         let connections = &self.context.connections;
         let group = admission.slot().id;
-        let ticket = if server.protocol.is_http() {
-            let address = local_address(&stream, local);
-            connections.open_at(group, address, &self.context.clock)
+        let (ticket, local) = if server.protocol.is_http() {
+            let reached = reached_at(&stream, local);
+            let address = reached.map(|reached| reached.ip());
+            let ticket = connections.open_at(group, address, &self.context.clock);
+            (ticket, reached.unwrap_or(local))
         } else {
-            connections.open(group, &self.context.clock)
+            (connections.open(group, &self.context.clock), local)
         };
         let handler = Rc::clone(self.handler(server.protocol));
         let connection = Connection { stream, peer, local, server, admission, ticket };
@@ -547,10 +549,10 @@ async fn quiesce(
 }
 
 /// The address that a client reached us at; unknown where even the kernel does not tell.
-fn local_address(stream: &TcpStream, listening: SocketAddr) -> Option<IpAddr> {
+fn reached_at(stream: &TcpStream, listening: SocketAddr) -> Option<SocketAddr> {
     let address =
         if listening.ip().is_unspecified() { stream.local_addr().ok()? } else { listening };
-    Some(address.ip().to_canonical())
+    Some(SocketAddr::new(address.ip().to_canonical(), address.port()))
 }
 
 /// Whether it concerns one connection only: the client gave up before it was accepted, or its network

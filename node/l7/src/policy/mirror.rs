@@ -18,7 +18,7 @@ use tokio::task::JoinSet;
 use crate::member::{self, Way};
 use crate::upstream::{Wanted, WorkerPool};
 
-/// Copies under way at once on one worker.
+/// Copies at once on one worker, being taken or being sent.
 const MIRROR_MAX_COUNT: usize = 64;
 /// Largest body that is copied, with its framing, in bytes.
 pub(crate) const MIRROR_BODY_MAX_BYTES: usize = 64 * 1024;
@@ -56,34 +56,47 @@ impl MirrorTotals {
 #[derive(Debug, Default)]
 pub(crate) struct Mirrors {
     tasks: RefCell<JoinSet<()>>,
+    /// Places taken.
+    count: Rc<Cell<usize>>,
     totals: Arc<MirrorTotals>,
+}
+
+/// One of the copies that there may be at once.
+#[derive(Debug)]
+struct Place(Rc<Cell<usize>>);
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.set(self.0.get() - 1);
+    }
 }
 
 /// A request being copied on its way.
 #[derive(Debug)]
 pub(crate) struct RequestCopy {
+    /// None once it is too large.
+    place: Option<Place>,
     bytes: Vec<u8>,
     max_bytes: usize,
-    is_too_large: bool,
 }
 
 impl RequestCopy {
     /// A copy that begins with a head, which ends in an empty line.
-    pub(crate) fn new(head: &[u8]) -> Self {
+    fn new(place: Place, head: &[u8]) -> Self {
         let fields = head.strip_suffix(b"\r\n").unwrap_or(head);
         let mut bytes = fields.to_vec();
         // One request for each connection: nobody reads the answer for what comes behind it.
         bytes.extend_from_slice(b"Connection: close\r\n\r\n");
         let max_bytes = bytes.len() + MIRROR_BODY_MAX_BYTES;
-        Self { bytes, max_bytes, is_too_large: false }
+        Self { place: Some(place), bytes, max_bytes }
     }
 
     /// Takes a part of the body, as it is sent.
     pub(crate) fn push(&mut self, part: &[u8]) {
-        self.is_too_large |= self.bytes.len() + part.len() > self.max_bytes;
-        if self.is_too_large {
+        if self.bytes.len() + part.len() > self.max_bytes {
+            self.place = None;
             self.bytes = Vec::new();
-        } else {
+        } else if self.place.is_some() {
             self.bytes.extend_from_slice(part);
         }
     }
@@ -91,18 +104,18 @@ impl RequestCopy {
 
 impl Mirrors {
     pub(crate) fn new(totals: Arc<MirrorTotals>) -> Self {
-        Self { tasks: RefCell::default(), totals }
+        Self { totals, ..Self::default() }
     }
 
-    /// Whether one more copy can be begun; counts one that can't.
-    pub(crate) fn has_room(&self) -> bool {
-        let mut tasks = self.tasks.borrow_mut();
-        while tasks.try_join_next().is_some() {}
-        let has_room = tasks.len() < MIRROR_MAX_COUNT;
-        if !has_room {
+    /// Begins a copy with that head, which ends in an empty line; none, and counted, where there are
+    /// as many as may be.
+    pub(crate) fn begin(&self, head: &[u8]) -> Option<RequestCopy> {
+        if self.count.get() >= MIRROR_MAX_COUNT {
             self.totals.dropped.fetch_add(1, Ordering::Relaxed);
+            return None;
         }
-        has_room
+        self.count.set(self.count.get() + 1);
+        Some(RequestCopy::new(Place(Rc::clone(&self.count)), head))
     }
 
     /// Sends a copy that is complete; `client` is the client and what it connected to.
@@ -113,18 +126,19 @@ impl Mirrors {
         client: (SocketAddr, SocketAddr),
         copy: RequestCopy,
     ) {
-        if copy.is_too_large || !self.has_room() {
-            if copy.is_too_large {
-                self.totals.dropped.fetch_add(1, Ordering::Relaxed);
-            }
+        let RequestCopy { place: Some(place), bytes, .. } = copy else {
+            self.totals.dropped.fetch_add(1, Ordering::Relaxed);
             return;
-        }
+        };
         let (context, totals) = (Rc::clone(context), Arc::clone(&self.totals));
-        self.tasks.borrow_mut().spawn_local(async move {
-            let sent = send(&context, &pool, client, &copy.bytes);
+        let mut tasks = self.tasks.borrow_mut();
+        while tasks.try_join_next().is_some() {}
+        tasks.spawn_local(async move {
+            let sent = send(&context, &pool, client, &bytes);
             let is_sent = matches!(tokio::time::timeout(MIRROR_TIMEOUT, sent).await, Ok(Ok(())));
             let count = if is_sent { &totals.sent } else { &totals.failed };
             count.fetch_add(1, Ordering::Relaxed);
+            drop(place);
         });
     }
 }
@@ -156,3 +170,6 @@ async fn send(
     };
     exchanged.await.inspect_err(|_| in_flight.count_failure())
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,5 +1,7 @@
 //! The PROXY protocol on both sides of HTTP.
 
+use std::net::Ipv4Addr;
+
 use ballast_model::{AcceptProxyProtocol, Algorithm, MemberSpec, ProxyProtocolVersion};
 
 use crate::harness::*;
@@ -76,4 +78,30 @@ async fn members_learn_of_each_client_on_a_connection_of_its_own() {
         assert_eq!(site.connect().await.get("/").await.status(), 200);
     }
     assert_eq!(site.totals().failures_total(), 0);
+}
+
+#[tokio::test]
+async fn members_learn_which_address_was_reached_where_every_one_is_listened_on() {
+    let origin = Origin::start(|_, mut io| async move {
+        let mut header = Vec::new();
+        while !header.ends_with(b"\r\n") {
+            header.extend(io.exactly(1).await);
+        }
+        let request = io.message().await.unwrap();
+        io.send(ok(&format!("{}{}", String::from_utf8(header).unwrap(), request.head))).await;
+    })
+    .await;
+    let site = Site::start_with(&[origin.address], |server, pool| {
+        server.addresses = vec![Ipv4Addr::UNSPECIFIED.into()];
+        pool.send_proxy_protocol = Some(ProxyProtocolVersion::V1);
+    })
+    .await;
+    let to = site.address.port();
+    // One of loopback that the listener does not name either.
+    let mut client = Io::connect((Ipv4Addr::new(127, 0, 0, 9), to).into()).await;
+    let port = client.stream.local_addr().unwrap().port();
+    let text = client.ask("GET / HTTP/1.0\r\n\r\n").await.text();
+    let header = format!("PROXY TCP4 127.0.0.1 127.0.0.9 {port} {to}\r\n");
+    assert!(text.starts_with(&header), "{text}");
+    assert!(text.contains(&format!("\r\nHost: 127.0.0.9:{to}\r\n")), "{text}");
 }

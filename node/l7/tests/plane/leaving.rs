@@ -1,0 +1,85 @@
+//! Clients that leave, or seem to, while a member works on their request.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use ballast_telemetry::FailureReason;
+use tokio::io::AsyncWriteExt;
+use tokio::sync::Semaphore;
+
+use crate::harness::*;
+
+const REQUEST: &str = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
+
+/// A member that answers each request once it is given leave; tells how many have arrived.
+async fn held() -> (Origin, Arc<Semaphore>, Arc<Semaphore>) {
+    let leave = Arc::new(Semaphore::new(0));
+    let arrivals = Arc::new(Semaphore::new(0));
+    let (given, arrived) = (Arc::clone(&leave), Arc::clone(&arrivals));
+    let origin = Origin::start(move |_, mut io| {
+        let (given, arrived) = (Arc::clone(&given), Arc::clone(&arrived));
+        async move {
+            while io.message().await.is_some() {
+                arrived.add_permits(1);
+                given.acquire().await.expect("never closed").forget();
+                if io.try_send(ok("here")).await.is_err() {
+                    return;
+                }
+            }
+        }
+    })
+    .await;
+    (origin, leave, arrivals)
+}
+
+fn in_flight(site: &Site) -> u64 {
+    let pools = site.plane.pools();
+    let pools = pools.borrow();
+    pools["origin"].members().iter().map(|member| member.state.in_flight()).sum()
+}
+
+#[tokio::test]
+async fn a_client_that_resets_frees_its_place_long_before_the_member_answers() {
+    let (origin, _leave, arrivals) = held().await;
+    let site = Site::start(&[origin.address]).await;
+    let mut client = site.connect().await;
+    client.send(REQUEST).await;
+    soon(arrivals.acquire()).await.expect("never closed").forget();
+    assert_eq!(in_flight(&site), 1);
+    client.stream.set_zero_linger().unwrap();
+    drop(client);
+    until(|| in_flight(&site) == 0).await;
+    site.failed(FailureReason::ClientClosed, 1).await;
+}
+
+#[tokio::test]
+async fn a_client_that_only_sends_no_more_gets_its_answer() {
+    let (origin, leave, arrivals) = held().await;
+    let site = Site::start(&[origin.address]).await;
+    let mut client = site.connect().await;
+    client.send(REQUEST).await;
+    client.stream.shutdown().await.unwrap();
+    soon(arrivals.acquire()).await.expect("never closed").forget();
+    // For longer than it takes to look after it.
+    let begin = Instant::now();
+    until(|| begin.elapsed() >= Duration::from_millis(1_500)).await;
+    assert_eq!(in_flight(&site), 1);
+    leave.add_permits(1);
+    assert_eq!(client.message().await.expect("its answer").text(), "here");
+    assert_eq!(site.totals().failures_total(), 0);
+}
+
+#[tokio::test]
+async fn looking_after_the_client_makes_no_wait_shorter_or_longer() {
+    let (origin, _leave, _arrivals) = held().await;
+    let site = Site::start_with(&[origin.address], |server, _| {
+        server.http.response_timeout_ms = 2_300;
+    })
+    .await;
+    let begin = Instant::now();
+    assert_eq!(site.connect().await.get("/").await.status(), 504);
+    let took = begin.elapsed();
+    assert!(took >= Duration::from_millis(2_250), "{took:?}");
+    assert!(took < Duration::from_millis(3_300), "{took:?}");
+    site.failed(FailureReason::ResponseTimeout, 1).await;
+}

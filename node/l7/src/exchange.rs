@@ -420,23 +420,20 @@ impl<'a, S: Stream> Exchange<'a, S> {
         let connected_us = tcp_us.get().unwrap_or(now_us);
         self.record.connect_us = Some(connected_us.saturating_sub(start_us));
         self.record.tls_us = tcp_us.get().map(|tcp_us| now_us.saturating_sub(tcp_us));
-        match connected {
-            Ok(Ok(stream)) => Ok(stream),
+        let reason = match connected {
+            Ok(Ok(stream)) => return Ok(stream),
             Ok(Err(error)) => {
                 if let Some(text) = error.text {
                     self.note_error(text);
                 }
-                Err(error.reason.into())
+                error.reason
             }
-            Err(Interrupted::Expired) if ticket.is_over_limit() => {
-                Err(FailureReason::DeadlineExceeded.into())
-            }
-            Err(Interrupted::Expired) if is_crowded.get() => {
-                Err(FailureReason::QueueTimeout.into())
-            }
-            Err(Interrupted::Expired) => Err(FailureReason::ConnectTimeout.into()),
-            Err(Interrupted::Cut | Interrupted::Ending) => Err(FailureReason::Shutdown.into()),
-        }
+            Err(Interrupted::Expired) if ticket.is_over_limit() => FailureReason::DeadlineExceeded,
+            Err(Interrupted::Expired) if is_crowded.get() => FailureReason::QueueTimeout,
+            Err(Interrupted::Expired) => FailureReason::ConnectTimeout,
+            Err(Interrupted::Cut | Interrupted::Ending) => FailureReason::Shutdown,
+        };
+        Err(reason.into())
     }
 
     /// Has the status tell why the connection to the chosen member failed.

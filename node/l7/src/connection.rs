@@ -17,6 +17,7 @@ use rustls::{HandshakeKind, ProtocolVersion};
 use tokio_rustls::TlsAcceptor;
 
 use crate::buffer::Buffer;
+use crate::certificate;
 use crate::codec::head::{HeadError, HeadScanner, Scan};
 use crate::codec::request::{Method, RequestError};
 use crate::exchange::{Ending, Exchange};
@@ -61,6 +62,9 @@ pub(crate) async fn serve(worker: Rc<HttpWorker>, connection: Connection) {
                     let is_resumed = tls.handshake_kind() == Some(HandshakeKind::Resumed);
                     session.counters.tls_handshake(is_resumed);
                     session.tls_version = tls_version(tls.protocol_version());
+                    if let Some([leaf, ..]) = tls.peer_certificates() {
+                        Rc::make_mut(&mut session.facts).identity_lines = certificate::lines(leaf);
+                    }
                     let is_http2 = tls.alpn_protocol() == Some(b"h2");
                     let stream = Box::new(stream);
                     if is_http2 {
@@ -110,6 +114,8 @@ impl Session {
             scheme,
             port: local.port().to_string(),
             local: local.to_string(),
+            identity: server.client_identity,
+            identity_lines: None,
         };
         let pool = worker.pools.of(&server.pool);
         let (facts, admission) = (Rc::new(facts), Rc::new(admission));
@@ -154,6 +160,9 @@ impl Session {
             && !Arc::ptr_eq(current, &self.server)
         {
             self.server = Arc::clone(current);
+            if self.facts.identity != current.client_identity {
+                Rc::make_mut(&mut self.facts).identity = current.client_identity;
+            }
             self.pool = self.worker.pools.of(&self.server.pool);
         }
     }

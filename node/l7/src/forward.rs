@@ -5,10 +5,14 @@
 //!
 //! Invariant: no head leaves with a `Content-Length` or `Transfer-Encoding` that came from outside.
 
+use std::rc::Rc;
+
 use ballast_balance::persistence::CookieValue;
 use ballast_model::ForwardedFor;
+use ballast_workers::ClientIdentity;
 
 use crate::buffer::Buffer;
+use crate::certificate;
 use crate::codec::framing::BodyLength;
 use crate::codec::head::{Field, FieldName, list};
 use crate::codec::request::RequestHead;
@@ -18,7 +22,7 @@ use crate::policy::{CookieName, HeaderChanges, Routing};
 use crate::pump::Frames;
 
 /// What members are told of a client connection; made once per connection.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct ClientFacts {
     /// Its address.
     pub(crate) address: String,
@@ -28,6 +32,10 @@ pub(crate) struct ClientFacts {
     pub(crate) port: String,
     /// The address and port it connected to, for HTTP/1.0 without `Host`.
     pub(crate) local: String,
+    /// Whether members are told who it is.
+    pub(crate) identity: ClientIdentity,
+    /// The lines that say so; none where it has shown no certificate.
+    pub(crate) identity_lines: Option<Rc<[u8]>>,
 }
 
 /// Writes the head that a member gets.
@@ -54,9 +62,11 @@ pub(crate) fn write_request(
         push_field(output, b"Host", host);
     }
     let nominated = Nominated::new(raw, fields, head.connection.nominates);
+    let is_asked = client.identity != ClientIdentity::Unasked;
     let drops = |name: &[u8]| routing.is_some_and(|routing| routing.request.drops(name));
     push_kept(output, raw, fields, |field| match field.name {
         _ if routing.is_some() && drops(field.name_of(raw)) => false,
+        FieldName::Other if is_asked && certificate::is_named(field.name_of(raw)) => false,
         FieldName::Forwarded
         | FieldName::XForwardedFor
         | FieldName::XForwardedHost
@@ -77,6 +87,9 @@ pub(crate) fn write_request(
     });
     if forwarded_for != ForwardedFor::Off {
         push_forwarded(output, raw, head, fields, client, forwarded_for, drops);
+    }
+    if client.identity == ClientIdentity::Told {
+        certificate::push(output, client.identity_lines.as_deref(), drops);
     }
     if let Some(routing) = routing {
         routing.request.write(output);

@@ -8,6 +8,7 @@
 //!
 //! codec: bytes in, decisions out, no I/O      forward: heads on their way through
 //! policy: rules, before a member is chosen
+//! certificate: who clients with certificates are
 //! pump: a body from one side to the other     upstream: idle member connections of this worker
 //! ```
 //! A request on a kept connection costs four system calls (read, write, write, read), no allocation,
@@ -18,6 +19,7 @@
 #![forbid(unsafe_code)]
 
 pub mod buffer;
+mod certificate;
 pub mod codec;
 mod connection;
 mod exchange;

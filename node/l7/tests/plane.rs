@@ -13,6 +13,8 @@ mod bodies;
 mod change;
 #[path = "plane/client_auth.rs"]
 mod client_auth;
+#[path = "plane/client_identity.rs"]
+mod client_identity;
 #[path = "plane/door.rs"]
 mod door;
 #[path = "plane/ejection.rs"]

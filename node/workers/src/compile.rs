@@ -21,7 +21,7 @@ use ballast_telemetry::CounterRegistry;
 use crate::compile::member_tls::MemberTlsStore;
 use crate::passthrough::Passthrough;
 use crate::policy::{PolicySet, PolicyStore, ProviderMap, SetSources};
-use crate::slot::{CookiePersistence, PoolSlot, VirtualServer, VirtualServerSlot};
+use crate::slot::{ClientIdentity, CookiePersistence, PoolSlot, VirtualServer, VirtualServerSlot};
 use crate::tls::tickets::TicketKeys;
 use crate::tls::{Certificate, CertificateStore, TlsSettings, Unseal};
 
@@ -334,6 +334,7 @@ impl Compiler {
             pool,
             policies,
             tls,
+            client_identity: spec.tls.as_ref().map(ClientIdentity::from).unwrap_or_default(),
             connection_limit: spec.connection_limit.unwrap_or(u32::MAX),
             source_limits: spec.source_limits.is_set().then(|| spec.source_limits.clone()),
             priority: spec.priority,

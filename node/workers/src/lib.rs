@@ -53,6 +53,8 @@ pub use plane::{Applied, DataPlane, DataPlaneConfig, PlaneTotals, QUIESCE_MAX};
 pub use policy::{PolicySet, ProviderMap, ProviderSlot};
 pub use pressure::{Pressure, PressureGauge};
 pub use reconcile::AnyAddress;
-pub use slot::{Admission, CookiePersistence, PoolSlot, VirtualServer, VirtualServerSlot};
+pub use slot::{
+    Admission, ClientIdentity, CookiePersistence, PoolSlot, VirtualServer, VirtualServerSlot,
+};
 pub use tls::Unseal;
 pub use tls::tickets::{RotationError, rotation, rotation_due};

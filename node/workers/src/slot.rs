@@ -10,7 +10,8 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use arc_swap::{ArcSwap, ArcSwapOption};
 use ballast_balance::Pool;
 use ballast_model::{
-    AcceptProxyProtocol, HttpSettings, Priority, Protocol, SourceLimits, TcpSettings, UdpSettings,
+    AcceptProxyProtocol, ClientAuth, HttpSettings, Priority, Protocol, ServerTls, SourceLimits,
+    TcpSettings, UdpSettings,
 };
 use ballast_telemetry::VirtualServerCounters;
 use rustls::ServerConfig;
@@ -44,12 +45,36 @@ pub struct VirtualServer {
     pub policies: Option<Arc<PolicySet>>,
     /// For `https`.
     pub tls: Option<Arc<ServerConfig>>,
+    /// What members are told of who clients are.
+    pub client_identity: ClientIdentity,
     /// Most client connections at once on this node.
     pub connection_limit: u32,
     /// What a source may do, where anything is limited.
     pub source_limits: Option<SourceLimits>,
     /// How much it matters where the node runs short.
     pub priority: Priority,
+}
+
+/// What members are told of who clients are, by their certificates.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ClientIdentity {
+    /// Nothing: clients are not asked.
+    #[default]
+    Unasked,
+    /// Nothing; what clients say of it themselves is dropped.
+    Withheld,
+    /// All of it, and nothing that clients say of it themselves.
+    Told,
+}
+
+impl From<&ServerTls> for ClientIdentity {
+    fn from(settings: &ServerTls) -> Self {
+        match &settings.client_auth {
+            None => Self::Unasked,
+            Some(ClientAuth { identity_headers: false, .. }) => Self::Withheld,
+            Some(ClientAuth { identity_headers: true, .. }) => Self::Told,
+        }
+    }
 }
 
 /// Persistence by cookie.

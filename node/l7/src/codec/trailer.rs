@@ -4,6 +4,8 @@
 //! content is to be read: who looks at a message when its head is there must not be told otherwise
 //! behind its body (§6.5.1).
 
+use crate::certificate;
+
 /// Fields that no trailer section may hold, in lower case.
 const FORBIDDEN: [&[u8]; 40] = [
     b"age",
@@ -58,8 +60,9 @@ pub fn passed_on(section: &[u8]) -> impl Iterator<Item = &[u8]> {
         let starts_forwarded = name
             .get(..FORWARDED_PREFIX.len())
             .is_some_and(|start| start.eq_ignore_ascii_case(FORWARDED_PREFIX));
-        let is_forbidden =
-            starts_forwarded || FORBIDDEN.iter().any(|it| name.eq_ignore_ascii_case(it));
+        let is_forbidden = starts_forwarded
+            || certificate::is_named(name)
+            || FORBIDDEN.iter().any(|it| name.eq_ignore_ascii_case(it));
         !is_forbidden
     })
 }

@@ -9,6 +9,8 @@ fn facts() -> ClientFacts {
         scheme: "https",
         port: "443".to_owned(),
         local: "198.51.100.1:443".to_owned(),
+        identity: ClientIdentity::Unasked,
+        identity_lines: None,
     }
 }
 

@@ -5,6 +5,9 @@ use std::sync::Arc;
 use ballast_model::{
     ClientAuth, ClientAuthMode, Protocol, Sealed, ServerTls, TicketKey, TlsVersion, UnknownName,
 };
+use rcgen::{
+    CertificateRevocationListParams, KeyIdMethod, RevokedCertParams, SerialNumber, date_time_ymd,
+};
 use rustls::pki_types::ServerName;
 use rustls::version::{TLS12, TLS13};
 use rustls::{ALL_VERSIONS, ClientConfig, HandshakeKind, SupportedProtocolVersion};
@@ -15,7 +18,7 @@ use crate::harness::*;
 use crate::pki::*;
 
 /// An HTTPS site for `a.test` with those settings.
-async fn site(origin: &Origin, ca: &Ca, tls: ServerTls) -> Site {
+pub(crate) async fn site(origin: &Origin, ca: &Ca, tls: ServerTls) -> Site {
     let mut site = Site::start(&[origin.address]).await;
     site.ticket_keys = vec![TicketKey {
         id: format!("{:032x}", 7),
@@ -30,12 +33,13 @@ async fn site(origin: &Origin, ca: &Ca, tls: ServerTls) -> Site {
     site
 }
 
-fn asking(clients: &Ca, mode: ClientAuthMode) -> ServerTls {
-    let auth = ClientAuth { mode, ca_pem: clients.pem.clone(), crl_pem: None };
+pub(crate) fn asking(clients: &Ca, mode: ClientAuthMode) -> ServerTls {
+    let auth =
+        ClientAuth { mode, ca_pem: clients.pem.clone(), crl_pem: None, identity_headers: true };
     ServerTls { client_auth: Some(auth), ..ServerTls::default() }
 }
 
-fn connector(
+pub(crate) fn connector(
     ca: &Ca,
     shown: Option<&Leaf>,
     versions: &[&'static SupportedProtocolVersion],
@@ -50,6 +54,54 @@ fn connector(
         Some(leaf) => builder.with_client_auth_cert(vec![leaf.der()], leaf.key()).unwrap(),
     };
     TlsConnector::from(Arc::new(config))
+}
+
+/// A list of the authority's that revokes the certificate of that serial number.
+fn revoking(clients: &Ca, serial: u8) -> String {
+    let revoked = RevokedCertParams {
+        serial_number: SerialNumber::from_slice(&[serial]),
+        revocation_time: date_time_ymd(2024, 1, 1),
+        reason_code: None,
+        invalidity_date: None,
+    };
+    let list = CertificateRevocationListParams {
+        this_update: date_time_ymd(2024, 1, 1),
+        next_update: date_time_ymd(4000, 1, 1),
+        crl_number: SerialNumber::from_slice(&[1]),
+        issuing_distribution_point: None,
+        revoked_certs: vec![revoked],
+        key_identifier_method: KeyIdMethod::Sha256,
+    };
+    list.signed_by(clients.issuer()).unwrap().pem().unwrap()
+}
+
+#[tokio::test]
+async fn a_certificate_that_was_revoked_is_refused() {
+    let (ca, clients) = (Ca::new("sites"), Ca::new("clients"));
+    let of_serial = |serial| {
+        clients.issue_as(&["me"], |params| {
+            params.serial_number = Some(SerialNumber::from_slice(&[serial]));
+        })
+    };
+    let (good, revoked) = (of_serial(7), of_serial(8));
+    let origin = Origin::echo().await;
+    for versions in [&[&TLS12], &[&TLS13]] {
+        for mode in [ClientAuthMode::Required, ClientAuthMode::Optional] {
+            let mut site = site(&origin, &ca, asking(&clients, mode)).await;
+            let (good, revoked) =
+                (connector(&ca, Some(&good), versions), connector(&ca, Some(&revoked), versions));
+            assert!(ask(&site, &revoked, "a.test").await.is_some(), "not revoked yet");
+            let mut tls = asking(&clients, mode);
+            if let Some(auth) = &mut tls.client_auth {
+                auth.crl_pem = Some(revoking(&clients, 8));
+            }
+            site.server.tls = Some(tls);
+            site.apply().await;
+            // Its ticket does not help it either.
+            assert_eq!(ask(&site, &revoked, "a.test").await, None, "{mode:?}");
+            assert!(ask(&site, &good, "a.test").await.is_some(), "{mode:?}");
+        }
+    }
 }
 
 /// Asks once; how the handshake went, or none where it failed.

@@ -48,7 +48,7 @@ pub(super) fn verifier(
 /// Whose tickets they are: those of the virtual server `uid`, under these settings.
 pub(super) fn ticket_owner(uid: &str, settings: &ServerTls) -> Vec<u8> {
     let mut owner = uid.as_bytes().to_vec();
-    if let Some(ClientAuth { mode, ca_pem, crl_pem }) = &settings.client_auth {
+    if let Some(ClientAuth { mode, ca_pem, crl_pem, identity_headers: _ }) = &settings.client_auth {
         let mut hash = digest::Context::new(&digest::SHA256);
         let crl_pem = crl_pem.as_deref().unwrap_or_default();
         for part in [&[*mode as u8][..], ca_pem.as_bytes(), crl_pem.as_bytes()] {

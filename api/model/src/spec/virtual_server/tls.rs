@@ -58,6 +58,16 @@ pub struct ClientAuth {
     /// no list tells is taken to be good; a list that is out of date is refused with what it covers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub crl_pem: Option<String>,
+    /// Whether members are told who clients are: `X-Client-Verify` (`SUCCESS` or `NONE`) and, of a
+    /// client with a certificate, `X-Client-Subject`, `X-Client-Issuer`, `X-Client-Serial`,
+    /// `X-Client-SAN`, `X-Client-Fingerprint` and `X-Client-Not-After`. What clients send under these
+    /// names is dropped in any case.
+    #[serde(default = "identity_headers")]
+    pub identity_headers: bool,
+}
+
+fn identity_headers() -> bool {
+    true
 }
 
 impl Default for ServerTls {

@@ -19,6 +19,7 @@ fn authorities_lists_and_versions_are_checked() {
         mode: ClientAuthMode::Required,
         ca_pem: "nothing".to_owned(),
         crl_pem: Some("nothing".to_owned()),
+        identity_headers: true,
     };
     let tls = ServerTls {
         min_version: TlsVersion::Tls13,
@@ -27,4 +28,15 @@ fn authorities_lists_and_versions_are_checked() {
         ..ServerTls::default()
     };
     assert_eq!(pointers(&tls), ["/min_version", "/client_auth/ca_pem", "/client_auth/crl_pem"]);
+}
+
+#[test]
+fn members_are_told_who_clients_are_unless_it_is_said_otherwise() {
+    let read = |more: &str| {
+        let text = format!(r#"{{"client_auth": {{"mode": "optional", "ca_pem": ""{more}}}}}"#);
+        let tls: ServerTls = serde_json::from_str(&text).unwrap();
+        tls.client_auth.unwrap().identity_headers
+    };
+    assert!(read(""));
+    assert!(!read(r#", "identity_headers": false"#));
 }

@@ -100,6 +100,12 @@ pub(crate) fn write_request(
         BodyLength::Chunked => output.push(b"Transfer-Encoding: chunked\r\n"),
         BodyLength::None | BodyLength::UntilClose => {}
     }
+    push_upgrade(output, raw, head);
+    output.push(b"\r\n");
+}
+
+/// Asks anew for what concerns this connection only.
+fn push_upgrade(output: &mut Buffer, raw: &[u8], head: &RequestHead) {
     if let Some(upgrade) = head.upgrade {
         let name = upgrade.of_head(raw);
         let is_websocket = name.eq_ignore_ascii_case(b"websocket");
@@ -110,7 +116,6 @@ pub(crate) fn write_request(
     } else if head.takes_trailers {
         output.push(b"Connection: te\r\nTE: trailers\r\n");
     }
-    output.push(b"\r\n");
 }
 
 fn push_forwarded(

@@ -13,6 +13,7 @@ use std::task::{Context, Poll};
 use ballast_model::Protocol;
 use ballast_telemetry::{CounterShard, FailureReason};
 use ballast_workers::{Admission, Connection, Interrupted, Ticket, VirtualServer, WorkerContext};
+use rustls::pki_types::UnixTime;
 use rustls::{HandshakeKind, ProtocolVersion};
 use tokio_rustls::TlsAcceptor;
 
@@ -60,6 +61,10 @@ pub(crate) async fn serve(worker: Rc<HttpWorker>, connection: Connection) {
                 Ok(Ok(stream)) => {
                     let tls = stream.get_ref().1;
                     let is_resumed = tls.handshake_kind() == Some(HandshakeKind::Resumed);
+                    if is_resumed && !is_still_trusted(&session.server, tls) {
+                        session.counters.failure(FailureReason::TlsHandshake);
+                        return stream.get_ref().0.reset_on_drop();
+                    }
                     session.counters.tls_handshake(is_resumed);
                     session.tls_version = tls_version(tls.protocol_version());
                     if let Some([leaf, ..]) = tls.peer_certificates() {
@@ -77,6 +82,16 @@ pub(crate) async fn serve(worker: Rc<HttpWorker>, connection: Connection) {
             }
         }
     }
+}
+
+/// Whether the certificate that a client showed when its session began would be taken now: resuming
+/// does not look at it again, and meanwhile it may have expired, or the lists of revoked ones.
+fn is_still_trusted(server: &VirtualServer, tls: &rustls::ServerConnection) -> bool {
+    let (Some(clients), Some([leaf, rest @ ..])) = (&server.clients, tls.peer_certificates())
+    else {
+        return true;
+    };
+    clients.verify_client_cert(leaf, rest, UnixTime::now()).is_ok()
 }
 
 /// What the requests of a connection share.

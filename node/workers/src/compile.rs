@@ -234,8 +234,7 @@ impl Compiler {
         let mut compiled = Compiled { slot, protocol, sources, tls, error: None };
         match self.compile_tls(config, server, &mut compiled).and(policies) {
             Ok(policies) => {
-                let tls = compiled.tls.as_ref().map(|tls| Arc::clone(tls.config()));
-                let made = self.virtual_server(server, pool, policies, tls);
+                let made = self.virtual_server(server, pool, policies, compiled.tls.as_ref());
                 compiled.slot.store(Some(Arc::new(made)));
             }
             Err(error) => compiled.error = Some(error),
@@ -312,7 +311,7 @@ impl Compiler {
         server: &Resource<VirtualServerSpec>,
         pool: Arc<PoolSlot>,
         policies: Option<Arc<PolicySet>>,
-        tls: Option<Arc<rustls::ServerConfig>>,
+        tls: Option<&TlsSettings>,
     ) -> VirtualServer {
         let spec = &server.spec;
         VirtualServer {
@@ -333,7 +332,8 @@ impl Compiler {
             accept_proxy_protocol: spec.accept_proxy_protocol.clone(),
             pool,
             policies,
-            tls,
+            tls: tls.map(|tls| Arc::clone(tls.config())),
+            clients: tls.and_then(|tls| tls.clients().cloned()),
             client_identity: spec.tls.as_ref().map(ClientIdentity::from).unwrap_or_default(),
             connection_limit: spec.connection_limit.unwrap_or(u32::MAX),
             source_limits: spec.source_limits.is_set().then(|| spec.source_limits.clone()),

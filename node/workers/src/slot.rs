@@ -15,6 +15,7 @@ use ballast_model::{
 };
 use ballast_telemetry::VirtualServerCounters;
 use rustls::ServerConfig;
+use rustls::server::danger::ClientCertVerifier;
 
 use crate::connections::GroupId;
 use crate::passthrough::Passthrough;
@@ -45,6 +46,8 @@ pub struct VirtualServer {
     pub policies: Option<Arc<PolicySet>>,
     /// For `https`.
     pub tls: Option<Arc<ServerConfig>>,
+    /// Who clients must be by their certificates, also when they resume a session.
+    pub clients: Option<Arc<dyn ClientCertVerifier>>,
     /// What members are told of who clients are.
     pub client_identity: ClientIdentity,
     /// Most client connections at once on this node.

@@ -13,6 +13,7 @@ use arc_swap::ArcSwap;
 use ballast_model::{CertificateSpec, Resource, Sealed, ServerTls, UnknownName};
 use rustls::ServerConfig;
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
+use rustls::server::danger::ClientCertVerifier;
 use rustls::server::{ClientHello, NoServerSessionStorage, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 use rustls_pki_types::pem::PemObject;
@@ -193,6 +194,7 @@ pub struct TlsSettings {
     resolver: Arc<Resolver>,
     has_http2: bool,
     settings: ServerTls,
+    clients: Arc<dyn ClientCertVerifier>,
 }
 
 impl TlsSettings {
@@ -215,7 +217,7 @@ impl TlsSettings {
         let mut config = ServerConfig::builder_with_provider(provider)
             .with_protocol_versions(&versions)
             .map_err(|error| error.to_string())?
-            .with_client_cert_verifier(clients)
+            .with_client_cert_verifier(Arc::clone(&clients))
             .with_cert_resolver(certificates);
         let protocols: &[&[u8]] = if has_http2 { &[b"h2", b"http/1.1"] } else { &[b"http/1.1"] };
         config.alpn_protocols = protocols.iter().map(|name| name.to_vec()).collect();
@@ -223,7 +225,8 @@ impl TlsSettings {
         config.ticketer = Arc::new(Tickets::new(Arc::clone(keys), &owner));
         // Tickets hold the state at the client; a table of sessions would be a lock between workers.
         config.session_storage = Arc::new(NoServerSessionStorage {});
-        Ok(Self { config: Arc::new(config), resolver, has_http2, settings: settings.clone() })
+        let (config, settings) = (Arc::new(config), settings.clone());
+        Ok(Self { config, resolver, has_http2, settings, clients })
     }
 
     /// Whether it was made for these settings.
@@ -234,6 +237,12 @@ impl TlsSettings {
     /// Replaces the certificates; the first is the default.
     pub fn set_certificates(&self, certificates: &[Arc<Certificate>]) {
         self.resolver.0.store(Arc::new(SniTable::new(certificates, self.settings.unknown_name)));
+    }
+
+    /// Who clients must be, where they are asked. Resuming a session does not ask again: whoever
+    /// accepts must, for certificates expire and lists of revoked ones become too old.
+    pub fn clients(&self) -> Option<&Arc<dyn ClientCertVerifier>> {
+        self.settings.client_auth.is_some().then_some(&self.clients)
     }
 
     /// For accepting connections.

@@ -23,6 +23,7 @@ fn server() -> VirtualServer {
         pool: Arc::new(PoolSlot::new(Arc::clone(pools.pool("p").unwrap()))),
         policies: None,
         tls: None,
+        clients: None,
         client_identity: ballast_workers::ClientIdentity::Unasked,
         udp: UdpSettings::default(),
         passthrough: None,

@@ -1,6 +1,7 @@
 //! TLS with clients as a virtual server's settings say: certificates of clients, versions, names.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use ballast_model::{
     ClientAuth, ClientAuthMode, Protocol, Sealed, ServerTls, TicketKey, TlsVersion, UnknownName,
@@ -8,7 +9,7 @@ use ballast_model::{
 use rcgen::{
     CertificateRevocationListParams, KeyIdMethod, RevokedCertParams, SerialNumber, date_time_ymd,
 };
-use rustls::pki_types::ServerName;
+use rustls::pki_types::{ServerName, UnixTime};
 use rustls::version::{TLS12, TLS13};
 use rustls::{ALL_VERSIONS, ClientConfig, HandshakeKind, SupportedProtocolVersion};
 use tokio::net::TcpStream;
@@ -207,4 +208,22 @@ async fn settings_that_cannot_be_used_leave_what_was_there() {
     let errors = site.plane.applied().borrow().errors.clone();
     assert!(errors[0].contains("tls.client_auth.ca_pem its certificate 1"), "{errors:?}");
     assert!(ask(&site, &connector(&ca, None, ALL_VERSIONS), "a.test").await.is_none());
+}
+
+#[tokio::test]
+async fn a_session_is_not_resumed_once_its_certificate_has_expired() {
+    let (ca, clients) = (Ca::new("sites"), Ca::new("clients"));
+    let origin = Origin::echo().await;
+    for versions in [&[&TLS12], &[&TLS13]] {
+        let site = site(&origin, &ca, asking(&clients, ClientAuthMode::Required)).await;
+        let end = UnixTime::now().as_secs() + 3;
+        let passing = clients.issue_as(&["me"], |params| {
+            params.not_after = date_time_ymd(1970, 1, 1) + Duration::from_secs(end);
+        });
+        let connector = connector(&ca, Some(&passing), versions);
+        assert_eq!(ask(&site, &connector, "a.test").await, Some(HandshakeKind::Full));
+        assert_eq!(ask(&site, &connector, "a.test").await, Some(HandshakeKind::Resumed));
+        until(|| UnixTime::now().as_secs() > end).await;
+        assert_eq!(ask(&site, &connector, "a.test").await, None);
+    }
 }

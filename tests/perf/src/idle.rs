@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 use ballast_client::WriteOptions;
 use ballast_model::status::Health;
 use ballast_model::{
-    AdminState, Draft, MemberSpec, MonitorKind, MonitorSpec, PoolSpec, Protocol, VirtualServerSpec,
+    Draft, MemberSpec, MonitorKind, MonitorSpec, PoolSpec, Protocol, VirtualServerSpec,
 };
 use ballast_test_support::{Cluster, Lab, Origin};
 
@@ -71,11 +71,7 @@ async fn configure(cluster: &Cluster, origins: &[Origin]) -> Result<()> {
     client.put(&monitor, &options).await?;
     let members = origins.iter().map(|origin| MemberSpec {
         name: Some(origin.name().to_owned()),
-        address: origin.http().ip(),
-        port: origin.http().port(),
-        weight: 1,
-        admin_state: AdminState::Enabled,
-        drain_until_ms: None,
+        ..MemberSpec::new(origin.http())
     });
     let monitors = vec!["tcp".to_owned()];
     let pool = PoolSpec { members: members.collect(), monitors, ..PoolSpec::default() };

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use anyhow::{Result, ensure};
 use ballast_client::WriteOptions;
-use ballast_model::{AdminState, Draft, MemberSpec, PoolSpec, Protocol, VirtualServerSpec};
+use ballast_model::{Draft, MemberSpec, PoolSpec, Protocol, VirtualServerSpec};
 use ballast_test_support::{Cluster, Lab};
 
 use crate::report::{Bar, Report};
@@ -66,11 +66,8 @@ fn summary(times_ms: &[f64]) -> BTreeMap<String, f64> {
 fn pool(lab: &Lab, weight: u16) -> Draft<PoolSpec> {
     let members = (0..MEMBER_COUNT).map(|number| MemberSpec {
         name: Some(format!("member-{number}")),
-        address: lab.address(100 + number).into(),
-        port: 8080,
         weight,
-        admin_state: AdminState::Enabled,
-        drain_until_ms: None,
+        ..MemberSpec::new((lab.address(100 + number), 8080).into())
     });
     Draft::new("web", PoolSpec { members: members.collect(), ..PoolSpec::default() })
 }

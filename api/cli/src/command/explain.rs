@@ -75,7 +75,7 @@ fn render(report: &ExplainReport, colours: bool) -> String {
         let _infallible = write!(text, "{}\n\n", table.render(colours));
     }
     if report.untold_count > 0 {
-        let _infallible = write!(text, "{} more rules did not match\n", report.untold_count);
+        let _infallible = writeln!(text, "{} more rules did not match", report.untold_count);
     }
     let none = || "none".to_owned();
     let _infallible = write!(

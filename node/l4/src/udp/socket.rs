@@ -87,7 +87,10 @@ impl Batch {
         let Ok(received) = received else { return };
         for message in received {
             let Some(peer) = message.address.as_ref().and_then(socket_address) else { continue };
-            let reached = message.cmsgs().ok().and_then(|mut controls| controls.find_map(|control| reached(&control)));
+            let reached = message
+                .cmsgs()
+                .ok()
+                .and_then(|mut controls| controls.find_map(|control| reached(&control)));
             // One slice for each.
             if let Some(bytes) = message.iovs().next() {
                 each(bytes, (peer, reached));

@@ -1,3 +1,5 @@
+//! Consistent hashing over members as they come and go.
+
 use ballast_model::{ConsistentHash, HashKey};
 
 use super::*;

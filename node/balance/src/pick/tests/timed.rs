@@ -1,3 +1,5 @@
+//! Algorithms that go by measured times.
+
 use super::*;
 
 const TIMED: [Algorithm; 2] = [Algorithm::LeastTime, Algorithm::PeakEwma];

@@ -1,8 +1,15 @@
 //! Medians and percentiles of small samples.
 
-/// The middle value; 0 of nothing.
+/// The middle value, of an even number the mean of the two in the middle; 0 of nothing.
 pub(crate) fn median(values: &[f64]) -> f64 {
-    percentile(values, 0.5)
+    let mut sorted = values.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    let upper = sorted.get(sorted.len() / 2).copied().unwrap_or(0.0);
+    match sorted.len() {
+        0 => 0.0,
+        length if length.is_multiple_of(2) => f64::midpoint(sorted[length / 2 - 1], upper),
+        _ => upper,
+    }
 }
 
 /// The smallest value that at least a share `quantile` of the values do not exceed; 0 of nothing.
@@ -24,5 +31,7 @@ mod tests {
         assert_eq!(percentile(&values, 0.99), 5.0);
         assert_eq!(percentile(&values, 0.2), 1.0);
         assert_eq!(median(&[]), 0.0);
+        // Not the lower of two, which would flatter whoever is measured.
+        assert_eq!(median(&[2.0, 1.0]), 1.5);
     }
 }

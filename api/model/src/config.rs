@@ -115,6 +115,7 @@ macro_rules! kinds {
         /// A declaration of a resource of any kind.
         #[derive(Clone, Debug, Serialize, Deserialize)]
         #[serde(tag = "kind", content = "draft")]
+        #[allow(clippy::large_enum_variant, reason = "drafts are few, and moved once or twice each")]
         pub enum AnyDraft {
             $( $(#[$doc])* #[serde(rename = $singular)] $Variant(Draft<$spec>), )*
         }

@@ -47,6 +47,7 @@ pub use spec::pool::retry::{RetryCause, RetryPolicy};
 pub use spec::pool::tls::PoolTls;
 pub use spec::pool::{AdminState, Algorithm, MemberSpec, PoolSpec};
 pub use spec::tls::TlsVersion;
+pub use spec::tls::suite::{CipherSuite, KeyExchangeGroup};
 pub use spec::token::TokenSpec;
 pub use spec::traffic_group::{
     AdvertChecksum, AdvertTransport, Failback, Placement, Signing, TrackedGateway, TrackedNetwork,
@@ -54,10 +55,10 @@ pub use spec::traffic_group::{
 };
 pub use spec::user::{Role, UserSpec};
 pub use spec::virtual_server::{
-    AcceptProxyProtocol, AccessLogSettings, ClientAuth, ClientAuthMode, ForwardedFor, Http2Limits,
-    HttpSettings, Mode, OtherSources, Persistence, Priority, Protocol, RequestIdSettings,
-    ServerTls, SniRoute, SourceLimits, TcpSettings, TlsPassthrough, TracingSettings, Transport,
-    UdpSettings, UnknownName, UnmatchedName, VirtualServerSpec,
+    AcceptProxyProtocol, AccessLogSettings, ClientAuth, ClientAuthMode, ForceHttps, ForwardedFor,
+    Hsts, Http2Limits, HttpSettings, Mode, OtherSources, Persistence, Priority, Protocol,
+    RequestIdSettings, ServerTls, SniRoute, SourceLimits, TcpSettings, TlsPassthrough,
+    TracingSettings, Transport, UdpSettings, UnknownName, UnmatchedName, VirtualServerSpec,
 };
 pub use state::{Cluster, JoinTicket, Snapshot, State};
 pub use validate::{FieldError, FieldErrors};

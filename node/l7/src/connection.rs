@@ -13,7 +13,7 @@ use std::task::{Context, Poll};
 use ballast_model::Protocol;
 use ballast_telemetry::{CounterShard, FailureReason};
 use ballast_workers::{Admission, Connection, Interrupted, Ticket, VirtualServer, WorkerContext};
-use rustls::pki_types::UnixTime;
+use rustls::pki_types::{CertificateDer, UnixTime};
 use rustls::{HandshakeKind, ProtocolVersion};
 use tokio_rustls::TlsAcceptor;
 
@@ -25,6 +25,7 @@ use crate::exchange::{Ending, Exchange};
 use crate::failure::Failure;
 use crate::forward::ClientFacts;
 use crate::http2;
+use crate::own::OwnFields;
 use crate::peer::{Peer, Stream};
 use crate::record::Record;
 use crate::tunnel;
@@ -67,7 +68,8 @@ pub(crate) async fn serve(worker: Rc<HttpWorker>, connection: Connection) {
                     }
                     session.counters.tls_handshake(is_resumed);
                     session.tls_version = tls_version(tls.protocol_version());
-                    if let Some([leaf, ..]) = tls.peer_certificates() {
+                    if let Some(chain @ [leaf, ..]) = tls.peer_certificates() {
+                        session.shown = Some(chain.into());
                         Rc::make_mut(&mut session.facts).identity_lines = certificate::lines(leaf);
                     }
                     let is_http2 = tls.alpn_protocol() == Some(b"h2");
@@ -87,11 +89,24 @@ pub(crate) async fn serve(worker: Rc<HttpWorker>, connection: Connection) {
 /// Whether the certificate that a client showed when its session began would be taken now: resuming
 /// does not look at it again, and meanwhile it may have expired, or the lists of revoked ones.
 fn is_still_trusted(server: &VirtualServer, tls: &rustls::ServerConnection) -> bool {
-    let (Some(clients), Some([leaf, rest @ ..])) = (&server.clients, tls.peer_certificates())
-    else {
-        return true;
-    };
-    clients.verify_client_cert(leaf, rest, UnixTime::now()).is_ok()
+    tls.peer_certificates().is_none() || is_trusted(server, tls.peer_certificates())
+}
+
+/// Whether a client that has shown that chain, or none, is one that the virtual server lets in now.
+fn is_trusted(server: &VirtualServer, shown: Option<&[CertificateDer<'static>]>) -> bool {
+    let Some(clients) = &server.clients else { return true };
+    match shown {
+        Some([leaf, rest @ ..]) => clients.verify_client_cert(leaf, rest, UnixTime::now()).is_ok(),
+        Some([]) | None => !clients.client_auth_mandatory(),
+    }
+}
+
+fn is_same_verifier(one: &VirtualServer, other: &VirtualServer) -> bool {
+    match (&one.clients, &other.clients) {
+        (None, None) => true,
+        (Some(one), Some(other)) => Arc::ptr_eq(one, other),
+        _ => false,
+    }
 }
 
 /// What the requests of a connection share.
@@ -110,6 +125,10 @@ pub(crate) struct Session {
     /// As `1.3`; empty without TLS.
     pub(crate) tls_version: &'static str,
     pub(crate) is_http2: bool,
+    /// Whether the client may ask for anything, under the rules for certificates of now.
+    pub(crate) is_trusted: bool,
+    /// The certificates that the client has shown.
+    shown: Option<Rc<[CertificateDer<'static>]>>,
     admission: Rc<Admission>,
 }
 
@@ -146,6 +165,8 @@ impl Session {
             ticket,
             tls_version,
             is_http2,
+            is_trusted: true,
+            shown: None,
             admission,
         }
     }
@@ -164,6 +185,8 @@ impl Session {
             ticket: connections.open(self.admission.slot().id, clock),
             tls_version: self.tls_version,
             is_http2: self.is_http2,
+            is_trusted: self.is_trusted,
+            shown: None,
             admission: Rc::clone(&self.admission),
         }
     }
@@ -174,6 +197,9 @@ impl Session {
         if let Some(current) = &*current
             && !Arc::ptr_eq(current, &self.server)
         {
+            if !is_same_verifier(current, &self.server) {
+                self.is_trusted = is_trusted(current, self.shown.as_deref());
+            }
             self.server = Arc::clone(current);
             if self.facts.identity != current.client_identity {
                 Rc::make_mut(&mut self.facts).identity = current.client_identity;
@@ -246,6 +272,10 @@ impl<'a, S: Stream> Serving<'a, S> {
             match self.next(is_first).await {
                 Next::Head(found) => {
                     self.session.refresh();
+                    if !self.session.is_trusted {
+                        self.refuse(FailureReason::ClientCertificate.into()).await;
+                        return self.linger().await;
+                    }
                     let Self { session, client } = &mut self;
                     match Exchange::new(session, client, found).run(found).await {
                         Ending::KeepAlive => is_first = false,
@@ -385,7 +415,8 @@ impl<'a, S: Stream> Serving<'a, S> {
         let now_us = self.session.worker.context.clock.now_us();
         let mut record = Record::new(now_us, now_us);
         record.identify_refused(self.session);
-        failure.write(&mut self.client.output, Method::Other, false, &record);
+        let own = OwnFields::new(self.session, &record, None);
+        failure.write(&mut self.client.output, Method::Other, false, own);
         record.status = failure.status;
         record.reason = Some(failure.reason);
         record.received_bytes = self.client.input.len() as u64;

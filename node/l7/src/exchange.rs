@@ -27,7 +27,7 @@ use crate::forward;
 use crate::key;
 use crate::member::{self, MemberStream, Way};
 use crate::peer::{Peer, Stream};
-use crate::policy::{self, Manner, Routing};
+use crate::policy::{self, Routing};
 use crate::pump::{Frames, Pump};
 use crate::queue;
 use crate::record::Record;
@@ -36,6 +36,7 @@ use crate::retry;
 use crate::tunnel::Tunnel;
 use crate::upstream::{Chosen, Wanted, WorkerPool};
 
+mod answer;
 mod response;
 
 use response::{cookie, may_keep_alive, may_upgrade, pass_head};
@@ -44,8 +45,6 @@ use response::{cookie, may_keep_alive, may_upgrade, pass_head};
 const MEMBER_TRY_MAX_COUNT: usize = 3;
 /// Interim responses (1xx) passed on for one request.
 const INTERIM_MAX_COUNT: u32 = 16;
-/// How long the client may take to accept our own answer, in ms.
-const ANSWER_TIMEOUT_MS: u64 = 5_000;
 
 /// How the connection goes on after a request.
 pub(crate) enum Ending {
@@ -113,7 +112,7 @@ impl<'a, S: Stream> Exchange<'a, S> {
         let mut request = match self.understand(found) {
             Ok(request) => request,
             Err(failure) => {
-                let ending = self.answer(failure, Method::Other, false).await;
+                let ending = self.answer(failure, Method::Other, false, None).await;
                 self.session.finish(self.record);
                 return ending;
             }
@@ -127,7 +126,8 @@ impl<'a, S: Stream> Exchange<'a, S> {
             Err(failure) => {
                 let head = &request.head;
                 let keeps_alive = request.pump.is_read() && may_keep_alive(self.session, head);
-                self.answer(failure, head.method, keeps_alive).await
+                let changes = request.routing.as_ref().map(|routing| &routing.response);
+                self.answer(failure, head.method, keeps_alive, changes).await
             }
         };
         if self.is_grpc {
@@ -232,28 +232,6 @@ impl<'a, S: Stream> Exchange<'a, S> {
         if let (Some(copy), Some(pool)) = (request.pump.copy.take(), pool) {
             worker.mirrors.send(&worker.context, pool, (*peer, *local), *copy);
         }
-    }
-
-    /// Gives the answer that a policy has us give.
-    async fn answer_by_policy(&mut self, request: &Request<'_>) -> Ending {
-        let Some(Routing { answer: Some(answer), response, .. }) = &request.routing else {
-            return Ending::Abort;
-        };
-        let head = &request.head;
-        let keeps_alive = request.pump.is_read() && may_keep_alive(self.session, head);
-        let manner = Manner { method: head.method, is_http_10: head.is_http_10, keeps_alive };
-        self.record.reason = answer.failure().map(|failure| failure.reason);
-        let output = &mut self.client.output;
-        output.acquire(&self.session.worker.buffers);
-        self.record.status = answer.status();
-        match answer.failure().filter(|_| self.is_grpc) {
-            Some(failure) => {
-                failure.write_grpc(output, keeps_alive, &self.record);
-                self.record.status = 200;
-            }
-            None => answer.write(output, response, manner, &self.record),
-        }
-        self.flush(keeps_alive).await
     }
 
     /// Has a member answer.
@@ -552,49 +530,5 @@ impl<'a, S: Stream> Exchange<'a, S> {
         }
         // Who asked for the end knows that it comes; everybody else may be sending.
         Ending::Close { linger: !request.pump.is_read() || request.head.keeps_alive() }
-    }
-
-    /// Tells the client that its request failed, if it can still be told.
-    async fn answer(&mut self, failure: Failure, method: Method, keeps_alive: bool) -> Ending {
-        self.record.reason = Some(failure.reason);
-        let sent_bytes = self.client.sent_bytes;
-        let is_response_begun = self.response_start.is_some_and(|start| sent_bytes > start);
-        let is_client_gone = matches!(
-            failure.reason,
-            FailureReason::ClientClosed | FailureReason::ClientWriteTimeout
-        );
-        if is_response_begun || is_client_gone {
-            self.client.stream.blame(failure.reason);
-            return Ending::Abort;
-        }
-        let output = &mut self.client.output;
-        if let Some(start) = self.response_start {
-            // What is in front of it belongs to an interim response and must be completed.
-            output.truncate((start - sent_bytes) as usize);
-        }
-        output.acquire(&self.session.worker.buffers);
-        self.record.identify_refused(self.session);
-        self.record.status = failure.status;
-        if self.is_grpc {
-            failure.write_grpc(output, keeps_alive, &self.record);
-            self.record.status = 200;
-            self.session.ticket.set_limit_ms(None);
-        } else {
-            failure.write(output, method, keeps_alive, &self.record);
-        }
-        self.flush(keeps_alive).await
-    }
-
-    /// Sends an answer of ours.
-    async fn flush(&mut self, keeps_alive: bool) -> Ending {
-        self.record.sent_bytes = self.client.output.len() as u64;
-        self.session.ticket.set_timeout_ms(ANSWER_TIMEOUT_MS);
-        let client = &mut *self.client;
-        let flush = poll_fn(|cx| client.poll_flush(cx));
-        match self.session.ticket.guard(flush).await {
-            Ok(Ok(())) if keeps_alive => Ending::KeepAlive,
-            Ok(Ok(())) => Ending::Close { linger: true },
-            Ok(Err(_)) | Err(_) => Ending::Abort,
-        }
     }
 }

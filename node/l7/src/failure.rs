@@ -8,10 +8,10 @@ use crate::buffer::Buffer;
 use crate::codec::framing::FramingError;
 use crate::codec::head::HeadError;
 use crate::codec::request::{Method, RequestError};
-use crate::record::Record;
+use crate::own::OwnFields;
 
 /// When to come back (RFC 9110 §10.2.3): what a 503 is about has usually passed by then.
-const RETRY_AFTER: &[u8] = b"\r\nRetry-After: 1";
+const RETRY_AFTER: &[u8] = b"Retry-After: 1\r\n";
 
 /// A request that failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,6 +27,8 @@ impl From<FailureReason> for Failure {
         let status = match reason {
             R::HeaderTimeout | R::BodyTimeout => 408,
             R::BodyTooLarge => 413,
+            // RFC 9110 §15.5.20: the client may ask again over another connection.
+            R::ClientCertificate => 421,
             R::NoMember | R::MemberOffline | R::Overload | R::Shed | R::Shutdown => 503,
             R::ConnectionLimit | R::SourceConnectionLimit | R::SourceRateLimit => 503,
             R::PoolTlsUnusable => 503,
@@ -70,7 +72,7 @@ impl Failure {
         output: &mut Buffer,
         method: Method,
         keeps_alive: bool,
-        record: &Record,
+        own: OwnFields<'_>,
     ) {
         let phrase = reason_phrase(self.status);
         let code = self.reason.code();
@@ -79,12 +81,16 @@ impl Failure {
         output.push_decimal(self.status.into());
         output.push(b" ");
         output.push(phrase.as_bytes());
-        if self.status == 503 {
+        output.push(b"\r\n");
+        if self.status == 503 && !own.drops(b"retry-after") {
             output.push(RETRY_AFTER);
         }
-        output.push(b"\r\n");
-        record.write_request_id(output);
-        output.push(b"Content-Type: text/plain\r\nContent-Length: ");
+        own.write_request_id(output);
+        own.write(output);
+        if !own.drops(b"content-type") {
+            output.push(b"Content-Type: text/plain\r\n");
+        }
+        output.push(b"Content-Length: ");
         output.push_decimal(length as u64);
         output.push(if keeps_alive { b"\r\n\r\n" } else { b"\r\nConnection: close\r\n\r\n" });
         if method != Method::Head {
@@ -101,13 +107,14 @@ impl Failure {
 impl Failure {
     /// Writes the answer that a client of gRPC understands: a response without content whose fields
     /// are what else would be its trailer section ("Trailers-Only" of gRPC over HTTP/2).
-    pub(crate) fn write_grpc(self, output: &mut Buffer, keeps_alive: bool, record: &Record) {
+    pub(crate) fn write_grpc(self, output: &mut Buffer, keeps_alive: bool, own: OwnFields<'_>) {
         output.push(b"HTTP/1.1 200 OK\r\nContent-Type: application/grpc\r\nGrpc-Status: ");
         output.push_decimal(self.grpc_status());
         output.push(b"\r\nGrpc-Message: ");
         output.push(self.reason.code().as_bytes());
         output.push(b"\r\nContent-Length: 0\r\n");
-        record.write_request_id(output);
+        own.write_request_id(output);
+        own.write(output);
         output.push(if keeps_alive { b"\r\n" } else { b"Connection: close\r\n\r\n" });
     }
 
@@ -149,6 +156,7 @@ pub(crate) fn reason_phrase(status: u16) -> &'static str {
         413 => "Content Too Large",
         414 => "URI Too Long",
         417 => "Expectation Failed",
+        421 => "Misdirected Request",
         429 => "Too Many Requests",
         431 => "Request Header Fields Too Large",
         451 => "Unavailable For Legal Reasons",

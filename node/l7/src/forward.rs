@@ -18,7 +18,8 @@ use crate::codec::head::{Field, FieldName, list};
 use crate::codec::request::RequestHead;
 use crate::codec::response::ResponseHead;
 use crate::identity::Identity;
-use crate::policy::{CookieName, HeaderChanges, Routing};
+use crate::own::OwnFields;
+use crate::policy::{CookieName, Routing};
 use crate::pump::Frames;
 
 /// What members are told of a client connection; made once per connection.
@@ -177,15 +178,16 @@ pub(crate) fn write_response(
     head: &ResponseHead,
     fields: &[Field],
     plan: ResponsePlan,
-    changes: Option<&HeaderChanges>,
+    own: OwnFields<'_>,
 ) {
     let is_upgrade = head.status == 101;
     output.push(b"HTTP/1.1 ");
     output.push(head.status_text.of_head(raw));
     output.push(b"\r\n");
     let nominated = Nominated::new(raw, fields, head.connection.nominates);
+    let replaces_any = own.replaces_any();
     push_kept(output, raw, fields, |field| match field.name {
-        _ if changes.is_some_and(|changes| changes.drops(field.name_of(raw))) => false,
+        _ if replaces_any && own.replaces(field.name_of(raw)) => false,
         FieldName::Connection
         | FieldName::ContentLength
         | FieldName::KeepAlive
@@ -197,8 +199,8 @@ pub(crate) fn write_response(
         FieldName::XRequestId if plan.tells_request_id => false,
         _ => !nominated.contains(field),
     });
-    if let Some(changes) = changes {
-        changes.write(output);
+    if replaces_any {
+        own.write(output);
     }
     if let Some(length) = head.content_length {
         push_content_length(output, length);

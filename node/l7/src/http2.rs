@@ -39,6 +39,7 @@ use crate::codec::request::Method;
 use crate::connection::{FoundHead, Session};
 use crate::exchange::{Ending, Exchange};
 use crate::failure::Failure;
+use crate::own::OwnFields;
 use crate::peer::{Peer, Stream};
 use crate::record::Record;
 use crate::tunnel;
@@ -146,7 +147,7 @@ async fn refuse(
     let mut record = Record::new(found.start_us, found.end_us);
     let method = if is_head { Method::Head } else { Method::Other };
     record.identify_refused(session);
-    failure.write(&mut client.output, method, true, &record);
+    failure.write(&mut client.output, method, true, OwnFields::new(session, &record, None));
     record.status = failure.status;
     record.reason = Some(failure.reason);
     record.received_bytes = found.length as u64;
@@ -281,7 +282,8 @@ impl<'a, S: Stream, F: Future<Output = ()>> Driver<'a, S, F> {
             return respond.send_reset(Reason::REFUSED_STREAM);
         }
         self.accepted_count += 1;
-        if self.accepted_count == u64::from(limits.request_max_count) {
+        let is_last = self.accepted_count == u64::from(limits.request_max_count);
+        if is_last || (!self.session.is_trusted && !self.is_leaving) {
             self.leave();
         }
         self.session.counters.http2_request();
@@ -314,6 +316,9 @@ impl<'a, S: Stream, F: Future<Output = ()>> Driver<'a, S, F> {
 
     /// Why a request is answered without looking further at it.
     fn refusal(&self, written: &Written) -> Option<Failure> {
+        if !self.session.is_trusted {
+            return Some(FailureReason::ClientCertificate.into());
+        }
         let is_long = written.length > self.session.server.http.header_max_bytes as usize;
         if is_long {
             return Some(Failure { reason: FailureReason::HeaderTooLarge, status: 431 });

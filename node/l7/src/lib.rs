@@ -29,6 +29,7 @@ pub mod http2;
 mod identity;
 mod key;
 mod member;
+mod own;
 mod peer;
 mod policy;
 mod pump;

@@ -33,6 +33,7 @@ mod changes;
 mod gate;
 pub(crate) mod mirror;
 mod rate_limits;
+mod secure;
 
 pub(crate) use answer::{Answer, Manner};
 pub(crate) use changes::HeaderChanges;
@@ -46,7 +47,7 @@ pub(crate) struct PolicyScratch {
 }
 
 /// What is to be done with a request whose virtual server has policies.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Routing<'a> {
     /// The last rule that matched.
     pub(crate) rule: Option<&'a str>,
@@ -121,8 +122,8 @@ impl<'a> Routing<'a> {
     }
 }
 
-/// Decides what the policies of the session's virtual server make of a request; none where it has no
-/// policies. What they say of the request's identifier is `given`, or a new one where that is empty.
+/// Decides what becomes of a request by the session's virtual server: whether it has to come with TLS,
+/// and what policies make of it; none where neither is set. What they say of the request's identifier is `given`, or a new one where that is empty.
 pub(crate) fn decide<'a>(
     session: &'a Session,
     raw: &[u8],
@@ -130,8 +131,12 @@ pub(crate) fn decide<'a>(
     fields: &[Field],
     given: &[u8],
 ) -> Option<Routing<'a>> {
-    let policies = session.server.policies.as_deref()?;
     let worker = &session.worker;
+    if let Some(force) = &session.server.http.force_https {
+        let answer = secure::redirect(force, session, raw, head);
+        return Some(Routing { answer: Some(answer), ..Routing::default() });
+    }
+    let policies = session.server.policies.as_deref()?;
     let own;
     let request_id = if given.is_empty() {
         own = new_request_id(worker);
@@ -142,23 +147,13 @@ pub(crate) fn decide<'a>(
     let view = HeadView::new(session, raw, head, fields, request_id);
     let scratch = &mut *worker.policy.borrow_mut();
     let decision = policies.policy().evaluate(&view, &mut scratch.evaluation);
-    let mut routing = Routing {
-        rule: decision.rules().last(),
-        answer: None,
-        pool: None,
-        persistence: None,
-        timeouts: RequestTimeouts::default(),
-        request: HeaderChanges::default(),
-        response: HeaderChanges::default(),
-        target: Vec::new(),
-        host: Vec::new(),
-        mirror: None,
-    };
+    let mut routing = Routing { rule: decision.rules().last(), ..Routing::default() };
+    // Refusals have them too: who asks from another origin could not read them else (CORS).
+    routing.response.collect(worker, &decision, decision.response_edits(), &mut scratch.text);
     if let Err(refusal) = gate::pass(worker, policies, &decision, &view, &mut scratch.text) {
         routing.answer = Some(Answer::Refused(refusal));
         return Some(routing);
     }
-    routing.response.collect(worker, &decision, decision.response_edits(), &mut scratch.text);
     if let Some(answer) = Answer::of(worker, &decision) {
         routing.answer = Some(answer);
         return Some(routing);

@@ -11,7 +11,7 @@ use ballast_workers::Refused;
 use crate::buffer::Buffer;
 use crate::codec::request::Method;
 use crate::failure::Failure;
-use crate::record::Record;
+use crate::own::OwnFields;
 use crate::worker::HttpWorker;
 
 /// The answer, which is written to the access log too.
@@ -20,7 +20,7 @@ pub(crate) fn words(worker: &HttpWorker, refused: &Refused) -> Option<Vec<u8>> {
     let is_answered = refused.server.protocol == Protocol::Http && failure.status == 503;
     let answer = is_answered.then(|| {
         let mut output = Buffer::default();
-        failure.write(&mut output, Method::Other, false, &Record::default());
+        failure.write(&mut output, Method::Other, false, OwnFields::default());
         output.data().to_vec()
     });
     if refused.server.http.access_log.enabled && worker.keeps_log() {

@@ -65,7 +65,11 @@ mod queue;
 mod quiesce;
 #[path = "plane/retry.rs"]
 mod retry;
+#[path = "plane/secure.rs"]
+mod secure;
 #[path = "plane/tls.rs"]
 mod tls;
+#[path = "plane/tls_suites.rs"]
+mod tls_suites;
 #[path = "plane/upgrade.rs"]
 mod upgrade;

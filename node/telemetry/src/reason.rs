@@ -56,6 +56,9 @@ reasons! {
     BodyTimeout, Client, "body_timeout";
     /// The request's body is larger than the virtual server allows.
     BodyTooLarge, Client, "body_too_large";
+    /// The connection began under other rules for certificates of clients, and what the client has
+    /// shown is not enough for those of now.
+    ClientCertificate, Client, "client_certificate";
     /// The client closed or reset the connection before the response was complete.
     ClientClosed, Client, "client_closed";
     /// The client did not take the response.

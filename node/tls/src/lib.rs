@@ -9,6 +9,7 @@
 pub mod fault;
 pub mod member;
 pub mod roots;
+pub mod suite;
 
 pub use fault::TlsFault;
 pub use member::{Alpn, MemberTls, MemberTlsError, Security};

@@ -280,6 +280,9 @@ impl Compiler {
             }
         };
         tls.set_certificates(&usable);
+        if let Some(misfit) = usable.iter().find_map(|certificate| tls.misfit(certificate)) {
+            compiled.error.get_or_insert(misfit);
+        }
         compiled.tls = Some(tls);
         Ok(())
     }
@@ -334,6 +337,9 @@ impl Compiler {
             policies,
             tls: tls.map(|tls| Arc::clone(tls.config())),
             clients: tls.and_then(|tls| tls.clients().cloned()),
+            hsts_line: spec.http.hsts.as_ref().filter(|_| tls.is_some()).map(|hsts| {
+                format!("Strict-Transport-Security: {}\r\n", hsts.value()).into_bytes().into()
+            }),
             client_identity: spec.tls.as_ref().map(ClientIdentity::from).unwrap_or_default(),
             connection_limit: spec.connection_limit.unwrap_or(u32::MAX),
             source_limits: spec.source_limits.is_set().then(|| spec.source_limits.clone()),

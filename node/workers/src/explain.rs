@@ -30,7 +30,11 @@ pub(crate) fn explain(
     let is_refused = server.policies.is_some()
         && !server.http.allow_ambiguous_paths
         && is_ambiguous(request.path.split('?').next().unwrap_or_default().as_bytes());
-    if is_refused {
+    if let Some(force) = &server.http.force_https {
+        let (status, port) = (force.status, force.port);
+        report.verdict = format!("redirect {status} to port {port} with TLS (http.force_https)");
+        pool = None;
+    } else if is_refused {
         report.verdict = "refused: the path is ambiguous (http.allow_ambiguous_paths)".to_owned();
         pool = None;
     } else if let Some(policies) = &server.policies {

@@ -48,6 +48,8 @@ pub struct VirtualServer {
     pub tls: Option<Arc<ServerConfig>>,
     /// Who clients must be by their certificates, also when they resume a session.
     pub clients: Option<Arc<dyn ClientCertVerifier>>,
+    /// The line that has clients come with TLS only; over TLS alone.
+    pub hsts_line: Option<Box<[u8]>>,
     /// What members are told of who clients are.
     pub client_identity: ClientIdentity,
     /// Most client connections at once on this node.

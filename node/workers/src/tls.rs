@@ -10,9 +10,11 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use ballast_model::{CertificateSpec, Resource, Sealed, ServerTls, UnknownName};
+use ballast_model::{
+    CertificateSpec, CipherSuite, Resource, Sealed, ServerTls, TlsVersion, UnknownName,
+};
 use rustls::ServerConfig;
-use rustls::crypto::{CryptoProvider, aws_lc_rs};
+use rustls::crypto::aws_lc_rs;
 use rustls::server::danger::ClientCertVerifier;
 use rustls::server::{ClientHello, NoServerSessionStorage, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
@@ -210,7 +212,10 @@ impl TlsSettings {
         settings: &ServerTls,
     ) -> Result<Self, String> {
         let resolver = Arc::new(Resolver::default());
-        let provider: Arc<CryptoProvider> = Arc::new(aws_lc_rs::default_provider());
+        let provider = Arc::new(ballast_tls::suite::provider(
+            &settings.cipher_suites,
+            &settings.key_exchange_groups,
+        ));
         let certificates: Arc<dyn ResolvesServerCert> = Arc::<Resolver>::clone(&resolver);
         let versions = ballast_tls::member::versions(settings.min_version, settings.max_version);
         let clients = client_auth::verifier(settings.client_auth.as_ref(), &provider)?;
@@ -219,6 +224,8 @@ impl TlsSettings {
             .map_err(|error| error.to_string())?
             .with_client_cert_verifier(Arc::clone(&clients))
             .with_cert_resolver(certificates);
+        // Whoever lists suites has said which is wanted most; else the client knows what is cheap for it.
+        config.ignore_client_order = !settings.cipher_suites.is_empty();
         let protocols: &[&[u8]] = if has_http2 { &[b"h2", b"http/1.1"] } else { &[b"http/1.1"] };
         config.alpn_protocols = protocols.iter().map(|name| name.to_vec()).collect();
         let owner = client_auth::ticket_owner(uid, settings);
@@ -232,6 +239,24 @@ impl TlsSettings {
     /// Whether it was made for these settings.
     pub fn fits(&self, has_http2: bool, settings: &ServerTls) -> bool {
         self.has_http2 == has_http2 && self.settings == *settings
+    }
+
+    /// Why clients of some version can't have that certificate, in a sentence: no suite that is allowed
+    /// fits its key.
+    pub fn misfit(&self, certificate: &Certificate) -> Option<String> {
+        let algorithm = certificate.key.key.algorithm();
+        let suites = &self.settings.cipher_suites;
+        let of_12 = |suite: &&CipherSuite| suite.version() == TlsVersion::Tls12;
+        // Suites of TLS 1.3 fit every key.
+        let mut offered = suites.iter().filter(of_12).peekable();
+        offered.peek()?;
+        if offered.any(|suite| ballast_tls::suite::fits(*suite, algorithm)) {
+            return None;
+        }
+        Some(format!(
+            "tls.cipher_suites holds no suite of TLS 1.2 for a key of {algorithm:?}: clients of TLS 1.2 \
+             fail",
+        ))
     }
 
     /// Replaces the certificates; the first is the default.

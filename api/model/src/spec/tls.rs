@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+pub mod suite;
+
 use crate::limits::{CA_CERTIFICATE_MAX_COUNT, PEM_MAX_BYTES};
 use crate::validate::FieldErrors;
 

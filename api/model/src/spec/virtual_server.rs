@@ -18,6 +18,7 @@ use crate::resource::Spec;
 use crate::validate::FieldErrors;
 
 mod access_log;
+mod https;
 mod limits;
 mod passthrough;
 mod proxy_protocol;
@@ -28,6 +29,7 @@ mod udp;
 mod upgrade;
 
 pub use access_log::AccessLogSettings;
+pub use https::{ForceHttps, Hsts};
 pub use limits::{Priority, SourceLimits};
 pub use passthrough::{SniRoute, TlsPassthrough, UnmatchedName};
 pub use proxy_protocol::{AcceptProxyProtocol, OtherSources};
@@ -264,6 +266,13 @@ pub struct HttpSettings {
     pub request_id: RequestIdSettings,
     /// W3C trace context.
     pub tracing: TracingSettings,
+    /// For `http`: every client is sent to the same place with TLS. Absent: requests are served.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub force_https: Option<ForceHttps>,
+    /// For `https`: clients are told to come with TLS only. Absent: what members say of it is passed
+    /// on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hsts: Option<Hsts>,
 }
 
 impl Default for HttpSettings {
@@ -286,6 +295,8 @@ impl Default for HttpSettings {
             access_log: AccessLogSettings::default(),
             request_id: RequestIdSettings::default(),
             tracing: TracingSettings::default(),
+            force_https: None,
+            hsts: None,
         }
     }
 }
@@ -384,7 +395,7 @@ impl Spec for VirtualServerSpec {
             errors.range("connection_limit", limit, 1, 10_000_000);
         }
         errors.within("source_limits", |errors| self.source_limits.validate(errors));
-        errors.within("http", |errors| self.http.validate(errors));
+        errors.within("http", |errors| self.http.validate(errors, self.protocol));
         errors.within("tcp", |errors| self.tcp.validate(errors));
         if let Some(tls) = &self.tls {
             errors.require(self.protocol == Protocol::Https, "tls", "not_allowed", || {
@@ -425,7 +436,7 @@ impl Spec for VirtualServerSpec {
 }
 
 impl HttpSettings {
-    fn validate(&self, errors: &mut FieldErrors) {
+    fn validate(&self, errors: &mut FieldErrors, protocol: Protocol) {
         errors.timeout_ms("header_timeout_ms", self.header_timeout_ms, 100);
         errors.timeout_ms("keep_alive_timeout_ms", self.keep_alive_timeout_ms, 100);
         errors.timeout_ms("body_idle_timeout_ms", self.body_idle_timeout_ms, 100);
@@ -438,6 +449,18 @@ impl HttpSettings {
         upgrade::validate(errors, &self.upgrades);
         errors.within("access_log", |errors| self.access_log.validate(errors));
         errors.within("tracing", |errors| self.tracing.validate(errors));
+        if let Some(force) = &self.force_https {
+            errors.require(protocol == Protocol::Http, "force_https", "not_allowed", || {
+                "is for protocol http: nobody else comes without TLS".to_owned()
+            });
+            errors.within("force_https", |errors| force.validate(errors));
+        }
+        if let Some(hsts) = &self.hsts {
+            errors.require(protocol == Protocol::Https, "hsts", "not_allowed", || {
+                "is for protocol https: clients believe it over TLS only (RFC 6797 §7.2)".to_owned()
+            });
+            errors.within("hsts", |errors| hsts.validate(errors));
+        }
     }
 }
 

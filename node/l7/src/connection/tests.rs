@@ -24,6 +24,7 @@ fn server() -> VirtualServer {
         policies: None,
         tls: None,
         clients: None,
+        hsts_line: None,
         client_identity: ballast_workers::ClientIdentity::Unasked,
         udp: UdpSettings::default(),
         passthrough: None,

@@ -14,6 +14,7 @@ use crate::codec::response::ResponseHead;
 use crate::connection::Session;
 use crate::failure::Failure;
 use crate::forward::{self, ResponsePlan};
+use crate::own::OwnFields;
 use crate::peer::Stream;
 use crate::policy::{CookieName, Routing};
 use crate::pump::Frames;
@@ -50,8 +51,11 @@ pub(super) fn pass_head<'a, S: Stream>(
         _ => true,
     };
     if is_passed_on {
-        let changes = routing.map(|r| &r.response).filter(|_| !response.is_interim());
-        forward::write_response(output, raw, &response, fields, plan, changes);
+        let own = match response.is_interim() {
+            true => OwnFields::default(),
+            false => OwnFields::of_response(session, routing.map(|routing| &routing.response)),
+        };
+        forward::write_response(output, raw, &response, fields, plan, own);
         if !response.is_interim() {
             write_persistence(output, session, routing, record);
             record.describe_response(session, raw, fields);

@@ -43,7 +43,7 @@ fn answered(text: &str, plan: ResponsePlan) -> String {
     let (raw, mut fields) = (&text.as_bytes()[..length], Vec::new());
     let head = ResponseHead::parse(raw, field_count, Method::Get, true, &mut fields).unwrap();
     let mut output = Buffer::default();
-    write_response(&mut output, raw, &head, &fields, plan, None);
+    write_response(&mut output, raw, &head, &fields, plan, OwnFields::default());
     String::from_utf8(output.data().to_vec()).unwrap()
 }
 

@@ -5,11 +5,10 @@ use ballast_policy::jwt::JwtError;
 use ballast_policy::{Decision, RequestView, Verdict};
 use ballast_telemetry::FailureReason;
 
-use super::HeaderChanges;
 use crate::buffer::Buffer;
 use crate::codec::request::Method;
 use crate::failure::{Failure, reason_phrase};
-use crate::record::Record;
+use crate::own::OwnFields;
 use crate::worker::HttpWorker;
 
 /// An answer of ours.
@@ -88,13 +87,7 @@ impl<'a> Answer<'a> {
     }
 
     /// Writes the whole answer, with the changes to its header.
-    pub(crate) fn write(
-        &self,
-        output: &mut Buffer,
-        changes: &HeaderChanges,
-        manner: Manner,
-        record: &Record,
-    ) {
+    pub(crate) fn write(&self, output: &mut Buffer, manner: Manner, own: OwnFields<'_>) {
         let status = self.status();
         output.push(b"HTTP/1.1 ");
         output.push_decimal(status.into());
@@ -111,13 +104,14 @@ impl<'a> Answer<'a> {
                 output.push(b"Location: ");
                 output.push(location);
                 output.push(b"\r\nContent-Length: 0\r\n");
-                changes.write(output);
+                own.write(output);
                 output.push(b"\r\n");
             }
-            Self::Respond(respond) => write_respond(output, respond, changes, manner),
+            Self::Respond(respond) => write_respond(output, respond, manner, own),
             Self::Refused(refusal) => {
-                record.write_request_id(output);
-                refusal.write(output, manner);
+                own.write_request_id(output);
+                own.write(output);
+                refusal.write(output, manner, own);
             }
         }
     }
@@ -130,9 +124,9 @@ impl<'a> Answer<'a> {
     }
 }
 
-fn write_respond(output: &mut Buffer, respond: &Respond, changes: &HeaderChanges, manner: Manner) {
+fn write_respond(output: &mut Buffer, respond: &Respond, manner: Manner, own: OwnFields<'_>) {
     if respond.has_body() {
-        if !changes.drops(b"content-type") {
+        if !own.drops(b"content-type") {
             output.push(b"Content-Type: ");
             output.push(respond.content_type.as_bytes());
             output.push(b"\r\n");
@@ -144,7 +138,7 @@ fn write_respond(output: &mut Buffer, respond: &Respond, changes: &HeaderChanges
         // Without it, the end of a 205 would be a matter of opinion (RFC 9110 §15.3.6).
         output.push(b"Content-Length: 0\r\n");
     }
-    changes.write(output);
+    own.write(output);
     output.push(b"\r\n");
     if respond.has_body() && manner.method != Method::Head {
         output.push(respond.body.as_bytes());
@@ -152,10 +146,12 @@ fn write_respond(output: &mut Buffer, respond: &Respond, changes: &HeaderChanges
 }
 
 impl Refusal<'_> {
-    fn write(&self, output: &mut Buffer, manner: Manner) {
+    fn write(&self, output: &mut Buffer, manner: Manner, own: OwnFields<'_>) {
         let phrase = reason_phrase(self.failure.status);
         let code = self.failure.reason.code();
-        if let Some(retry_after_s) = self.retry_after_s {
+        if own.drops(b"retry-after") {
+            // A policy has said when, or that it is not said.
+        } else if let Some(retry_after_s) = self.retry_after_s {
             output.push(b"Retry-After: ");
             output.push_decimal(retry_after_s);
             output.push(b"\r\n");
@@ -165,7 +161,10 @@ impl Refusal<'_> {
         if let Some(challenge) = &self.challenge {
             challenge.write(output);
         }
-        output.push(b"Content-Type: text/plain\r\nContent-Length: ");
+        if !own.drops(b"content-type") {
+            output.push(b"Content-Type: text/plain\r\n");
+        }
+        output.push(b"Content-Length: ");
         output.push_decimal(("000 : \n".len() + phrase.len() + code.len()) as u64);
         output.push(b"\r\n\r\n");
         if manner.method != Method::Head {

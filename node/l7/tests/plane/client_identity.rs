@@ -162,7 +162,7 @@ async fn a_connection_from_before_clients_were_asked_forges_nothing() {
     let mut io = Io::new(connect(&site, &nobody).await);
     io.send(forging()).await;
     assert_eq!(told(&io.message().await.unwrap().text()).len(), 2 * FORGED.len());
-    site.server.tls = Some(asking(&clients, ClientAuthMode::Required));
+    site.server.tls = Some(asking(&clients, ClientAuthMode::Optional));
     site.apply().await;
     io.send(forging()).await;
     assert_eq!(told(&io.message().await.unwrap().text()), ["X-Client-Verify: NONE"]);

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::limits::PEM_MAX_BYTES;
+use crate::spec::tls::suite::{self, CipherSuite, KeyExchangeGroup};
 use crate::spec::tls::{TlsVersion, no_private_key, validate_ca_pem, validate_versions};
 use crate::validate::FieldErrors;
 
@@ -15,6 +16,16 @@ pub struct ServerTls {
     pub min_version: TlsVersion,
     /// The highest version.
     pub max_version: TlsVersion,
+    /// Cipher suites by their IANA names, the most wanted first: of those that a client offers, it gets
+    /// the first in this list. Each version that is allowed needs one. Empty: all of them, in the
+    /// client's order.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub cipher_suites: Vec<CipherSuite>,
+    /// Groups for the exchange of keys by their IANA names, in any order: the client's order counts.
+    /// Each version that is allowed needs one. Empty: `x25519`, `secp256r1`, `secp384r1` and
+    /// `X25519MLKEM768`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub key_exchange_groups: Vec<KeyExchangeGroup>,
     /// What becomes of clients that ask for a name for which there is no certificate.
     pub unknown_name: UnknownName,
     /// Certificates of clients (mutual TLS). Absent: clients are not asked for one.
@@ -75,6 +86,8 @@ impl Default for ServerTls {
         Self {
             min_version: TlsVersion::Tls12,
             max_version: TlsVersion::Tls13,
+            cipher_suites: Vec::new(),
+            key_exchange_groups: Vec::new(),
             unknown_name: UnknownName::Default,
             client_auth: None,
         }
@@ -83,7 +96,9 @@ impl Default for ServerTls {
 
 impl ServerTls {
     pub(super) fn validate(&self, errors: &mut FieldErrors) {
+        let versions = (self.min_version, self.max_version);
         validate_versions(errors, self.min_version, self.max_version);
+        suite::validate(errors, (&self.cipher_suites, &self.key_exchange_groups), versions);
         let Some(auth) = &self.client_auth else { return };
         errors.within("client_auth", |errors| {
             validate_ca_pem(errors, "ca_pem", &auth.ca_pem);

@@ -15,6 +15,7 @@ mod check;
 mod console;
 mod demo;
 mod fnv;
+mod fuzz;
 mod process;
 mod setup;
 mod test;
@@ -85,6 +86,17 @@ enum Task {
         #[arg(last = true)]
         more: Vec<String>,
     },
+    /// Look for inputs that break what strangers feed: see `fuzz/`.
+    Fuzz {
+        /// One of `fuzz/fuzz_targets`; all without it.
+        target: Option<String>,
+        /// For how long each, in seconds.
+        #[arg(long, default_value_t = 60)]
+        seconds: u32,
+        /// Add to the corpus, which the tests replay, what leads somewhere new.
+        #[arg(long)]
+        keep: bool,
+    },
     /// Namespaces to try things in by hand.
     Lab {
         #[command(subcommand)]
@@ -126,6 +138,7 @@ fn perform(task: Task) -> Result<()> {
         Task::Bench { name, rounds, json, check, more } => {
             bench::run(&name, rounds, json.as_deref(), check, &more)
         }
+        Task::Fuzz { target, seconds, keep } => fuzz::run(target.as_deref(), seconds, keep),
         Task::Lab { action } => demo::lab(match action {
             LabAction::Up => "up",
             LabAction::Down => "down",

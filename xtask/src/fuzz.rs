@@ -12,6 +12,9 @@ use crate::process::{self, Step};
 use crate::setup::{self, Purpose};
 use crate::workspace;
 
+/// How many targets there are, as whoever shares out time needs to know.
+pub(crate) const TARGET_COUNT: u32 = 12;
+
 const PACKAGE: &str = "ballast-fuzz";
 /// What libFuzzer needs of a program; the code is safe Rust, so that a sanitizer would find nothing
 /// that a panic does not.

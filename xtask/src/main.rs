@@ -18,6 +18,7 @@ mod fnv;
 mod fuzz;
 mod process;
 mod setup;
+mod sweep;
 mod test;
 mod wasm;
 mod workspace;
@@ -97,6 +98,12 @@ enum Task {
         #[arg(long)]
         keep: bool,
     },
+    /// What `test` does for minutes, for hours: soak, properties, fuzzing.
+    Sweep {
+        /// How long the soak takes, and then the fuzzing, in minutes each.
+        #[arg(long, default_value_t = 120)]
+        minutes: u32,
+    },
     /// Namespaces to try things in by hand.
     Lab {
         #[command(subcommand)]
@@ -139,6 +146,7 @@ fn perform(task: Task) -> Result<()> {
             bench::run(&name, rounds, json.as_deref(), check, &more)
         }
         Task::Fuzz { target, seconds, keep } => fuzz::run(target.as_deref(), seconds, keep),
+        Task::Sweep { minutes } => sweep::run(minutes),
         Task::Lab { action } => demo::lab(match action {
             LabAction::Up => "up",
             LabAction::Down => "down",

@@ -23,14 +23,7 @@ struct Suite {
 /// Sets up, builds and runs all suites, also those after a failed one; fails if any failed.
 pub(crate) fn run(nextest: &[String]) -> Result<()> {
     let started = Instant::now();
-    setup::run(Purpose::Test)?;
-    console::build()?;
-    let step = Step::start("building programs and suites (dev)");
-    // One invocation for both: the suites run the programs, and must not find older ones.
-    let mut cargo = build::cargo("build");
-    process::run(cargo.args(HOST_PACKAGES).args(["--lib", "--bins", "--tests"]))?;
-    step.done();
-
+    build()?;
     let mut suites = vec![suite("unit and cluster", nextest_command(nextest))?];
     if nextest.is_empty() {
         let mut doctests = build::cargo("test");
@@ -43,7 +36,20 @@ pub(crate) fn run(nextest: &[String]) -> Result<()> {
     report(&suites, started.elapsed())
 }
 
-fn nextest_command(arguments: &[String]) -> Command {
+/// Sets up, and builds the programs and the suites.
+pub(crate) fn build() -> Result<()> {
+    setup::run(Purpose::Test)?;
+    console::build()?;
+    let step = Step::start("building programs and suites (dev)");
+    // One invocation for both: the suites run the programs, and must not find older ones.
+    let mut cargo = build::cargo("build");
+    process::run(cargo.args(HOST_PACKAGES).args(["--lib", "--bins", "--tests"]))?;
+    step.done();
+    Ok(())
+}
+
+/// nextest with these arguments, over all that is built for this machine.
+pub(crate) fn nextest_command(arguments: &[String]) -> Command {
     let mut command = build::cargo("nextest");
     command.arg("run").args(HOST_PACKAGES).arg("--no-fail-fast").args(arguments);
     with_programs(command)

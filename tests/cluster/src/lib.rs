@@ -2,6 +2,8 @@
 
 #![forbid(unsafe_code)]
 
+pub mod churn;
+
 use std::time::Duration;
 
 use anyhow::{Context, Result};

@@ -1,0 +1,52 @@
+//! `sweep`: what `test` does for minutes, for hours: the soak, the properties with many more cases, and
+//! every fuzz target.
+
+use anyhow::{Result, bail};
+
+use crate::fuzz;
+use crate::process::{self, Step};
+use crate::test;
+
+/// Cases of a property that has no number of its own; 256 in `test`.
+const CASE_COUNT: &str = "20000";
+/// Where the properties are: pure crates, and the codecs of the shells.
+const PROPERTIES: &[&str] = &[
+    "ballast-balance",
+    "ballast-l4",
+    "ballast-l7",
+    "ballast-model",
+    "ballast-policy",
+    "ballast-vrrp",
+    "ballast-workers",
+];
+
+/// Soaks for so many minutes, then fuzzes for as long, all targets together; goes on after a failure,
+/// and fails then.
+pub(crate) fn run(minutes: u32) -> Result<()> {
+    test::build()?;
+    let mut failed = Vec::new();
+    let step = Step::start(format!("soak of {minutes} minutes"));
+    let mut soak = test::nextest_command(&["--test".to_owned(), "soak".to_owned()]);
+    soak.env("BALLAST_SOAK_S", (minutes * 60).to_string());
+    note(&mut failed, "soak", process::run(&mut soak));
+    step.done();
+    let step = Step::start(format!("properties, {CASE_COUNT} cases each"));
+    let filters = PROPERTIES.iter().map(|package| format!("package({package})"));
+    let filter = filters.collect::<Vec<_>>().join(" or ");
+    let mut properties = test::nextest_command(&["--filterset".to_owned(), filter]);
+    properties.env("PROPTEST_CASES", CASE_COUNT);
+    note(&mut failed, "properties", process::run(&mut properties));
+    step.done();
+    let seconds = minutes * 60 / fuzz::TARGET_COUNT;
+    note(&mut failed, "fuzzing", fuzz::run(None, seconds.max(1), false));
+    if failed.is_empty() {
+        return Ok(());
+    }
+    bail!("the sweep has found something: {}", failed.join("; "))
+}
+
+fn note(failed: &mut Vec<String>, name: &str, result: Result<()>) {
+    if let Err(error) = result {
+        failed.push(format!("{name}: {error:#}"));
+    }
+}

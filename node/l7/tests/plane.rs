@@ -3,6 +3,8 @@
 
 #[path = "plane/access_log.rs"]
 mod access_log;
+#[path = "plane/allocations.rs"]
+mod allocations;
 #[path = "plane/announce.rs"]
 mod announce;
 #[path = "plane/balance.rs"]

@@ -5,7 +5,8 @@ use std::future::Future;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::task::Poll;
 use std::time::Duration;
 
 use ballast_balance::PersistenceKey;
@@ -17,7 +18,7 @@ use ballast_model::{
 use ballast_telemetry::{AccessLog, CounterRegistry, FailureReason, VirtualServerTotals};
 use ballast_workers::{
     AnyAddress, Connection, ConnectionHandler, ConnectionTask, DataPlane, DataPlaneConfig,
-    HandlerFactory, Handlers, NoDatagrams, Pressure, PressureGauge, WorkerContext,
+    HandlerFactory, Handlers, NoDatagrams, Pressure, PressureGauge, Refused, WorkerContext,
 };
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -292,6 +293,44 @@ pub(crate) fn ok(body: &str) -> String {
     format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}", body.len())
 }
 
+/// The HTTP handlers, with what serving allocates counted.
+struct Measured {
+    inner: HttpHandlers,
+    allocation_count: Arc<AtomicU64>,
+}
+
+impl HandlerFactory for Measured {
+    fn build(&self, worker: &Rc<WorkerContext>) -> Rc<dyn ConnectionHandler> {
+        let inner = self.inner.build(worker);
+        Rc::new(MeasuredHandler { inner, allocation_count: Arc::clone(&self.allocation_count) })
+    }
+}
+
+struct MeasuredHandler {
+    inner: Rc<dyn ConnectionHandler>,
+    allocation_count: Arc<AtomicU64>,
+}
+
+impl ConnectionHandler for MeasuredHandler {
+    fn serve(self: Rc<Self>, connection: Connection) -> ConnectionTask {
+        let mut task = Rc::clone(&self.inner).serve(connection);
+        Box::pin(std::future::poll_fn(move |cx| {
+            let mut polled = Poll::Pending;
+            let info = allocation_counter::measure(|| polled = task.as_mut().poll(cx));
+            self.allocation_count.fetch_add(info.count_total, Ordering::SeqCst);
+            polled
+        }))
+    }
+
+    fn refuse(&self, refused: &Refused) -> Option<Vec<u8>> {
+        self.inner.refuse(refused)
+    }
+
+    fn tick(&self) -> bool {
+        self.inner.tick()
+    }
+}
+
 /// An address at which nobody listens.
 pub(crate) fn vacant() -> SocketAddr {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
@@ -306,6 +345,8 @@ pub(crate) struct Site {
     pub(crate) pool: PoolSpec,
     /// Keys of session tickets; a secret stands where ciphertext belongs.
     pub(crate) ticket_keys: Vec<TicketKey>,
+    /// How often the connections' tasks have taken memory from the heap.
+    pub(crate) allocation_count: Arc<AtomicU64>,
     counters: Arc<CounterRegistry>,
     config: Config,
     index: u64,
@@ -351,7 +392,11 @@ impl Site {
             unseal: Arc::new(|sealed| Ok(sealed.ciphertext.clone().into_bytes())),
             pressure: PressureGauge::new(Pressure::default),
         };
-        let http = Arc::new(HttpHandlers::new(access_log));
+        let allocation_count = Arc::new(AtomicU64::new(0));
+        let http = Arc::new(Measured {
+            inner: HttpHandlers::new(access_log),
+            allocation_count: Arc::clone(&allocation_count),
+        });
         let handlers = Handlers { http, tcp: Arc::new(NoTcp), udp: Arc::new(NoDatagrams) };
         let plane = DataPlane::start(config, handlers).expect("a data plane");
         Self {
@@ -360,6 +405,7 @@ impl Site {
             server,
             pool,
             ticket_keys: Vec::new(),
+            allocation_count,
             counters,
             config: Config::default(),
             index: 0,

@@ -78,6 +78,8 @@ struct Node {
     ha: Option<Ha>,
     follow: Option<JoinHandle<()>>,
     adoption: Option<JoinHandle<()>>,
+    /// Takes what is seen of members to the data plane.
+    observe: Option<JoinHandle<()>>,
     /// Fetches the keys of JWT providers.
     jwks: Option<JoinHandle<()>>,
     events: JoinHandle<()>,
@@ -130,6 +132,9 @@ impl Node {
         let adoption = traffic.clone().map(|traffic| {
             tokio::spawn(adopt::from_peers(store.clone(), traffic, follow_stop.clone()))
         });
+        let observe = traffic
+            .clone()
+            .map(|traffic| tokio::spawn(traffic::observe(traffic, follow_stop.clone())));
         let jwks = traffic
             .as_ref()
             .map(|traffic| tokio::spawn(jwks::follow(traffic.providers(), follow_stop.clone())));
@@ -149,6 +154,7 @@ impl Node {
             ha,
             follow,
             adoption,
+            observe,
             jwks,
             events,
             tickets,
@@ -222,6 +228,12 @@ impl Node {
         log_failure("the event task", self.events.await.context("it panicked"));
         if let Some(follow) = self.follow {
             log_failure("the follow task", follow.await.context("it panicked"));
+        }
+        if let Some(observe) = self.observe {
+            log_failure(
+                "the task of what is seen of members",
+                observe.await.context("it panicked"),
+            );
         }
         if let Some(jwks) = self.jwks {
             log_failure("the task of JWT providers' keys", jwks.await.context("it panicked"));

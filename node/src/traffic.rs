@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use ballast_balance::PersistenceKey;
+use ballast_balance::{Observed, PersistenceKey};
 use ballast_ha::Ha;
 use ballast_health::{Prober, ProberOptions};
 use ballast_l4::{TcpHandlers, UdpHandlers};
@@ -26,6 +26,7 @@ use ballast_workers::{
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::runtime::Handle;
 use tokio::sync::{broadcast, watch};
+use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::NodeConfig;
@@ -35,6 +36,8 @@ use crate::config::NodeConfig;
 const CONNECTION_MAX_COUNT: u64 = 1_000_000;
 /// How long a worker may show no sign of life before the node gives its floating addresses up.
 const STALL_LIMIT: Duration = Duration::from_millis(500);
+/// Shortest time between two compilations for what is seen of members.
+const OBSERVE_INTERVAL: Duration = Duration::from_millis(100);
 const DESCRIPTOR_RESERVE_COUNT: u64 = 256;
 
 /// What carries traffic on a node.
@@ -291,6 +294,23 @@ impl Traffic {
     }
 }
 
+/// Has the data plane go by what is seen of members, until `stop`.
+pub(crate) async fn observe(traffic: Arc<Traffic>, stop: CancellationToken) {
+    let mut advice = traffic.prober.advice();
+    let mut rounds = tokio::time::interval(OBSERVE_INTERVAL);
+    rounds.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        // Cancel-safe: all branches only wait.
+        tokio::select! {
+            () = stop.cancelled() => return,
+            changed = advice.changed() => if changed.is_err() { return },
+        }
+        let observed = Observed { advice: Arc::clone(&advice.borrow_and_update()) };
+        traffic.plane.observe(observed);
+        rounds.tick().await;
+    }
+}
+
 /// Has the planes carry out each snapshot, until `stop`.
 pub(crate) async fn follow(
     traffic: Arc<Traffic>,
@@ -299,7 +319,7 @@ pub(crate) async fn follow(
     stop: CancellationToken,
 ) {
     let mut applied = traffic.plane.applied();
-    let pools = traffic.plane.pools();
+    let mut pools = traffic.plane.pools();
     loop {
         let snapshot = Arc::clone(&snapshots.borrow_and_update());
         // Before the first command there is nothing to carry out.
@@ -311,15 +331,30 @@ pub(crate) async fn follow(
                 // An error means that the plane has ended, which `stop` will tell of.
                 _ = applied.wait_for(|applied| applied.index >= snapshot.index) => {}
             }
-            let compiled = Arc::clone(&pools.borrow());
+            let compiled = Arc::clone(&pools.borrow_and_update());
             traffic.prober.apply(snapshot.index, &snapshot.state.config, compiled);
             // After the listeners: an address that arrives finds them bound.
-            ha.apply(snapshot);
+            ha.apply(Arc::clone(&snapshot));
         }
-        // Cancel-safe: both branches only wait.
-        tokio::select! {
-            () = stop.cancelled() => return,
-            changed = snapshots.changed() => if changed.is_err() { return },
+        loop {
+            // Cancel-safe: all branches only wait.
+            tokio::select! {
+                () = stop.cancelled() => return,
+                changed = snapshots.changed() => {
+                    if changed.is_err() {
+                        return;
+                    }
+                    break;
+                }
+                // The configuration is the same, but something else is seen of members.
+                changed = pools.changed() => {
+                    if changed.is_err() {
+                        return;
+                    }
+                    let compiled = Arc::clone(&pools.borrow_and_update());
+                    traffic.prober.apply(snapshot.index, &snapshot.state.config, compiled);
+                }
+            }
         }
     }
 }

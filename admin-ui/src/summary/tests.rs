@@ -26,6 +26,7 @@ fn member(name: &str, health: Health) -> MemberStatus {
         requests_total: 10,
         failures_total: 1,
         last_error: None,
+        agent: None,
     }
 }
 

@@ -165,6 +165,9 @@ pub struct MemberStatus {
     /// as in a TLS handshake.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_error: Option<MemberError>,
+    /// What its agent has changed of it, in a sentence, as `the agent says 50 % of the weight`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub agent: Option<String>,
 }
 
 /// Why a connection to a member failed.

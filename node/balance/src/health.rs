@@ -55,6 +55,8 @@ pub struct HealthMachine {
     last: Option<Probe>,
     /// Results in a row that were like the last one, itself included.
     run_count: u32,
+    /// Whether the last result was taken at its word.
+    is_decided: bool,
 }
 
 impl HealthMachine {
@@ -62,7 +64,7 @@ impl HealthMachine {
     /// [`Health::Up`] where the member takes traffic already.
     pub fn new(settings: HealthSettings, health: Health, now_ms: u64) -> Self {
         let health = if health == Health::Unmonitored { Health::Up } else { health };
-        Self { settings, health, since_ms: now_ms, last: None, run_count: 0 }
+        Self { settings, health, since_ms: now_ms, last: None, run_count: 0, is_decided: false }
     }
 
     /// What the monitor holds of the member.
@@ -75,6 +77,7 @@ impl HealthMachine {
         let is_like_last = self.last.as_ref().is_some_and(|last| last.passed == probe.passed);
         self.run_count = if is_like_last { self.run_count.saturating_add(1) } else { 1 };
         self.last = Some(probe);
+        self.is_decided = false;
         if self.against_count() < self.needed() {
             return None;
         }
@@ -83,6 +86,18 @@ impl HealthMachine {
             if from == Health::Up || self.last_failed() { Health::Down } else { Health::Up };
         self.since_ms = now_ms;
         Some(Transition { from, to: self.health })
+    }
+
+    /// Takes what was found at its word, whatever came before.
+    pub fn decide(&mut self, probe: Probe, now_ms: u64) {
+        let to = if probe.passed { Health::Up } else { Health::Down };
+        if self.health != to {
+            self.health = to;
+            self.since_ms = now_ms;
+        }
+        self.last = Some(probe);
+        self.is_decided = true;
+        self.run_count = 0;
     }
 
     /// Changes how many results it takes; the next result is judged by that.
@@ -145,6 +160,9 @@ impl HealthMachine {
         let Some(Probe { facts, passed, .. }) = &self.last else {
             return WAITING.to_owned();
         };
+        if self.is_decided {
+            return facts.clone();
+        }
         let HealthSettings { rise, fall } = self.settings;
         match (self.health, passed, self.run_count) {
             (Health::Down, true, passed) => format!("{facts}; {passed} of {rise} checks passed"),

@@ -55,6 +55,7 @@ impl Member {
             requests_total: self.state.requests_total(),
             failures_total: self.state.failures_total(),
             last_error: self.state.last_error(),
+            agent: self.state.agent(),
         }
     }
 }
@@ -99,6 +100,8 @@ pub struct MemberState {
     report: Mutex<HealthReport>,
     /// Locked by status reports, and tried by workers where a connection has failed.
     last_error: Mutex<Option<MemberError>>,
+    /// What its agent has changed; locked by compilation and status reports.
+    agent: Mutex<Option<String>>,
     /// Locked by status reports, and where it is ejected.
     ejection: Mutex<Ejection>,
 }
@@ -148,6 +151,7 @@ impl MemberState {
             shards: (0..worker_count.max(1)).map(|_| Arc::default()).collect(),
             report: Mutex::new(report),
             last_error: Mutex::default(),
+            agent: Mutex::default(),
             ejected_until_ms: AtomicU64::new(0),
             ramp_from_ms: AtomicU64::new(0),
             failures_in_row: AtomicU32::new(0),
@@ -191,6 +195,15 @@ impl MemberState {
     /// Why the last connection to it failed that did so in a way that is not plain from the reason.
     pub fn last_error(&self) -> Option<MemberError> {
         self.last_error.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// What its agent has changed of it, in a sentence.
+    pub fn agent(&self) -> Option<String> {
+        self.agent.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(crate) fn set_agent(&self, text: Option<String>) {
+        *self.agent.lock().unwrap_or_else(PoisonError::into_inner) = text;
     }
 
     /// What the operator wants of it.

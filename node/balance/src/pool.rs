@@ -13,6 +13,7 @@ use ballast_tls::Security;
 use crate::eject::Judgement;
 use crate::maglev::Maglev;
 use crate::member::Member;
+use crate::observed::PoolObserved;
 use crate::persistence::MemberKey;
 use crate::queue::PoolQueue;
 use crate::retry::RetryBudget;
@@ -41,6 +42,8 @@ pub struct Pool {
     generation: u64,
     /// How connections to the members are secured.
     security: Security,
+    /// What was seen of its members, beside what is declared.
+    observed: PoolObserved,
 }
 
 impl Pool {
@@ -82,6 +85,7 @@ impl Pool {
             by_priority,
             generation,
             security: Security::Plain,
+            observed: PoolObserved::default(),
         }
     }
 
@@ -184,6 +188,18 @@ impl Pool {
     /// How connections to the members are secured.
     pub fn security(&self) -> &Security {
         &self.security
+    }
+
+    pub(crate) fn resource(&self) -> &Arc<Resource<PoolSpec>> {
+        &self.resource
+    }
+
+    pub(crate) fn observed(&self) -> &PoolObserved {
+        &self.observed
+    }
+
+    pub(crate) fn observing(self, observed: PoolObserved) -> Self {
+        Self { observed, ..self }
     }
 
     pub(crate) fn secured(&self, security: Security, generation: u64) -> Self {

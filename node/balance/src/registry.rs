@@ -15,6 +15,7 @@ use ballast_tls::Security;
 use crate::hash::hash_bytes;
 use crate::health::WAITING;
 use crate::member::{HealthReport, Member, MemberState};
+use crate::observed::{Advice, Observed, PoolObserved};
 use crate::persistence::PersistenceKey;
 use crate::pool::Pool;
 
@@ -29,6 +30,7 @@ pub struct PoolRegistry {
     pools: PoolMap,
     /// What `pools` was compiled from.
     source: Option<Table<PoolSpec>>,
+    observed: Observed,
     generation: u64,
 }
 
@@ -51,7 +53,14 @@ impl PoolChanges {
 impl PoolRegistry {
     /// A registry without pools, for `worker_count` workers.
     pub fn new(worker_count: usize, key: PersistenceKey) -> Self {
-        Self { worker_count, key, pools: PoolMap::default(), source: None, generation: 0 }
+        Self {
+            worker_count,
+            key,
+            pools: PoolMap::default(),
+            source: None,
+            observed: Observed::default(),
+            generation: 0,
+        }
     }
 
     /// Compiles what changed in `config`. The time goes into the states of new members.
@@ -65,16 +74,7 @@ impl PoolRegistry {
             if existing.is_some_and(|pool| is_current(pool, resource)) {
                 continue;
             }
-            let pool = compile(
-                resource,
-                existing.map(Arc::as_ref),
-                &Compilation {
-                    key: &self.key,
-                    worker_count: self.worker_count,
-                    now_ms,
-                    generation: self.generation,
-                },
-            );
+            let pool = self.compile(resource, existing.map(Arc::as_ref), now_ms);
             self.generation += 1;
             self.put(pool);
             changes.compiled.push(resource.name.clone());
@@ -91,6 +91,36 @@ impl PoolRegistry {
         }
         self.source = Some(config.pools.clone());
         changes
+    }
+
+    /// Compiles anew the pools of whose members something else is seen than before; their names.
+    pub fn observe(&mut self, observed: Observed, now_ms: u64) -> Vec<String> {
+        self.observed = observed;
+        let is_stale = |pool: &Pool| !pool.observed().is_same(&self.observed.of(pool.name()));
+        let stale: Vec<_> = self.pools.values().filter(|pool| is_stale(pool)).cloned().collect();
+        for previous in &stale {
+            let pool = self.compile(previous.resource(), Some(previous), now_ms);
+            let pool = pool.secured(previous.security().clone(), self.generation);
+            self.generation += 1;
+            self.put(pool);
+        }
+        stale.iter().map(|pool| pool.name().to_owned()).collect()
+    }
+
+    fn compile(
+        &self,
+        resource: &Arc<Resource<PoolSpec>>,
+        previous: Option<&Pool>,
+        now_ms: u64,
+    ) -> Pool {
+        let with = Compilation {
+            key: &self.key,
+            worker_count: self.worker_count,
+            now_ms,
+            generation: self.generation,
+            observed: self.observed.of(&resource.name),
+        };
+        compile(resource, previous, &with)
     }
 
     /// Secures connections to the members of that pool as said, until it is compiled anew.
@@ -127,6 +157,7 @@ struct Compilation<'a> {
     worker_count: usize,
     now_ms: u64,
     generation: u64,
+    observed: PoolObserved,
 }
 
 fn compile(
@@ -166,15 +197,27 @@ fn compile(
             // It joins others that serve already.
             state.ramp_from(with.now_ms);
         }
-        Arc::new(compile_member(spec, state, with.now_ms))
+        let advice = with.observed.advice(name, spec.socket_address());
+        Arc::new(compile_member(spec, advice, state, with.now_ms))
     });
     let members = members.collect();
     kept.values().for_each(|state| state.remove());
-    Pool::new(Arc::clone(resource), members, queue, previous, with.generation)
+    let pool = Pool::new(Arc::clone(resource), members, queue, previous, with.generation);
+    pool.observing(with.observed.clone())
 }
 
-fn compile_member(spec: &MemberSpec, state: Arc<MemberState>, now_ms: u64) -> Member {
-    let name = spec.name();
+fn compile_member(
+    spec: &MemberSpec,
+    advice: Option<Advice>,
+    state: Arc<MemberState>,
+    now_ms: u64,
+) -> Member {
+    let name = Arc::from(spec.name().as_ref());
+    let mut spec = spec.clone();
+    if let Some(advice) = advice {
+        advice.follow(&mut spec);
+    }
+    state.set_agent(advice.map(|advice| advice.to_string()));
     state.set_limit(spec.connection_limit);
     if spec.admin_state == AdminState::Enabled && !state.takes_new() {
         state.ramp_from(now_ms);
@@ -187,8 +230,8 @@ fn compile_member(spec: &MemberSpec, state: Arc<MemberState>, now_ms: u64) -> Me
         key: state.key(),
         // The name only: two pools of the same members send a client to the same one, and a member
         // that moves to another address keeps its clients.
-        hash_seed: hash_bytes(name.as_bytes()),
-        name: Arc::from(name.as_ref()),
+        hash_seed: hash_bytes(str::as_bytes(&name)),
+        name,
         state,
     }
 }

@@ -8,17 +8,25 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use ballast_balance::Probe;
-use ballast_model::{HttpProbe, MemberProtocol, MonitorKind, MonitorSpec, ProxyProtocolVersion};
+use ballast_model::{
+    GrpcProbe, HttpProbe, MemberProtocol, MonitorKind, MonitorSpec, ProxyProtocolVersion,
+};
 use ballast_tls::{Alpn, MemberTls, Security, TlsFault, fault};
+use rustls_pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
+mod agent;
+mod certificate;
+mod grpc;
 mod http;
 mod http2;
+mod udp;
 
+pub use agent::{AgentWish, AgentWord};
 pub use http::{BODY_MAX_BYTES, HEAD_MAX_BYTES};
 
 /// How much of a fault of TLS is told.
@@ -29,6 +37,13 @@ const TLS_TEXT_MAX_CHARS: usize = 500;
 pub enum Outcome {
     /// It tells something about the member.
     Found(Probe),
+    /// The member's agent has said something.
+    Said {
+        /// What.
+        word: AgentWord,
+        /// How long it took to ask, in µs.
+        took_us: u64,
+    },
     /// This node could not even try, such as for want of file descriptors: nothing is known of the
     /// member, and it is not held against it.
     NotTried {
@@ -48,6 +63,14 @@ enum Fault {
     Exchange(io::Error),
     /// An answer that is not as it should be; a whole sentence.
     Answer(String),
+}
+
+/// What comes of a probe that went well.
+enum Good {
+    /// A sentence.
+    Facts(String),
+    /// What an agent says, which may be bad enough.
+    Word(AgentWord),
 }
 
 /// How members of a pool are talked with.
@@ -70,7 +93,7 @@ struct Question<'a> {
     begin: Instant,
 }
 
-/// Probes `address`, which is talked with by `link`; by `tcp` without its TLS.
+/// Probes `address`, which is talked with by `link`; by `tcp`, `udp` and `agent` without its TLS.
 pub async fn probe(address: SocketAddr, link: &Link, monitor: &MonitorSpec) -> Outcome {
     let begin = Instant::now();
     let limit = Duration::from_millis(monitor.timeout_ms);
@@ -83,7 +106,8 @@ pub async fn probe(address: SocketAddr, link: &Link, monitor: &MonitorSpec) -> O
         }
     };
     match exchange {
-        Ok(facts) => found(begin, Ok(facts)),
+        Ok(Good::Facts(facts)) => found(begin, Ok(facts)),
+        Ok(Good::Word(word)) => Outcome::Said { word, took_us: took_us(begin) },
         Err(Fault::Answer(facts)) => found(begin, Err(facts)),
         Err(Fault::Tls(error)) => found(begin, Err(tls_facts(address, &error))),
         Err(Fault::Exchange(error)) => found(begin, Err(exchange_facts(address, &error, begin))),
@@ -101,34 +125,91 @@ async fn run(
     monitor: &MonitorSpec,
     begin: Instant,
     awaited: &mut &'static str,
-) -> Result<String, Fault> {
-    let tls = match (monitor.kind, &link.security) {
-        (MonitorKind::Tcp, _) | (MonitorKind::Http, Security::Plain) => None,
-        (MonitorKind::Http, Security::Tls(tls)) => Some(tls),
+) -> Result<Good, Fault> {
+    let by_tls = matches!(monitor.kind, MonitorKind::Grpc | MonitorKind::Http | MonitorKind::Tls);
+    if let (true, Security::Unusable(why)) = (by_tls, &link.security) {
         // The node's fault, but no request of its clients gets through either.
-        (MonitorKind::Http, Security::Unusable(why)) => {
-            return Err(Fault::Answer(format!("the pool's TLS can't be used: {why}")));
-        }
-    };
-    let stream = connect(address, link.proxy_protocol).await.map_err(Fault::Connect)?;
-    if monitor.kind == MonitorKind::Tcp {
-        return Ok(format!("connected after {}", elapsed(begin)));
+        return Err(Fault::Answer(format!("the pool's TLS can't be used: {why}")));
     }
-    let default = HttpProbe::default();
-    let question = Question {
-        address,
-        wanted: monitor.http.as_ref().unwrap_or(&default),
-        is_secure: tls.is_some(),
-        begin,
-    };
-    let Some(tls) = tls else {
+    if monitor.kind == MonitorKind::Udp {
+        *awaited = "answer from";
+        let settings = monitor.udp.clone().unwrap_or_default();
+        let until = begin + Duration::from_millis(monitor.timeout_ms);
+        return udp::exchange(address, &settings, begin, until).await.map(Good::Facts);
+    }
+    let stream = connect(address, link.proxy_protocol).await.map_err(Fault::Connect)?;
+    match monitor.kind {
+        MonitorKind::Tcp | MonitorKind::Udp => {
+            Ok(Good::Facts(format!("connected after {}", elapsed(begin))))
+        }
+        MonitorKind::Agent => {
+            *awaited = "line of the agent at";
+            let settings = monitor.agent.clone().unwrap_or_default();
+            agent::exchange(stream, &settings).await.map(Good::Word)
+        }
+        MonitorKind::Tls => {
+            *awaited = "TLS handshake with";
+            let settings = monitor.tls.clone().unwrap_or_default();
+            let facts = certificate::exchange(stream, &link.security, address, &settings, begin);
+            facts.await.map(Good::Facts)
+        }
+        MonitorKind::Grpc => {
+            let default = GrpcProbe::default();
+            let question = grpc::HealthQuestion {
+                address,
+                wanted: monitor.grpc.as_ref().unwrap_or(&default),
+                is_secure: link.security.tls().is_some(),
+                begin,
+                timeout_ms: monitor.timeout_ms,
+            };
+            let facts = check_health(stream, link, &question, awaited).await;
+            facts.map(Good::Facts)
+        }
+        MonitorKind::Http => {
+            let default = HttpProbe::default();
+            let question = Question {
+                address,
+                wanted: monitor.http.as_ref().unwrap_or(&default),
+                is_secure: link.security.tls().is_some(),
+                begin,
+            };
+            request(stream, link, &question, awaited).await.map(Good::Facts)
+        }
+    }
+}
+
+/// Asks by HTTP, secured as `link` says.
+async fn request(
+    stream: TcpStream,
+    link: &Link,
+    question: &Question<'_>,
+    awaited: &mut &'static str,
+) -> Result<String, Fault> {
+    let Some(tls) = link.security.tls() else {
         *awaited = "complete response from";
-        return ask(stream, link.protocol, &question).await;
+        return ask(stream, link.protocol, question).await;
     };
     *awaited = "TLS handshake with";
-    let stream = handshake(stream, tls, address, link.protocol).await?;
+    let stream = handshake(stream, tls, question.address, link.protocol).await?;
     *awaited = "complete response from";
-    ask(stream, link.protocol, &question).await
+    ask(stream, link.protocol, question).await
+}
+
+/// Asks by gRPC, secured as `link` says.
+async fn check_health(
+    stream: TcpStream,
+    link: &Link,
+    question: &grpc::HealthQuestion<'_>,
+    awaited: &mut &'static str,
+) -> Result<String, Fault> {
+    let Some(tls) = link.security.tls() else {
+        *awaited = "complete response from";
+        return grpc::exchange(stream, question).await;
+    };
+    *awaited = "TLS handshake with";
+    let stream = handshake(stream, tls, question.address, MemberProtocol::Http2).await?;
+    *awaited = "complete response from";
+    grpc::exchange(stream, question).await
 }
 
 async fn ask<S: AsyncRead + AsyncWrite + Unpin>(
@@ -166,10 +247,7 @@ async fn handshake(
         MemberProtocol::Http1 => Alpn::Http1,
         MemberProtocol::Http2 => Alpn::Http2,
     };
-    // A table of sessions of its own, and so an empty one.
-    let connector = TlsConnector::from(tls.client_config(alpn));
-    let stream = connector.connect(tls.server_name(address.ip()), stream);
-    let stream = stream.await.map_err(Fault::Tls)?;
+    let stream = shake_hands(stream, tls, tls.server_name(address.ip()), alpn).await?;
     if alpn == Alpn::Http2 && stream.get_ref().1.alpn_protocol() != Some(b"h2") {
         let facts = format!("TLS with {address}: the member does not offer HTTP/2 (ALPN)");
         return Err(Fault::Answer(facts));
@@ -177,8 +255,23 @@ async fn handshake(
     Ok(stream)
 }
 
+async fn shake_hands(
+    stream: TcpStream,
+    tls: &MemberTls,
+    name: ServerName<'static>,
+    alpn: Alpn,
+) -> Result<TlsStream<TcpStream>, Fault> {
+    // A table of sessions of its own, and so an empty one.
+    let connector = TlsConnector::from(tls.client_config(alpn));
+    connector.connect(name, stream).await.map_err(Fault::Tls)
+}
+
+fn took_us(begin: Instant) -> u64 {
+    u64::try_from(begin.elapsed().as_micros()).unwrap_or(u64::MAX)
+}
+
 fn found(begin: Instant, facts: Result<String, String>) -> Outcome {
-    let took_us = u64::try_from(begin.elapsed().as_micros()).unwrap_or(u64::MAX);
+    let took_us = took_us(begin);
     let passed = facts.is_ok();
     let (Ok(facts) | Err(facts)) = facts;
     Outcome::Found(Probe { passed, facts, took_us })

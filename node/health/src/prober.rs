@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use ballast_balance::PoolMap;
+use ballast_balance::{AdviceMap, PoolMap};
 use ballast_model::config::Table;
 use ballast_model::event::EventBody;
 use ballast_model::status::{MemberStatus, PlaneStatus};
@@ -51,6 +51,7 @@ pub struct Prober {
     applied_index: watch::Receiver<u64>,
     first_round_done: watch::Receiver<bool>,
     adoptions: mpsc::Sender<Adoption>,
+    advice: watch::Receiver<AdviceMap>,
     events: broadcast::Sender<EventBody>,
     task: Mutex<Option<JoinHandle<()>>>,
 }
@@ -98,6 +99,7 @@ impl Prober {
         let (adoptions, adoption_receiver) = mpsc::channel(ADOPTION_QUEUE_MAX_COUNT);
         let scheduler =
             Scheduler::new(probe, in_flight_max_count, seed, events.clone(), first_round_sender);
+        let advice = scheduler.advice();
         let report = move |applied: Applied| {
             index_sender.send_replace(applied.index);
             applied_sender.send_replace(applied);
@@ -109,6 +111,7 @@ impl Prober {
             applied_index,
             first_round_done,
             adoptions,
+            advice,
             events,
             task: Mutex::new(Some(task)),
         }
@@ -140,6 +143,12 @@ impl Prober {
     /// [`EVENT_QUEUE_MAX_COUNT`] is told that it lost some.
     pub fn events(&self) -> broadcast::Receiver<EventBody> {
         self.events.subscribe()
+    }
+
+    /// What members' agents advise, and when that changes: for
+    /// [`PoolRegistry::observe`](ballast_balance::PoolRegistry::observe).
+    pub fn advice(&self) -> watch::Receiver<AdviceMap> {
+        self.advice.clone()
     }
 
     /// Every member, monitored or not, as this node sees it.

@@ -13,7 +13,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ballast_balance::health::combine;
-use ballast_balance::{HealthMachine, HealthReport, HealthSettings, MemberState, Pool, PoolMap};
+use ballast_balance::{
+    AdviceMap, HealthMachine, HealthReport, HealthSettings, MemberState, Pool, PoolMap,
+};
 use ballast_model::config::Table;
 use ballast_model::event::EventBody;
 use ballast_model::status::{Health, MemberStatus};
@@ -28,6 +30,10 @@ use crate::probe::{Link, Outcome};
 use crate::targets::{
     TargetDiff, TargetKey, Targets, diff, link_of, probe_address, talks_as_traffic, targets_of,
 };
+
+mod agents;
+
+use agents::Said;
 
 /// Most targets that one node probes.
 pub(crate) const TARGET_MAX_COUNT: usize = 200_000;
@@ -54,6 +60,8 @@ pub(crate) struct Scheduler {
     rng: SmallRng,
     warned_at: Option<Instant>,
     first_round: FirstRound,
+    /// What agents advise.
+    advice: watch::Sender<AdviceMap>,
 }
 
 /// Whether every monitored member has been decided once. Stays true: a member that comes later is no
@@ -84,6 +92,8 @@ struct Target {
     key: TargetKey,
     monitor: Monitor,
     machine: HealthMachine,
+    /// What an agent has said.
+    said: Option<Said>,
     /// Counts its entries in line and its probes.
     turn: u64,
     under_way: Option<AbortHandle>,
@@ -117,6 +127,7 @@ impl Scheduler {
             rng: SmallRng::seed_from_u64(seed),
             warned_at: None,
             first_round: FirstRound { done: first_round_done, undecided_count: 0 },
+            advice: watch::Sender::new(AdviceMap::default()),
         }
     }
 
@@ -200,6 +211,7 @@ impl Scheduler {
     fn forget_pool(&mut self, name: &str) {
         if let Some(watched) = self.pools.remove(name) {
             watched.ids.values().for_each(|id| self.forget_target(*id));
+            self.withdraw_advice(name);
         }
     }
 
@@ -274,6 +286,7 @@ impl Scheduler {
         for member in watched.members.values() {
             self.judge(&watched, member, now_ms);
         }
+        self.publish_advice(&watched);
         self.pools.insert(pool.name().to_owned(), watched);
     }
 
@@ -299,6 +312,7 @@ impl Scheduler {
             key: key.clone(),
             monitor: Arc::clone(monitor),
             machine: HealthMachine::new(settings(&monitor.spec), health, now_ms),
+            said: None,
             turn: 0,
             under_way: None,
         };
@@ -313,6 +327,9 @@ impl Scheduler {
     /// Probes by the new version of the monitor, at once; what was found so far still counts.
     fn change_target(&mut self, id: TargetId, monitor: &Monitor) {
         let Some(target) = self.targets.get_mut(&id) else { return };
+        if target.monitor.spec.kind != monitor.spec.kind {
+            target.said = None;
+        }
         target.monitor = Arc::clone(monitor);
         target.machine.set_settings(settings(&monitor.spec));
         if let Some(probe) = target.under_way.take() {
@@ -380,9 +397,14 @@ impl Scheduler {
         target.under_way = None;
         let interval = Duration::from_millis(target.monitor.spec.interval_ms);
         let next = begin + interval.mul_f64(self.rng.random_range(0.9..1.1));
+        let advises = matches!(outcome, Outcome::Said { .. });
         let heard = match outcome {
             Outcome::Found(probe) => {
-                target.machine.observe(probe, now_ms);
+                target.found(probe, now_ms);
+                true
+            }
+            Outcome::Said { word, took_us } => {
+                target.hear(word, took_us, now_ms);
                 true
             }
             Outcome::NotTried { why } => {
@@ -393,6 +415,9 @@ impl Scheduler {
         self.put_in_line(id, next.max(Instant::now()));
         let Some(target) = self.targets.get(&id).filter(|_| heard) else { return };
         let Some(watched) = self.pools.get(&target.pool) else { return };
+        if advises {
+            self.publish_advice(watched);
+        }
         let member = (Arc::clone(&target.key.member), target.key.address);
         if let Some(member) = watched.members.get(&member) {
             let was_checking = member.state.health() == Health::Checking;

@@ -96,7 +96,12 @@ pub fn link_of(pool: &Pool, key: &TargetKey, monitor: &MonitorSpec) -> Link {
 
 /// Whether probes of `key` by `monitor` have the pool's TLS and protocol.
 pub(crate) fn talks_as_traffic(key: &TargetKey, monitor: &MonitorSpec) -> bool {
-    monitor.kind == MonitorKind::Http && is_of_the_member(key.address, monitor)
+    match monitor.kind {
+        MonitorKind::Grpc | MonitorKind::Http => is_of_the_member(key.address, monitor),
+        // It has nothing to look at otherwise.
+        MonitorKind::Tls => true,
+        MonitorKind::Agent | MonitorKind::Tcp | MonitorKind::Udp => false,
+    }
 }
 
 /// Whether probes by `monitor` reach what serves traffic at `address`: on a port of its own something

@@ -11,7 +11,7 @@ mod member_tls;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use ballast_balance::{PersistenceKey, PoolMap, PoolRegistry};
+use ballast_balance::{Observed, PersistenceKey, PoolMap, PoolRegistry};
 use ballast_model::config::Table;
 use ballast_model::{
     CertificateSpec, Config, Persistence, Protocol, Resource, TicketKey, VirtualServerSpec,
@@ -177,6 +177,17 @@ impl Compiler {
     /// Why pools are not secured as declared, in sentences.
     pub fn pool_errors(&self) -> impl Iterator<Item = String> + '_ {
         self.member_tls.errors()
+    }
+
+    /// Compiles anew the pools of whose members something else is seen than before; how many.
+    pub fn observe(&mut self, observed: Observed, now_ms: u64) -> usize {
+        let compiled = self.pools.observe(observed, now_ms);
+        for name in &compiled {
+            if let (Some(slot), Some(pool)) = (self.pool_slots.get(name), self.pools.pool(name)) {
+                slot.store(Arc::clone(pool));
+            }
+        }
+        compiled.len()
     }
 
     fn compile_pools(&mut self, config: &Config, now_ms: u64) {

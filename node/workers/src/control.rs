@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
-use ballast_balance::PoolMap;
+use ballast_balance::{Observed, PoolMap};
 use ballast_model::explain::{ExplainReport, ExplainRequest};
 use ballast_model::status::ListenerStatus;
 use ballast_model::{Snapshot, Transport};
@@ -90,6 +90,12 @@ impl Control {
         for worker in &self.workers {
             send(worker, Command::EndGroups(Arc::clone(&groups))).await;
         }
+    }
+
+    /// Takes in what is seen of members.
+    pub(crate) fn observe(&mut self, observed: Observed) {
+        let compiled_count = self.compiler.observe(observed, clock::now_ms());
+        tracing::debug!(compiled_count, "something else is seen of members");
     }
 
     /// Brings the listeners in line with the last snapshot.

@@ -11,7 +11,7 @@ use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use ballast_balance::{PersistenceKey, PoolMap};
+use ballast_balance::{Observed, PersistenceKey, PoolMap};
 use ballast_model::explain::{ExplainReport, ExplainRequest};
 use ballast_model::status::{ListenerStatus, VirtualServerStatus};
 use ballast_model::{Priority, Snapshot};
@@ -85,6 +85,7 @@ pub struct PlaneTotals {
 #[derive(Debug)]
 pub struct DataPlane {
     snapshots: watch::Sender<Option<Arc<Snapshot>>>,
+    observed: watch::Sender<Observed>,
     requests: mpsc::Sender<PlaneRequest>,
     applied: watch::Receiver<Applied>,
     pools: watch::Receiver<PoolMap>,
@@ -137,6 +138,7 @@ impl DataPlane {
         );
         let control = Control::new(compiler, config.any_address, workers);
         let (snapshots, snapshot_receiver) = watch::channel(None);
+        let (observed, observed_receiver) = watch::channel(Observed::default());
         let (requests, request_receiver) = mpsc::channel(REQUEST_MAX_COUNT);
         let (applied_sender, applied) = watch::channel(Applied::default());
         let (pressure_sender, pressure) = watch::channel(Pressure::default());
@@ -146,6 +148,7 @@ impl DataPlane {
         let plane = Plane {
             control,
             snapshots: snapshot_receiver,
+            observed: observed_receiver,
             requests: request_receiver,
             applied: applied_sender,
             pools: pools_sender,
@@ -160,6 +163,7 @@ impl DataPlane {
         let thread = std::sync::Mutex::new(Some(thread));
         Ok(Self {
             snapshots,
+            observed,
             requests,
             applied,
             pools,
@@ -175,6 +179,12 @@ impl DataPlane {
     /// the last is carried out. [`applied`](Self::applied) tells when that is done.
     pub fn apply(&self, snapshot: Arc<Snapshot>) {
         self.snapshots.send_replace(Some(snapshot));
+    }
+
+    /// Has the data plane go by what is seen of members. Returns at once, as [`apply`](Self::apply);
+    /// [`pools`](Self::pools) tells when that has changed any pool.
+    pub fn observe(&self, observed: Observed) {
+        self.observed.send_replace(observed);
     }
 
     /// What has been applied, and when that changes.
@@ -302,6 +312,7 @@ impl DataPlane {
 struct Plane {
     control: Control,
     snapshots: watch::Receiver<Option<Arc<Snapshot>>>,
+    observed: watch::Receiver<Observed>,
     requests: mpsc::Receiver<PlaneRequest>,
     applied: watch::Sender<Applied>,
     pools: watch::Sender<PoolMap>,
@@ -328,6 +339,12 @@ impl Plane {
                     if let Some(snapshot) = snapshot {
                         self.apply(&snapshot).await;
                     }
+                }
+                // Its end is that of the snapshots.
+                Ok(()) = self.observed.changed() => {
+                    let observed = self.observed.borrow_and_update().clone();
+                    self.control.observe(observed);
+                    self.publish_pools();
                 }
                 request = self.requests.recv() => match request {
                     Some(PlaneRequest::Drain { deadline, done }) => {
@@ -410,13 +427,17 @@ impl Plane {
             *providers = present;
             has_changed
         });
+        self.publish_pools();
+        self.report();
+    }
+
+    fn publish_pools(&self) {
         self.pools.send_if_modified(|pools| {
             let compiled = self.control.pools();
             let is_new = !Arc::ptr_eq(pools, &compiled);
             *pools = compiled;
             is_new
         });
-        self.report();
     }
 
     /// Measures how short the node runs, for the workers to act on.

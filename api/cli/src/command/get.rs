@@ -186,13 +186,25 @@ fn region(spec: &RegionSpec) -> Vec<Field> {
 }
 
 fn monitor(spec: &MonitorSpec) -> Vec<Field> {
-    let (name, check) = match (spec.kind, &spec.http) {
-        (MonitorKind::Tcp, _) => ("tcp", "connects".to_owned()),
-        (MonitorKind::Http, None) => ("http", "GET /".to_owned()),
-        (MonitorKind::Http, Some(probe)) => ("http", format!("{} {}", probe.method, probe.path)),
+    let check = match spec.kind {
+        MonitorKind::Agent => format!("asks port {}", spec.port.unwrap_or_default()),
+        MonitorKind::Grpc => match spec.grpc.as_ref().map(|grpc| grpc.service.as_str()) {
+            None | Some("") => "SERVING".to_owned(),
+            Some(service) => format!("{service} SERVING"),
+        },
+        MonitorKind::Http => match &spec.http {
+            None => "GET /".to_owned(),
+            Some(probe) => format!("{} {}", probe.method, probe.path),
+        },
+        MonitorKind::Tcp => "connects".to_owned(),
+        MonitorKind::Tls => "handshake, certificate".to_owned(),
+        MonitorKind::Udp => match spec.udp.as_ref().is_none_or(|udp| udp.answer_required) {
+            true => "answers".to_owned(),
+            false => "no ICMP fault".to_owned(),
+        },
     };
     vec![
-        name.into(),
+        spec.kind.as_str().into(),
         format!("{} ms", spec.interval_ms).into(),
         format!("{} ms", spec.timeout_ms).into(),
         format!("{}/{}", spec.rise, spec.fall).into(),

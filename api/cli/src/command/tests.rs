@@ -221,6 +221,7 @@ fn member(name: &str, health: Health, admin_state: AdminState) -> MemberStatus {
         requests_total: 0,
         failures_total: 0,
         last_error: None,
+        agent: None,
     }
 }
 

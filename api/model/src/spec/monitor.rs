@@ -10,6 +10,16 @@ use crate::limits::PROBE_INTERVAL_MIN_MS;
 use crate::resource::Spec;
 use crate::validate::FieldErrors;
 
+pub mod agent;
+pub mod grpc;
+pub mod tls;
+pub mod udp;
+
+use agent::AgentProbe;
+use grpc::GrpcProbe;
+use tls::TlsProbe;
+use udp::UdpProbe;
+
 /// An active health check.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
@@ -32,12 +42,25 @@ pub struct MonitorSpec {
     #[serde(default = "default_fall")]
     pub fall: u32,
     /// Port to probe. Absent: the member's. On another port than the member's something else listens:
-    /// it is asked by HTTP/1.1 without TLS, whatever the pool's `tls` and `protocol` say.
+    /// `http` asks it by HTTP/1.1 and `grpc` by HTTP/2, both without TLS, whatever the pool's `tls` and
+    /// `protocol` say. `agent` needs one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub port: Option<u16>,
+    /// For `agent`: how it is asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub agent: Option<AgentProbe>,
+    /// For `grpc`: which service is asked after.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub grpc: Option<GrpcProbe>,
     /// For `http`: what is asked, and which answer is good.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub http: Option<HttpProbe>,
+    /// For `tls`: what is looked at.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tls: Option<TlsProbe>,
+    /// For `udp`: what is sent, and which answer is good.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub udp: Option<UdpProbe>,
 }
 
 /// What a probe does.
@@ -45,11 +68,35 @@ pub struct MonitorSpec {
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum MonitorKind {
+    /// Asks an agent beside the member, which also sets its weight, its limit and whether it takes new
+    /// sessions. What it says counts at once: `fall` is for an agent that can't be asked.
+    Agent,
+    /// Asks the gRPC health service (`grpc.health.v1.Health`), by TLS where the pool has `tls`; good is
+    /// `SERVING` alone.
+    Grpc,
     /// Sends a request and looks at the answer: by the pool's `protocol`, and by TLS where the pool has
     /// `tls`, so that what would fail requests fails the probe.
     Http,
     /// Opens a connection, without TLS.
     Tcp,
+    /// Makes a TLS handshake and looks at the certificate.
+    Tls,
+    /// Sends a datagram and looks at what comes back.
+    Udp,
+}
+
+impl MonitorKind {
+    /// The name used in the API.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Agent => "agent",
+            Self::Grpc => "grpc",
+            Self::Http => "http",
+            Self::Tcp => "tcp",
+            Self::Tls => "tls",
+            Self::Udp => "udp",
+        }
+    }
 }
 
 /// An HTTP probe.
@@ -157,7 +204,11 @@ impl MonitorSpec {
             rise: default_rise(),
             fall: default_fall(),
             port: None,
+            agent: None,
+            grpc: None,
             http: None,
+            tls: None,
+            udp: None,
         }
     }
 }
@@ -176,12 +227,33 @@ impl Spec for MonitorSpec {
         if let Some(port) = self.port {
             errors.range("port", port, 1, u16::MAX);
         }
-        if let Some(http) = &self.http {
-            errors.require(self.kind == MonitorKind::Http, "http", "not_allowed", || {
-                "is for type \"http\" only".to_owned()
-            });
-            errors.within("http", |errors| http.validate(errors));
-        }
+        let needs_port = self.kind == MonitorKind::Agent && self.port.is_none();
+        errors.require(!needs_port, "port", "required", || {
+            "is needed for type \"agent\": where the agent listens".to_owned()
+        });
+        self.validate_of(errors, MonitorKind::Agent, self.agent.as_ref(), AgentProbe::validate);
+        self.validate_of(errors, MonitorKind::Grpc, self.grpc.as_ref(), GrpcProbe::validate);
+        self.validate_of(errors, MonitorKind::Http, self.http.as_ref(), HttpProbe::validate);
+        self.validate_of(errors, MonitorKind::Tls, self.tls.as_ref(), TlsProbe::validate);
+        self.validate_of(errors, MonitorKind::Udp, self.udp.as_ref(), UdpProbe::validate);
+    }
+}
+
+impl MonitorSpec {
+    /// Checks what is declared for one kind, which stands under its name.
+    fn validate_of<T>(
+        &self,
+        errors: &mut FieldErrors,
+        kind: MonitorKind,
+        probe: Option<&T>,
+        validate: impl FnOnce(&T, &mut FieldErrors),
+    ) {
+        let Some(probe) = probe else { return };
+        let name = kind.as_str();
+        errors.require(self.kind == kind, name, "not_allowed", || {
+            format!("is for type \"{name}\" only")
+        });
+        errors.within(name, |errors| validate(probe, errors));
     }
 }
 
@@ -226,3 +298,6 @@ fn default_rise() -> u32 {
 fn default_fall() -> u32 {
     3
 }
+
+#[cfg(test)]
+mod tests;

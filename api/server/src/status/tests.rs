@@ -50,6 +50,7 @@ fn down(reason: &str) -> MemberStatus {
         requests_total: 0,
         failures_total: 0,
         last_error: None,
+        agent: None,
     }
 }
 

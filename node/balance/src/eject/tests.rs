@@ -5,7 +5,9 @@ use ballast_model::status::Health;
 use ballast_model::{Config, Draft, Edit, MemberSpec, PoolSpec};
 
 use super::*;
+use crate::member::HealthReport;
 use crate::persistence::PersistenceKey;
+use crate::pick::{PickInput, PickState};
 use crate::registry::PoolRegistry;
 
 fn pool(member_count: u32, settings: OutlierEjection) -> Arc<Pool> {
@@ -83,7 +85,7 @@ fn no_more_are_ejected_than_may_be_and_never_the_last() {
 
     let down = self::pool(3, settings());
     for index in [1, 2] {
-        let report = crate::HealthReport { health: Health::Down, ..Default::default() };
+        let report = HealthReport { health: Health::Down, ..Default::default() };
         down.members()[index].state.set_health(report);
     }
     assert!(fail(&down, 0, 50, 1_000).is_none(), "the only one that is up");
@@ -145,4 +147,42 @@ fn pools_that_do_not_ask_observe_nothing() {
     assert!(!pool.observes());
     assert_eq!(fail(pool, 0, 50, 1_000), None);
     assert!(pool.compare(1_000_000).is_empty());
+}
+
+#[test]
+fn member_serves_only_where_monitors_and_its_answers_agree() {
+    let pool = pool(3, settings());
+    let state = &pool.members()[0].state;
+    let found = |health| {
+        let reason = "connection refused".to_owned();
+        state.set_health(HealthReport { health, reason, since_ms: 1, last_probe_us: Some(7) });
+    };
+    let picks = |now_ms| {
+        let mut turns = PickState::default();
+        let mut pick = || {
+            let input = PickInput {
+                client: Ipv4Addr::LOCALHOST.into(),
+                key: None,
+                random: 1,
+                now_ms,
+                persistent: None,
+                exclude: &[],
+            };
+            pool.pick(&mut turns, &input).unwrap().index
+        };
+        (0..30).filter(|_| pick() == 0).count()
+    };
+    found(Health::Up);
+    assert_eq!(picks(0), 10);
+    fail(&pool, 0, 5, 1_000);
+    assert_eq!(picks(1_001), 0, "monitors say up, but it was ejected");
+    let status = pool.members()[0].status("pool", 1_001);
+    assert_eq!(status.health, Health::Down);
+    assert!(status.reason.contains("5 failures in a row"), "{}", status.reason);
+    found(Health::Down);
+    assert_eq!(picks(40_000), 0, "the ejection is over, but monitors say down");
+    assert_eq!(pool.members()[0].status("pool", 40_000).reason, "connection refused");
+    found(Health::Up);
+    assert_eq!(picks(1_001), 0, "what the monitors find does not end an ejection");
+    assert_eq!(picks(40_000), 10);
 }

@@ -151,3 +151,38 @@ fn a_cookie_of_one_node_names_the_same_member_at_every_node_with_its_key() {
         assert_eq!(pool(&stranger).index_of(key), None, "another cluster's key");
     }
 }
+
+#[test]
+fn advice_scales_the_weight_and_never_overrules_the_operator() {
+    let mut registry = PoolRegistry::new(1, PersistenceKey::new(&[0; 32]));
+    let put = |members: Vec<MemberSpec>, index| {
+        let edit = Edit::put(AnyDraft::Pool(Draft::new("pool", spec(members))), "uid");
+        Config::default().edited(&[edit], index, 0).unwrap()
+    };
+    let offline = MemberSpec { admin_state: AdminState::ForcedOffline, ..member(2) };
+    let heavy = MemberSpec { weight: 3, ..member(1) };
+    registry.reconcile(&put(vec![heavy, offline], 1), 0);
+    let advise = |weight_percent, drain| {
+        let advice = Advice { weight_percent, drain, connection_limit: None };
+        let of = |last| {
+            let address = SocketAddr::from(([10, 0, 0, last], 80));
+            ((Arc::from(address.to_string()), address), advice)
+        };
+        let pools = BTreeMap::from([("pool".to_owned(), Arc::new([of(1), of(2)].into()))]);
+        Observed { advice: Arc::new(pools), ..Observed::default() }
+    };
+    for (percent, weight) in [(100, 3), (50, 2), (1, 1), (0, 0), (25_600, 256)] {
+        let observed = advise(percent, true);
+        assert_eq!(registry.observe(observed.clone(), 0), ["pool"]);
+        assert!(registry.observe(observed, 0).is_empty(), "nothing is new");
+        let pool = registry.pool("pool").unwrap();
+        assert_eq!(pool.members()[0].weight, weight);
+        assert_eq!(pool.members()[0].state.admin_state(), AdminState::Disabled);
+        assert_eq!(pool.members()[1].state.admin_state(), AdminState::ForcedOffline);
+    }
+    // A change of configuration does not forget what is seen.
+    registry.reconcile(&put(vec![member(1)], 2), 0);
+    assert_eq!(registry.pool("pool").unwrap().members()[0].weight, 256);
+    assert_eq!(registry.observe(Observed::default(), 0), ["pool"]);
+    assert_eq!(registry.pool("pool").unwrap().members()[0].weight, 1);
+}

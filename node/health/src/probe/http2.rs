@@ -3,7 +3,9 @@
 //! Invariant: the connection is driven by the probe itself and ends with it; what is kept of the
 //! response is bounded as for HTTP/1.1.
 
+use std::future::Future;
 use std::io;
+use std::net::SocketAddr;
 use std::pin::pin;
 use std::time::Duration;
 
@@ -28,6 +30,19 @@ pub(super) async fn exchange<S: AsyncRead + AsyncWrite + Unpin>(
     question: &Question<'_>,
 ) -> Result<String, Fault> {
     let request = request(question)?;
+    drive(stream, question.address, |sender| judge(sender, request, question)).await
+}
+
+/// Begins HTTP/2 with `address` and keeps the connection going until `judge` has its verdict.
+pub(super) async fn drive<S, J>(
+    stream: S,
+    address: SocketAddr,
+    judge: impl FnOnce(SendRequest<Bytes>) -> J,
+) -> Result<String, Fault>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+    J: Future<Output = Result<String, Fault>>,
+{
     let mut settings = Builder::new();
     settings
         .enable_push(false)
@@ -35,9 +50,9 @@ pub(super) async fn exchange<S: AsyncRead + AsyncWrite + Unpin>(
         .initial_connection_window_size(WINDOW_BYTES)
         .max_header_list_size(u32::try_from(HEAD_MAX_BYTES).unwrap_or(u32::MAX));
     let handshake = settings.handshake::<S, Bytes>(stream).await;
-    let (sender, mut connection) = handshake.map_err(|error| fault(question, error))?;
+    let (sender, mut connection) = handshake.map_err(|error| fault(address, error))?;
     let verdict = {
-        let mut verdict = pin!(judge(sender, request, question));
+        let mut verdict = pin!(judge(sender));
         tokio::select! {
             biased;
             verdict = &mut verdict => verdict,
@@ -78,17 +93,17 @@ async fn judge(
     question: &Question<'_>,
 ) -> Result<String, Fault> {
     let wanted = question.wanted;
-    let mut sender = sender.ready().await.map_err(|error| fault(question, error))?;
+    let mut sender = sender.ready().await.map_err(|error| fault(question.address, error))?;
     let (response, _) =
-        sender.send_request(request, true).map_err(|error| fault(question, error))?;
-    let response = response.await.map_err(|error| fault(question, error))?;
+        sender.send_request(request, true).map_err(|error| fault(question.address, error))?;
+    let response = response.await.map_err(|error| fault(question.address, error))?;
     let status = response.status().as_u16();
     let took = elapsed(question.begin);
     let Some(text) = expected_text(wanted, status, &took)? else {
         return Ok(format!("HTTP {status} after {took}"));
     };
     let body = read_body(response.into_body(), text.as_bytes());
-    let body = body.await.map_err(|error| fault(question, error))?;
+    let body = body.await.map_err(|error| fault(question.address, error))?;
     judge_body(&body, text, status, &took)
 }
 
@@ -105,8 +120,8 @@ async fn read_body(mut stream: RecvStream, text: &[u8]) -> Result<Vec<u8>, h2::E
     Ok(body)
 }
 
-fn fault(question: &Question<'_>, error: h2::Error) -> Fault {
-    let address = question.address;
+/// What an error of HTTP/2 says of `address`.
+pub(super) fn fault(address: SocketAddr, error: h2::Error) -> Fault {
     if error.is_io() {
         let error = error.into_io().unwrap_or_else(|| io::ErrorKind::Other.into());
         return Fault::Exchange(error);

@@ -7,6 +7,7 @@ use tokio::net::TcpListener;
 use super::*;
 
 mod http2;
+mod kinds;
 mod secure;
 
 fn http_monitor(timeout_ms: u64, expect_body: Option<&str>) -> MonitorSpec {

@@ -10,7 +10,9 @@ use ballast_tls::{MemberTls, Security, SystemRoots};
 use tokio::time::{Instant, timeout};
 
 use super::*;
-use crate::probe::Outcome;
+use crate::probe::{AgentWord, Outcome};
+
+mod agents;
 
 /// Members whose answers the test decides, on virtual time.
 #[derive(Default)]
@@ -21,6 +23,8 @@ struct Members {
     probed: Mutex<BTreeMap<u16, Vec<u64>>>,
     /// How each (by port) was talked with last.
     links: Mutex<BTreeMap<u16, Link>>,
+    /// What the agent on a port says; nothing else is asked there then.
+    words: Mutex<BTreeMap<u16, AgentWord>>,
     under_way: AtomicUsize,
     most_under_way: AtomicUsize,
 }
@@ -54,6 +58,9 @@ impl Fixture {
                 members.under_way.fetch_sub(1, SeqCst);
                 if members.not_tried.load(SeqCst) {
                     return Outcome::NotTried { why: "no descriptors".to_owned() };
+                }
+                if let Some(word) = members.words.lock().unwrap().get(&address.port()).cloned() {
+                    return Outcome::Said { word, took_us: 1_000 * PROBE_MS };
                 }
                 let passed = !members.failing.lock().unwrap().contains(&address.port());
                 let facts = if passed { "fine" } else { "broken" }.to_owned();

@@ -82,6 +82,7 @@ fn every_family_stands_once_with_help_and_type() {
         requests_total: 4,
         failures_total: 5,
         last_error: None,
+        agent: None,
     };
     let mut metrics = Metrics::new();
     write_virtual_servers(&mut metrics, &registry);

@@ -19,6 +19,7 @@ use ballast_api::{Api, ServeError};
 use ballast_ha::Ha;
 use ballast_model::NodeRole;
 use ballast_raft_store::{Identity, Listen, SnapshotPolicy, Store, StoreConfig, StoreFailure};
+use ballast_telemetry::otlp::Origin;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -28,6 +29,7 @@ use crate::check_network::known;
 use crate::config::NodeConfig;
 use crate::ha;
 use crate::jwks;
+use crate::otlp::Collector;
 use crate::signals::{Signals, Stop};
 use crate::tickets;
 use crate::traffic::{self, Traffic};
@@ -82,6 +84,8 @@ struct Node {
     observe: Option<JoinHandle<()>>,
     /// Fetches the keys of JWT providers.
     jwks: Option<JoinHandle<()>>,
+    /// Sends spans to a collector.
+    otlp: Option<JoinHandle<()>>,
     events: JoinHandle<()>,
     tickets: JoinHandle<()>,
     /// Writes down what is known of the network.
@@ -139,6 +143,7 @@ impl Node {
             .as_ref()
             .map(|traffic| tokio::spawn(jwks::follow(traffic.providers(), follow_stop.clone())));
         let api_stop = CancellationToken::new();
+        let otlp = start_otlp(&config, traffic.as_deref(), &store, &api_stop)?;
         let events = tokio::spawn(Arc::clone(&view).gather_events(api_stop.clone()));
         let tickets = tokio::spawn(tickets::rotate(store.clone(), api_stop.clone()));
         let known = known::keep(config.state_dir.clone(), store.watch(), api_stop.clone());
@@ -156,6 +161,7 @@ impl Node {
             adoption,
             observe,
             jwks,
+            otlp,
             events,
             tickets,
             known,
@@ -238,6 +244,9 @@ impl Node {
         if let Some(jwks) = self.jwks {
             log_failure("the task of JWT providers' keys", jwks.await.context("it panicked"));
         }
+        if let Some(otlp) = self.otlp {
+            log_failure("the exporter of spans", otlp.await.context("it panicked"));
+        }
         if let Some(adoption) = self.adoption {
             log_failure("the task of members' health", adoption.await.context("it panicked"));
         }
@@ -250,6 +259,27 @@ impl Node {
         self.store.shutdown().await;
         tracing::info!("stopped");
     }
+}
+
+/// Has spans of requests sent where the node's file says.
+fn start_otlp(
+    config: &NodeConfig,
+    traffic: Option<&Traffic>,
+    store: &Store,
+    stop: &CancellationToken,
+) -> Result<Option<JoinHandle<()>>> {
+    let Some((otlp, (queue, totals))) =
+        config.otlp.as_ref().zip(traffic.and_then(Traffic::take_spans))
+    else {
+        return Ok(None);
+    };
+    let origin = Origin {
+        node: config.name.clone(),
+        cluster: store.snapshot().state.cluster.name.clone(),
+        version: env!("CARGO_PKG_VERSION"),
+    };
+    let collector = Collector::new(otlp, origin)?;
+    Ok(Some(tokio::spawn(collector.follow(queue, totals, stop.clone()))))
 }
 
 fn log_failure(what: &str, ended: Result<()>) {

@@ -14,8 +14,11 @@ use ballast_telemetry::AccessLogOptions;
 use serde::Deserialize;
 
 mod access_log;
+mod tracing;
 
 pub(crate) use access_log::access_log_to;
+pub(crate) use tracing::OtlpConfig;
+use tracing::TracingSection;
 
 /// A file with every key, its meaning and its default; `ballastd config example` prints it.
 pub(crate) const EXAMPLE: &str = include_str!("../node.example.toml");
@@ -41,6 +44,8 @@ struct NodeFile {
     data_plane: DataPlaneSection,
     #[serde(default)]
     log: LogSection,
+    #[serde(default)]
+    tracing: TracingSection,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -127,6 +132,8 @@ pub(crate) struct NodeConfig {
     pub log_level: String,
     /// Where requests are logged, and how.
     pub access_log: AccessLogOptions,
+    /// Where spans of requests go, if anywhere.
+    pub otlp: Option<OtlpConfig>,
 }
 
 /// Why a node's file can't be used.
@@ -255,6 +262,7 @@ impl NodeFile {
         if let Err(log_faults) = self.log.access_log(&self.name) {
             faults.extend(log_faults);
         }
+        faults.extend(self.tracing.faults());
         faults
     }
 
@@ -282,6 +290,7 @@ impl NodeFile {
             log_format: self.log.format,
             log_level: self.log.level,
             access_log,
+            otlp: self.tracing.resolve(),
             name: self.name,
         }
     }

@@ -15,6 +15,8 @@ mod ha;
 mod jwks;
 mod logging;
 mod metrics;
+mod otlp;
+mod pool_metrics;
 mod signals;
 mod tickets;
 mod traffic;

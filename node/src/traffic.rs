@@ -1,7 +1,7 @@
 //! What carries traffic on a node: the data plane, the prober, and what they count.
 
 use std::net::IpAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -18,18 +18,20 @@ use ballast_model::status::{
 };
 use ballast_model::{Sealed, Snapshot};
 use ballast_raft_store::ClusterKey;
+use ballast_telemetry::otlp::{SpanBatch, SpanSink, SpanTotals};
 use ballast_telemetry::prometheus::{self, MetricKind, Metrics};
-use ballast_telemetry::{AccessLog, CounterRegistry};
+use ballast_telemetry::{AccessLog, CounterRegistry, Tail};
 use ballast_workers::{
     AnyAddress, DataPlane, DataPlaneConfig, Handlers, PressureGauge, ProviderMap, Unseal,
 };
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::runtime::Handle;
-use tokio::sync::{broadcast, watch};
+use tokio::sync::{broadcast, mpsc, watch};
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::NodeConfig;
+use crate::pool_metrics;
 
 /// Most client connections at once on a node, all virtual servers together, where the limit on file
 /// descriptors allows it: each may need two, and 256 are kept for everything else.
@@ -48,6 +50,8 @@ pub(crate) struct Traffic {
     access_log: AccessLog,
     rate_limits: Arc<RateLimits>,
     mirrors: Arc<MirrorTotals>,
+    tail: Tail,
+    spans: Option<(Arc<SpanTotals>, Mutex<Option<mpsc::Receiver<SpanBatch>>>)>,
 }
 
 impl Traffic {
@@ -58,12 +62,22 @@ impl Traffic {
             AccessLog::start_with(config.access_log.clone()).context("log.access_log")?;
         let counters = Arc::new(CounterRegistry::new(config.workers));
         let rate_limits = Arc::new(RateLimits::new(&rate_limit_key(keys)));
-        let http = HttpHandlers::new(access_log.clone()).with_rate_limits(Arc::clone(&rate_limits));
+        let tail = Tail::default();
+        let http = HttpHandlers::new(access_log.clone())
+            .with_rate_limits(Arc::clone(&rate_limits))
+            .with_tail(tail.clone());
+        let (http, spans) = match config.otlp {
+            Some(_) => {
+                let (sink, queue, totals) = SpanSink::new();
+                (http.with_spans(sink), Some((totals, Mutex::new(Some(queue)))))
+            }
+            None => (http, None),
+        };
         let mirrors = http.mirror_totals();
         let handlers = Handlers {
             http: Arc::new(http),
-            tcp: Arc::new(TcpHandlers::new(access_log.clone())),
-            udp: Arc::new(UdpHandlers::new(access_log.clone())),
+            tcp: Arc::new(TcpHandlers::new(access_log.clone()).with_tail(tail.clone())),
+            udp: Arc::new(UdpHandlers::new(access_log.clone()).with_tail(tail.clone())),
         };
         let plane = DataPlane::start(
             DataPlaneConfig {
@@ -80,7 +94,7 @@ impl Traffic {
         )
         .context("the data plane's threads can't be started")?;
         let prober = Prober::start(ProberOptions::new(seed), &Handle::current());
-        Ok(Self { plane, prober, counters, access_log, rate_limits, mirrors })
+        Ok(Self { plane, prober, counters, access_log, rate_limits, mirrors, tail, spans })
     }
 
     /// What each plane carries out.
@@ -200,11 +214,28 @@ impl Traffic {
         tracing::debug!(left, "clients of floating addresses were let go");
     }
 
+    /// Spans that were recorded and what becomes of them, where they are to be sent; once.
+    pub(crate) fn take_spans(&self) -> Option<(mpsc::Receiver<SpanBatch>, Arc<SpanTotals>)> {
+        let (totals, queue) = self.spans.as_ref()?;
+        let queue = queue.lock().unwrap_or_else(PoisonError::into_inner).take()?;
+        Some((queue, Arc::clone(totals)))
+    }
+
+    /// What is served, as it is served.
+    pub(crate) fn tail(&self) -> &Tail {
+        &self.tail
+    }
+
     /// Writes the metrics of everything here.
     pub(crate) fn write_metrics(&self, metrics: &mut Metrics, status: &NodeStatus) {
         prometheus::write_virtual_servers(metrics, &self.counters);
         prometheus::write_members(metrics, &status.members);
+        let pools = self.plane.pools();
+        let pools = Arc::clone(&pools.borrow());
+        pool_metrics::write(metrics, &pools, &self.counters);
         prometheus::write_access_log(metrics, &self.access_log);
+        let spans = self.spans.as_ref();
+        prometheus::write_spans(metrics, spans.map_or((0, 0), |(totals, _)| totals.totals()));
         let totals = self.plane.totals();
         let limits = self.rate_limits.counts();
         for (name, help, value) in [

@@ -3,16 +3,17 @@
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use ballast_api::{Applied, NodeView};
+use ballast_api::{Applied, NodeView, TailFeed};
 use ballast_ha::Ha;
 use ballast_model::NodeRole;
 use ballast_model::event::EventBody;
 use ballast_model::explain::{ExplainReport, ExplainRequest};
 use ballast_model::ha::{HaTransition, MoveReport};
 use ballast_model::status::{NodeStatus, PlaneStatus, RaftStatus};
+use ballast_model::tail::TailFilter;
 use ballast_raft_store::{Identity, Store};
-use ballast_telemetry::Metrics;
 use ballast_telemetry::process::write_process;
+use ballast_telemetry::{Metrics, TailReader};
 use futures_util::future::BoxFuture;
 use tokio::sync::broadcast;
 use tokio::sync::broadcast::error::RecvError;
@@ -23,6 +24,19 @@ use crate::traffic::Traffic;
 
 /// Events that a slow reader may be behind.
 const EVENT_MAX_COUNT: usize = 1_024;
+
+/// Somebody who watches requests.
+struct Feed(TailReader);
+
+impl TailFeed for Feed {
+    fn next(&mut self) -> BoxFuture<'_, Option<String>> {
+        Box::pin(self.0.next())
+    }
+
+    fn take_left_out(&self) -> u64 {
+        self.0.take_left_out()
+    }
+}
 
 /// What this node says of itself.
 pub(crate) struct View {
@@ -155,6 +169,14 @@ impl NodeView for View {
             };
             told.await.ok_or_else(|| "this node does not serve that virtual server".to_owned())
         })
+    }
+
+    fn tail(&self, filter: TailFilter) -> Result<Box<dyn TailFeed>, String> {
+        let Some(traffic) = &self.traffic else {
+            return Err("this node is a witness and carries no traffic".to_owned());
+        };
+        let reader = traffic.tail().watch(filter).map_err(|error| error.to_string())?;
+        Ok(Box::new(Feed(reader)))
     }
 
     fn metrics(&self) -> String {

@@ -13,6 +13,7 @@ mod login;
 mod logout;
 mod member;
 mod status;
+mod tail;
 mod token;
 mod user;
 
@@ -69,6 +70,7 @@ enum Command {
     #[command(subcommand)]
     Member(member::Member),
     Status(status::Status),
+    Tail(tail::Tail),
     #[command(subcommand)]
     Token(token::Token),
     #[command(subcommand)]
@@ -107,6 +109,7 @@ impl Cli {
             Command::Logout(command) => command.run(&context).await,
             Command::Member(command) => command.run(&context).await,
             Command::Status(command) => command.run(&context).await,
+            Command::Tail(command) => command.run(&context).await,
             Command::Token(command) => command.run(&context).await,
             Command::User(command) => command.run(&context).await,
         }

@@ -6,11 +6,12 @@ use std::process::{Command, Output, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
-use ballast_api::{Api, Applied, NodeView};
+use ballast_api::{Api, Applied, NodeView, TailFeed};
 use ballast_model::NodeRole;
 use ballast_model::event::EventBody;
 use ballast_model::ha::{HaTransition, MoveReport};
 use ballast_model::status::NodeStatus;
+use ballast_model::tail::TailFilter;
 use ballast_raft_store::identity::{self, InitOptions};
 use ballast_raft_store::{Listen, Store, StoreConfig};
 use futures_util::future::BoxFuture;
@@ -24,6 +25,19 @@ const PASSWORD: &str = "correct horse battery";
 
 /// A node that carries every configuration out at once.
 struct View(std::sync::OnceLock<Store>, broadcast::Sender<EventBody>);
+
+/// What is served while somebody watches; then the node ends.
+struct OneRecord(Option<String>);
+
+impl TailFeed for OneRecord {
+    fn next(&mut self) -> BoxFuture<'_, Option<String>> {
+        Box::pin(std::future::ready(self.0.take()))
+    }
+
+    fn take_left_out(&self) -> u64 {
+        0
+    }
+}
 
 impl NodeView for View {
     fn status(&self) -> NodeStatus {
@@ -65,6 +79,11 @@ impl NodeView for View {
         Box::pin(async move {
             Ok(ballast_model::explain::ExplainReport { verdict, steps, ..Default::default() })
         })
+    }
+
+    fn tail(&self, filter: TailFilter) -> Result<Box<dyn TailFeed>, String> {
+        let pool = filter.pool.unwrap_or_default();
+        Ok(Box::new(OneRecord(Some(format!("{{\"uri\":\"/cart\",\"pool\":\"{pool}\"}}")))))
     }
 
     fn metrics(&self) -> String {
@@ -251,6 +270,21 @@ async fn automator_signs_in_applies_looks_and_leaves() {
     assert!(refused.contains("code: forbidden (403)"), "{refused}");
     cluster.succeeds(&["delete", "pool", "web"]).await;
     assert!(cluster.fails(1, &["get", "pool", "web"]).await.contains("code: not_found (404)"));
+    cluster.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn operator_watches_requests() {
+    let cluster = Cluster::start().await;
+    let password = cluster.file("password", &format!("{PASSWORD}\n"));
+    let login = ["login", cluster.url.as_str(), "--username", "admin", "--password-file"];
+    let pin = ["--ca-fingerprint", cluster.fingerprint.as_str()];
+    cluster.succeeds(&[&login[..], &[password.as_str()], &pin[..]].concat()).await;
+    let shown = cluster.succeeds(&["tail", "--pool", "blue", "--status", "5xx"]).await;
+    assert!(shown.contains("a   /cart") && shown.contains("→ blue"), "{shown}");
+    let json = cluster.succeeds(&["tail", "-o", "json"]).await;
+    assert_eq!(json.trim_end(), r#"{"node":"a","pool":"","uri":"/cart"}"#);
+    cluster.fails(2, &["tail", "--status", "6xx"]).await;
     cluster.stop().await;
 }
 

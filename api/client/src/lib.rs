@@ -32,6 +32,8 @@ mod resources;
 mod sessions;
 pub mod sse;
 #[cfg(not(target_arch = "wasm32"))]
+mod tail;
+#[cfg(not(target_arch = "wasm32"))]
 mod tls;
 mod transport;
 
@@ -41,6 +43,8 @@ pub use events::EventStream;
 pub use members::MemberAction;
 pub use options::{HaEventsQuery, ListQuery, Match, WriteOptions, Written};
 pub use reqwest::Method;
+#[cfg(not(target_arch = "wasm32"))]
+pub use tail::{TailEvent, TailStream};
 pub use transport::{Answer, Client, Request};
 #[cfg(not(target_arch = "wasm32"))]
 pub use {

@@ -21,6 +21,7 @@ pub mod resource;
 pub mod spec;
 pub mod state;
 pub mod status;
+pub mod tail;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 pub mod validate;
@@ -42,6 +43,8 @@ pub use spec::monitor::udp::UdpProbe;
 pub use spec::monitor::{HttpProbe, MonitorKind, MonitorSpec, StatusRange};
 pub use spec::node::{Availability, NodeInterface, NodeRole, NodeSpec};
 pub use spec::policy::{Action, Cidr, Condition, PolicyRule, PolicySpec, RegionSpec, Template};
+pub use spec::pool::adaptive_concurrency::AdaptiveConcurrency;
+pub use spec::pool::circuit_breaker::CircuitBreaker;
 pub use spec::pool::consistent_hash::{ConsistentHash, HashKey};
 pub use spec::pool::http2::{MemberProtocol, PoolHttp2};
 pub use spec::pool::outlier::OutlierEjection;

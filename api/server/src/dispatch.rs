@@ -25,7 +25,7 @@ use crate::failure::{Answer, Failure};
 use crate::route::{Access, Operation, Route, routes};
 use crate::{
     cluster, console, declaration, events, explain, ha, members, openapi, resources, sessions,
-    status,
+    status, tail,
 };
 
 /// Longest time for a body to arrive.
@@ -305,6 +305,7 @@ async fn run(call: Call) -> Answer {
         Op::SetupState => sessions::setup_state(&call),
         Op::Standby => ha::standby(&call).await,
         Op::Status => status::cluster(&call).await,
+        Op::Tail => tail::stream(&call),
     }
 }
 

@@ -33,6 +33,7 @@ mod serve;
 mod sessions;
 mod source;
 mod status;
+mod tail;
 mod wait;
 mod write;
 
@@ -43,6 +44,7 @@ use ballast_model::event::EventBody;
 use ballast_model::explain::{ExplainReport, ExplainRequest};
 use ballast_model::ha::{HaTransition, MoveReport};
 use ballast_model::status::NodeStatus;
+use ballast_model::tail::TailFilter;
 use ballast_raft_store::Store;
 use futures_util::future::BoxFuture;
 use tokio::sync::broadcast;
@@ -51,6 +53,7 @@ use tokio_util::sync::CancellationToken;
 
 pub use peer::{Applied, peer_router, peer_status};
 pub use serve::{ServeError, serve};
+pub use tail::TailFeed;
 
 use app::App;
 
@@ -71,6 +74,12 @@ pub trait NodeView: Send + Sync + 'static {
 
     /// Prometheus metrics of the node, in text format 0.0.4.
     fn metrics(&self) -> String;
+
+    /// Records of the requests that this node serves, as they are made.
+    ///
+    /// # Errors
+    /// Why there can be none, in a sentence.
+    fn tail(&self, filter: TailFilter) -> Result<Box<dyn TailFeed>, String>;
 
     /// Follows what this node sees happen: health, and whatever else is no change of the
     /// configuration.

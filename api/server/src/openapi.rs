@@ -216,6 +216,7 @@ fn operation_id(route: &Route) -> String {
         Operation::SetupState => "read_setup_state".to_owned(),
         Operation::Standby => "put_node_on_standby".to_owned(),
         Operation::Status => "read_status".to_owned(),
+        Operation::Tail => "tail".to_owned(),
     }
 }
 
@@ -251,7 +252,8 @@ fn tag(operation: Operation) -> &'static str {
         | Operation::Metrics
         | Operation::OpenApi
         | Operation::Readyz
-        | Operation::Status => "observation",
+        | Operation::Status
+        | Operation::Tail => "observation",
     }
 }
 
@@ -267,6 +269,7 @@ fn parameters(route: &Route) -> Vec<Value> {
                 json!({ "type": "integer", "minimum": 1, "maximum": 1000, "default": 100 }),
                 "Most changes in the answer",
             ),
+            (Operation::Tail, name) => tail_parameter(name),
             (_, name) => query_parameter(name),
         };
         json!({ "name": name, "in": "query", "schema": schema, "description": description })
@@ -292,6 +295,27 @@ fn parameters(route: &Route) -> Vec<Value> {
         all.push(header("Last-Event-ID", "Events after this one come first"));
     }
     all
+}
+
+fn tail_parameter(name: &str) -> (Value, &'static str) {
+    let string = || json!({ "type": "string", "maxLength": 1024 });
+    match name {
+        "client" => (string(), "Only clients of this network, such as 192.0.2.0/24"),
+        "member" => (string(), "Only this member"),
+        "min_duration_ms" => {
+            (json!({ "type": "integer", "minimum": 0 }), "Only what took at least so long")
+        }
+        "node" => (string(), "Only this node; absent: all traffic nodes"),
+        "path_prefix" => (string(), "Only targets that begin so"),
+        "pool" => (string(), "Only this pool"),
+        "rate_max_per_s" => (
+            json!({ "type": "integer", "minimum": 1, "maximum": 1000, "default": 100 }),
+            "Most records of each node in a second; of further ones only the number is told",
+        ),
+        "reason" => (string(), "Only what failed for this reason; any: whatever failed"),
+        "status" => (string(), "Only such statuses: 503, 5xx, 400-499 or none"),
+        _ => (string(), "Only this virtual server"),
+    }
 }
 
 fn query_parameter(name: &str) -> (Value, &'static str) {
@@ -481,6 +505,12 @@ fn successes(operation: Operation) -> Vec<Success> {
         }
         Operation::SetupState => vec![("200", "Whether it waits", json(schema("SetupState")))],
         Operation::Status => vec![("200", "The cluster", json(schema("ClusterStatus")))],
+        Operation::Tail => vec![(
+            "200",
+            "Events record (as in the access log, with the node), left_out (node, left_out_count) and \
+             unreachable (node, why)",
+            text("text/event-stream"),
+        )],
     }
 }
 

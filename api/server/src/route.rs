@@ -52,6 +52,7 @@ pub(crate) enum Operation {
     SetupState,
     Standby,
     Status,
+    Tail,
 }
 
 /// Who may ask.
@@ -90,6 +91,21 @@ const APPLY: &[&str] = &["dry_run", "label", "prune", "wait", "wait_timeout_ms"]
 const PLAN: &[&str] = &["label", "prune"];
 /// Query parameters of the event stream.
 const EVENTS: &[&str] = &["kinds", "last_event_id"];
+/// Query parameters of the live tail.
+const TAIL: &[&str] = &[
+    "client",
+    "member",
+    "min_duration_ms",
+    "node",
+    "path_prefix",
+    "pool",
+    "rate_max_per_s",
+    "reason",
+    "status",
+    "virtual_server",
+];
+/// Who may see requests of clients.
+pub(crate) const TAIL_ROLE: Role = Role::Operator;
 
 /// Query parameters of the timeline of traffic groups.
 const HA_EVENTS: &[&str] = &["group", "limit", "node"];
@@ -156,6 +172,14 @@ fn system_routes(routes: &mut Vec<Route>) {
         VIEWER,
         "Server-sent events: changes of the configuration anywhere, and what the answering node \
          sees of members' health and of the leader; resumes after Last-Event-ID",
+    );
+    add(
+        Method::GET,
+        "/api/v1/tail",
+        Op::Tail,
+        Access::AtLeast(TAIL_ROLE),
+        "Server-sent events: requests as they are served on all traffic nodes, by a filter; secrets \
+         are left out, and so is what is more than was asked for, which is counted",
     );
     add(Method::GET, "/api/v1/export", Op::Export, VIEWER, "The configuration as a declaration");
     add(Method::POST, "/api/v1/plan", Op::Plan, VIEWER, "What making a declaration would change");
@@ -337,6 +361,7 @@ fn route(method: Method, path: &str, operation: Operation, access: Access, summa
         Operation::List(_) => (LIST, 0),
         Operation::Get(_) => (READ, 0),
         Operation::Events => (EVENTS, 0),
+        Operation::Tail => (TAIL, 0),
         Operation::HaEvents => (HA_EVENTS, 0),
         Operation::HaPreview => (HA_PREVIEW, 0),
         Operation::Explain | Operation::Failover => (&[][..], BODY_MAX_BYTES),

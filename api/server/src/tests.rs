@@ -10,3 +10,4 @@ mod members;
 mod resources;
 mod routes;
 mod serving;
+mod tail;

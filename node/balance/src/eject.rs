@@ -27,18 +27,49 @@ pub struct Attempt {
     pub now_ms: u64,
 }
 
+/// Why a member is ejected.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum EjectionCause {
+    /// Failures in a row.
+    ConsecutiveFailures,
+    /// It takes much longer than the others.
+    Latency,
+    /// It fails more often than the others.
+    SuccessRate,
+}
+
+impl EjectionCause {
+    /// All of them.
+    pub const ALL: &[Self] = &[Self::ConsecutiveFailures, Self::Latency, Self::SuccessRate];
+
+    /// The name in metrics.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::ConsecutiveFailures => "consecutive_failures",
+            Self::Latency => "latency",
+            Self::SuccessRate => "success_rate",
+        }
+    }
+}
+
 /// What is remembered of a pool to judge its members; outlives recompilation.
 #[derive(Debug, Default)]
 pub(crate) struct Judgement {
     compared_at_ms: AtomicU64,
     /// Successes and failures of each member at the last comparison.
     counts: Mutex<HashMap<MemberKey, (u64, u64)>>,
+    /// Ejections so far, in the order of [`EjectionCause::ALL`].
+    ejections: [AtomicU64; EjectionCause::ALL.len()],
 }
 
 impl Pool {
     /// Whether it wants to know what comes of attempts: [`Pool::observe`] does nothing otherwise.
     pub fn observes(&self) -> bool {
-        self.measures_time() || self.spec().outlier_ejection.is_some()
+        let spec = self.spec();
+        self.measures_time()
+            || spec.outlier_ejection.is_some()
+            || spec.adaptive_concurrency.is_some()
     }
 
     /// Takes in what came of an attempt; why the member is ejected for it, if it is.
@@ -49,6 +80,7 @@ impl Pool {
             state.observe_failed_attempt(worker, took_us, now_ms);
         } else {
             state.observe_latency(worker, self.spec().algorithm, took_us, now_ms);
+            self.sample_time(took_us, now_ms);
         }
         let settings = self.spec().outlier_ejection.as_ref()?;
         let in_a_row = state.count_outcome(worker, failed);
@@ -56,7 +88,14 @@ impl Pool {
         if limit == 0 || in_a_row < limit {
             return None;
         }
-        self.eject(member, settings, now_ms, &format!("{in_a_row} failures in a row"))
+        let why = format!("{in_a_row} failures in a row");
+        self.eject(member, settings, now_ms, (EjectionCause::ConsecutiveFailures, &why))
+    }
+
+    /// How often members were ejected so far, by cause.
+    pub fn ejections(&self) -> impl Iterator<Item = (EjectionCause, u64)> + '_ {
+        let counts = &self.judgement().ejections;
+        EjectionCause::ALL.iter().zip(counts).map(|(cause, count)| (*cause, count.load(Relaxed)))
     }
 
     /// Compares the members with each other, if it is time to; call it now and then. Which were
@@ -70,16 +109,19 @@ impl Pool {
         if !is_due || claim().is_err() {
             return Vec::new();
         }
-        let mut why: Vec<(Arc<Member>, String)> = self.by_success(settings);
-        why.extend(self.by_latency(settings, now_ms));
-        why.retain_mut(|(member, why)| match self.eject(member, settings, now_ms, why) {
-            Some(text) => {
-                *why = text;
-                true
+        let found = [
+            (EjectionCause::SuccessRate, self.by_success(settings)),
+            (EjectionCause::Latency, self.by_latency(settings, now_ms)),
+        ];
+        let mut ejected = Vec::new();
+        for (cause, members) in found {
+            for (member, why) in members {
+                if let Some(text) = self.eject(&member, settings, now_ms, (cause, &why)) {
+                    ejected.push((member, text));
+                }
             }
-            None => false,
-        });
-        why
+        }
+        ejected
     }
 
     /// Members whose success rate lies too far below the others'.
@@ -140,7 +182,7 @@ impl Pool {
         member: &Member,
         settings: &OutlierEjection,
         now_ms: u64,
-        why: &str,
+        (cause, why): (EjectionCause, &str),
     ) -> Option<String> {
         // One decision at a time, as each counts those before it.
         let _deciding = self.judgement().counts.lock().unwrap_or_else(PoisonError::into_inner);
@@ -159,6 +201,7 @@ impl Pool {
         if others == 0 || ejected >= allowed {
             return None;
         }
+        self.judgement().ejections[cause as usize].fetch_add(1, Relaxed);
         let base_ms = settings.base_ejection_ms;
         Some(member.state.eject(now_ms, base_ms, settings.max_ejection_ms, why))
     }

@@ -6,7 +6,9 @@
 
 #![forbid(unsafe_code)]
 
+pub mod adaptive;
 pub mod eject;
+pub mod gate;
 pub mod health;
 pub mod key;
 pub mod member;
@@ -23,7 +25,8 @@ mod latency;
 mod maglev;
 mod padded;
 
-pub use eject::Attempt;
+pub use eject::{Attempt, EjectionCause};
+pub use gate::{GateFacts, Permit};
 pub use health::{HealthMachine, HealthSettings, Probe, Transition};
 pub use key::KeyHash;
 pub use member::{HealthReport, InFlight, Member, MemberState, Slot};

@@ -12,6 +12,7 @@ use ballast_model::status::{Health, MemberError, MemberStatus};
 use ballast_model::{AdminState, Algorithm};
 
 use crate::eject::time_of_day;
+use crate::gate::Permit;
 use crate::latency::{Averaging, Latency};
 use crate::padded::Padded;
 use crate::persistence::MemberKey;
@@ -102,6 +103,9 @@ pub struct MemberState {
     last_error: Mutex<Option<MemberError>>,
     /// What its agent has changed; locked by compilation and status reports.
     agent: Mutex<Option<String>>,
+    /// How often monitors found it to be up after it was down, and down after it was not.
+    went_up: AtomicU64,
+    went_down: AtomicU64,
     /// Locked by status reports, and where it is ejected.
     ejection: Mutex<Ejection>,
 }
@@ -155,6 +159,8 @@ impl MemberState {
             ejected_until_ms: AtomicU64::new(0),
             ramp_from_ms: AtomicU64::new(0),
             failures_in_row: AtomicU32::new(0),
+            went_up: AtomicU64::new(0),
+            went_down: AtomicU64::new(0),
             ejection: Mutex::default(),
         }
     }
@@ -179,9 +185,18 @@ impl MemberState {
         let mut held = self.report.lock().unwrap_or_else(PoisonError::into_inner);
         if report.health == Health::Up && held.health == Health::Down {
             self.ramp_from(report.since_ms);
+            self.went_up.fetch_add(1, Relaxed);
+        }
+        if report.health == Health::Down && held.health != Health::Down {
+            self.went_down.fetch_add(1, Relaxed);
         }
         self.health.store(health_code(report.health), Relaxed);
         *held = report;
+    }
+
+    /// How often monitors found it to be up after it was down, and down after it was not.
+    pub fn health_changes(&self) -> (u64, u64) {
+        (self.went_up.load(Relaxed), self.went_down.load(Relaxed))
     }
 
     /// Notes why a connection to it failed. Waits for nobody: where somebody reads the last one, or
@@ -371,7 +386,7 @@ impl MemberState {
         let shard = self.shard(worker);
         shard.in_flight.fetch_add(1, Relaxed);
         shard.requests_total.fetch_add(1, Relaxed);
-        InFlight { shard: Arc::clone(shard), _slot: slot }
+        InFlight { shard: Arc::clone(shard), _slot: slot, _permit: None }
     }
 
     /// Makes room for one more, or hands the room to who waits for it.
@@ -455,9 +470,17 @@ impl MemberState {
 pub struct InFlight {
     shard: Arc<Padded<Shard>>,
     _slot: Option<Slot>,
+    _permit: Option<Permit>,
 }
 
 impl InFlight {
+    /// The same, holding a permit of the pool's gate for as long.
+    #[must_use]
+    pub fn with_permit(mut self, permit: Option<Permit>) -> Self {
+        self._permit = permit;
+        self
+    }
+
     /// Counts that this one failed on the member's side.
     pub fn count_failure(&self) {
         self.shard.failures_total.fetch_add(1, Relaxed);

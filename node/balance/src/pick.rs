@@ -77,6 +77,10 @@ pub enum NoMember {
     AllBusy,
     /// The member that the client belongs to is at its connection limit.
     PersistentBusy,
+    /// As many requests are in flight to the pool as its circuit breaker lets through.
+    CircuitOpen,
+    /// As many requests are in flight to the pool as it can do, by how long members take.
+    ConcurrencyLimit,
 }
 
 impl NoMember {
@@ -89,6 +93,8 @@ impl NoMember {
             Self::AllTried => "every available member was tried",
             Self::AllBusy => "all at their connection limit",
             Self::PersistentBusy => "the client's member is at its connection limit",
+            Self::CircuitOpen => "the circuit breaker is open",
+            Self::ConcurrencyLimit => "the adaptive limit is reached",
         }
     }
 }
@@ -472,4 +478,4 @@ impl Load {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

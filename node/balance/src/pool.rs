@@ -11,6 +11,7 @@ use ballast_model::{AdminState, Algorithm, HashKey, PoolSpec, Resource};
 use ballast_tls::Security;
 
 use crate::eject::Judgement;
+use crate::gate::Gate;
 use crate::maglev::Maglev;
 use crate::member::Member;
 use crate::observed::PoolObserved;
@@ -35,6 +36,8 @@ pub struct Pool {
     judgement: Arc<Judgement>,
     /// As the queue.
     retry_budget: Arc<RetryBudget>,
+    /// As the queue, while it has limits.
+    gate: Option<Arc<Gate>>,
     /// Indices of the members by priority, the highest first; empty where priorities are not looked
     /// at.
     by_priority: Box<[u32]>,
@@ -58,6 +61,7 @@ impl Pool {
         let same = previous.filter(|pool| pool.uid() == resource.uid);
         let retry_budget = same.map_or_else(Arc::default, |pool| Arc::clone(&pool.retry_budget));
         let judgement = same.map_or_else(Arc::default, |pool| Arc::clone(&pool.judgement));
+        let gate = Gate::of(&resource.spec, same.and_then(|pool| pool.gate.as_ref()));
         let mut by_priority: Vec<u32> = match resource.spec.priority_min_members {
             Some(_) => (0..members.len() as u32).collect(),
             None => Vec::new(),
@@ -82,6 +86,7 @@ impl Pool {
             queue,
             judgement,
             retry_budget,
+            gate,
             by_priority,
             generation,
             security: Security::Plain,
@@ -166,6 +171,10 @@ impl Pool {
     /// [`MemberState::observe_latency`](crate::MemberState::observe_latency).
     pub fn measures_time(&self) -> bool {
         self.spec().algorithm.measures_time()
+    }
+
+    pub(crate) fn gate(&self) -> Option<&Arc<Gate>> {
+        self.gate.as_ref()
     }
 
     pub(crate) fn retry_budget(&self) -> &RetryBudget {

@@ -23,7 +23,7 @@ use crate::client_hello::{self, ClientHello, HELLO_MAX_BYTES, Parsed};
 use crate::queue;
 use crate::relay::{Moved, Relay, reset};
 use crate::watch::Watch;
-use crate::worker::TcpWorker;
+use crate::worker::{TcpWorker, why_none};
 
 /// Most members that are tried before the client is turned away, whatever the settings say.
 const ATTEMPT_MAX_COUNT: usize = 16;
@@ -63,6 +63,8 @@ struct Record {
     connect_us: Option<u64>,
     received_bytes: u64,
     sent_bytes: u64,
+    /// The pool's place, once it is known.
+    slot: Option<Arc<PoolSlot>>,
     /// The server that a client of a TLS passthrough asks for.
     server_name: Option<String>,
 }
@@ -85,6 +87,7 @@ impl Session {
     async fn run(&self, mut client: TcpStream, record: &mut Record) -> Result<(), FailureReason> {
         let connected = match self.route(&mut client, record).await {
             Ok(routed) => {
+                record.slot = Some(Arc::clone(&routed.slot));
                 let connected = self.connect(&client, &routed.slot, record).await;
                 connected.map(|connected| (connected, routed.hello))
             }
@@ -201,7 +204,7 @@ impl Session {
                         .await?
                 }
                 // The failure of the attempts so far says more than that there is nobody left.
-                Err(_) => return Err(failure),
+                Err(why) => return Err(why_none(why, failure)),
             };
             let Some(member) = pool.member(index) else { return Err(FailureReason::Internal) };
             tried[attempt] = index;
@@ -330,6 +333,9 @@ impl Session {
         let mut phases = Phases::default();
         if let Some(connect_us) = record.connect_us {
             phases.set(Phase::Connect, connect_us);
+        }
+        if let Some(slot) = &record.slot {
+            self.worker.count(slot, record.reason, record.connect_us);
         }
         self.worker.log(&AccessRecord {
             host: record.server_name.as_deref().unwrap_or_default().as_bytes(),

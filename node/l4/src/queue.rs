@@ -13,7 +13,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use socket2::SockRef;
 use tokio::net::TcpStream;
 
-use crate::worker::TcpWorker;
+use crate::worker::{TcpWorker, why_none};
 
 /// How often one that waits looks whether its client is still there, and whether there is room that
 /// nobody gave back: at a member that came up, say. In ms.
@@ -38,7 +38,7 @@ pub(crate) async fn wait(
         let input = PickInput { now_ms: clock.coarse_unix_ms(), ..*input };
         match worker.begin(slot, pool, &input) {
             Err(NoMember::AllBusy | NoMember::PersistentBusy) => {}
-            begun => return begun.map_err(|_| FailureReason::NoMember),
+            begun => return begun.map_err(|why| why_none(why, FailureReason::NoMember)),
         }
         let left_ms = deadline_ms.saturating_sub(clock.coarse_ms());
         if left_ms == 0 {
@@ -54,9 +54,10 @@ pub(crate) async fn wait(
                 let index = state.and_then(is_it);
                 // It may be a member that this version of the pool does not have.
                 if let Some(index) = index
+                    && let Ok(permit) = pool.enter_stream()
                     && let Some(in_flight) = granted.begin(worker.context.index)
                 {
-                    return Ok((index as u32, in_flight));
+                    return Ok((index as u32, in_flight.with_permit(permit)));
                 }
             }
             Err(Interrupted::Expired) if is_gone(client) => {

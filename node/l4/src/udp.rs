@@ -16,7 +16,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::time::Duration;
 
-use ballast_telemetry::AccessLog;
+use ballast_telemetry::{AccessLog, Tail};
 use ballast_workers::{
     ConnectionTask, DatagramFactory, DatagramHandler, DatagramListener, WorkerContext,
 };
@@ -39,19 +39,26 @@ const LOOK_INTERVAL: Duration = Duration::from_millis(100);
 #[derive(Clone, Debug)]
 pub struct UdpHandlers {
     access_log: AccessLog,
+    tail: Tail,
 }
 
 impl UdpHandlers {
     /// Handlers that write one record per session to `access_log`.
     pub fn new(access_log: AccessLog) -> Self {
-        Self { access_log }
+        Self { access_log, tail: Tail::default() }
+    }
+
+    /// The same with a live tail that others share.
+    #[must_use]
+    pub fn with_tail(self, tail: Tail) -> Self {
+        Self { tail, ..self }
     }
 }
 
 impl DatagramFactory for UdpHandlers {
     fn build(&self, worker: &Rc<WorkerContext>) -> Rc<dyn DatagramHandler> {
         Rc::new(UdpWorker {
-            common: Rc::new(TcpWorker::new(worker, &self.access_log)),
+            common: Rc::new(TcpWorker::new(worker, &self.access_log, self.tail.clone())),
             datagram: Rc::default(),
             batch: Rc::default(),
         })

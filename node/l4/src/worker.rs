@@ -8,7 +8,7 @@ use std::rc::Rc;
 use std::sync::{Arc, Weak};
 
 use ballast_balance::{InFlight, NoMember, PickInput, PickState, Pool};
-use ballast_telemetry::{AccessLog, AccessLogWriter, AccessRecord};
+use ballast_telemetry::{AccessLog, AccessLogWriter, AccessRecord, FailureReason, Tail};
 use ballast_workers::{
     Connection, ConnectionHandler, ConnectionTask, HandlerFactory, PoolSlot, Refused, WorkerContext,
 };
@@ -24,18 +24,25 @@ const RACE_MAX_COUNT: usize = 4;
 #[derive(Clone, Debug)]
 pub struct TcpHandlers {
     access_log: AccessLog,
+    tail: Tail,
 }
 
 impl TcpHandlers {
     /// Handlers that write one record per connection to `access_log`.
     pub fn new(access_log: AccessLog) -> Self {
-        Self { access_log }
+        Self { access_log, tail: Tail::default() }
+    }
+
+    /// The same with a live tail that others share.
+    #[must_use]
+    pub fn with_tail(self, tail: Tail) -> Self {
+        Self { tail, ..self }
     }
 }
 
 impl HandlerFactory for TcpHandlers {
     fn build(&self, worker: &Rc<WorkerContext>) -> Rc<dyn ConnectionHandler> {
-        Rc::new(TcpWorker::new(worker, &self.access_log))
+        Rc::new(TcpWorker::new(worker, &self.access_log, self.tail.clone()))
     }
 }
 
@@ -48,6 +55,7 @@ pub(crate) struct TcpWorker {
     /// Whose turn it is, by the slot of the pool.
     picks: RefCell<HashMap<u64, PickPlace>>,
     access_log: RefCell<AccessLogWriter>,
+    tail: Tail,
 }
 
 #[derive(Debug)]
@@ -57,13 +65,14 @@ struct PickPlace {
 }
 
 impl TcpWorker {
-    pub(crate) fn new(worker: &Rc<WorkerContext>, access_log: &AccessLog) -> Self {
+    pub(crate) fn new(worker: &Rc<WorkerContext>, access_log: &AccessLog, tail: Tail) -> Self {
         Self {
             context: Rc::clone(worker),
             buffers: BufferPool::default(),
             watches: Rc::default(),
             picks: RefCell::default(),
             access_log: RefCell::new(access_log.writer()),
+            tail,
         }
     }
 
@@ -80,18 +89,47 @@ impl TcpWorker {
             slot: Arc::downgrade(slot),
             state: PickState::default(),
         });
+        let permit = pool.enter_stream()?;
         for _ in 0..RACE_MAX_COUNT {
             let picked = pool.pick(&mut place.state, input)?;
             if let Some(in_flight) = picked.member.state.begin(self.context.index) {
-                return Ok((picked.index, in_flight));
+                return Ok((picked.index, in_flight.with_permit(permit)));
             }
         }
         Err(NoMember::AllBusy)
     }
 
+    /// Counts a connection or session that has ended, for its pool.
+    pub(crate) fn count(
+        &self,
+        slot: &PoolSlot,
+        reason: Option<FailureReason>,
+        connect_us: Option<u64>,
+    ) {
+        let shard = slot.counters.shard(self.context.index);
+        shard.request(0);
+        if let Some(reason) = reason {
+            shard.failure(reason);
+        }
+        if let Some(connect_us) = connect_us {
+            shard.connected(connect_us);
+        }
+    }
+
     /// Writes a record down.
     pub(crate) fn log(&self, record: &AccessRecord<'_>) {
         self.access_log.borrow_mut().record(record);
+        if self.tail.is_on() {
+            self.tail.offer(record, self.context.clock.coarse_unix_ms());
+        }
+    }
+}
+
+/// Why a connection fails that no member was found for; `failed` is why the ones before did not serve.
+pub(crate) fn why_none(why: NoMember, failed: FailureReason) -> FailureReason {
+    match why {
+        NoMember::CircuitOpen if failed == FailureReason::NoMember => FailureReason::CircuitOpen,
+        _ => failed,
     }
 }
 

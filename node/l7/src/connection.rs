@@ -215,7 +215,7 @@ impl Session {
 
     /// Whether anybody wants to know more of requests than their number.
     pub(crate) fn is_observed(&self) -> bool {
-        self.server.http.access_log.enabled && self.worker.keeps_log()
+        self.server.http.access_log.enabled && self.worker.keeps_log() || self.worker.tail.is_on()
     }
 
     /// Counts a request and writes it down.

@@ -13,8 +13,8 @@ use std::rc::Rc;
 
 use ballast_balance::{CookieCodec, InFlight, NoMember};
 use ballast_model::RetryCause;
-use ballast_telemetry::FailureReason;
 use ballast_telemetry::trace::UUID_BYTES;
+use ballast_telemetry::{FailureReason, RetryKind};
 use ballast_workers::Interrupted;
 
 use crate::buffer::Buffer;
@@ -34,7 +34,7 @@ use crate::record::Record;
 use crate::relay::{AttemptError, Conditions, Relay, upload_failure};
 use crate::retry;
 use crate::tunnel::Tunnel;
-use crate::upstream::{Chosen, Wanted, WorkerPool};
+use crate::upstream::{self, Chosen, Wanted, WorkerPool};
 
 mod answer;
 mod response;
@@ -117,7 +117,8 @@ impl<'a, S: Stream> Exchange<'a, S> {
                 return ending;
             }
         };
-        let forwarded = match request.routing.as_ref().is_some_and(|r| r.answer.is_some()) {
+        let is_answered = request.routing.as_ref().is_some_and(|r| r.answer.is_some());
+        let forwarded = match is_answered {
             true => Ok(self.answer_by_policy(&request).await),
             false => self.forward(&mut request).await,
         };
@@ -130,6 +131,9 @@ impl<'a, S: Stream> Exchange<'a, S> {
                 self.answer(failure, head.method, keeps_alive, changes).await
             }
         };
+        if !is_answered {
+            self.pool.count(&self.record);
+        }
         if self.is_grpc {
             self.session.ticket.set_limit_ms(None);
         }
@@ -171,7 +175,7 @@ impl<'a, S: Stream> Exchange<'a, S> {
             self.session.ticket.set_limit_ms(head.grpc_timeout_ms);
         }
         self.record.identify(self.session, raw, fields);
-        if self.session.is_observed() {
+        if self.session.is_observed() || self.record.is_traced(self.session) {
             self.record.describe(self.session, raw, &head, fields);
         }
         policy::check_path(self.session, head.target.of_head(raw))?;
@@ -253,6 +257,7 @@ impl<'a, S: Stream> Exchange<'a, S> {
             };
             self.record.attempt_begins(self.session, &mut request.output);
             let chosen = self.record.chosen.insert(chosen).clone();
+            self.record.attempt_chosen(self.session);
             let begin_us = self.session.worker.context.clock.coarse_us();
             let is_upgrade = request.head.upgrade.is_some();
             let idle =
@@ -272,14 +277,10 @@ impl<'a, S: Stream> Exchange<'a, S> {
                     in_flight.count_failure();
                     chosen.observe(&self.session.worker.context, begin_us, None);
                     last_failure = Some(failure);
-                    let may_retry = retry::allows(
-                        self.session,
-                        &self.record,
-                        &chosen,
-                        RetryCause::ConnectFailure,
-                    );
+                    let by_default = tried.len() + 1 < MEMBER_TRY_MAX_COUNT;
+                    let may_retry = self.may_retry(&chosen, RetryCause::ConnectFailure, by_default);
                     tried.push(chosen);
-                    if !may_retry.unwrap_or(tried.len() < MEMBER_TRY_MAX_COUNT) {
+                    if !may_retry {
                         return Err(failure);
                     }
                     continue;
@@ -297,18 +298,17 @@ impl<'a, S: Stream> Exchange<'a, S> {
                         chosen.observe(&self.session.worker.context, begin_us, None);
                         let failure = FailureReason::UpstreamClosedEarly.into();
                         last_failure = Some(failure);
-                        let may_retry = retry::allows(
-                            self.session,
-                            &self.record,
-                            &chosen,
-                            RetryCause::ResetBeforeResponse,
-                        );
+                        let by_default =
+                            !has_left_a_member && tried.len() + 1 < MEMBER_TRY_MAX_COUNT;
+                        let may_retry =
+                            self.may_retry(&chosen, RetryCause::ResetBeforeResponse, by_default);
                         tried.push(chosen);
-                        let by_default = !has_left_a_member && tried.len() < MEMBER_TRY_MAX_COUNT;
-                        if !may_retry.unwrap_or(by_default) {
+                        if !may_retry {
                             return Err(failure);
                         }
                         has_left_a_member = true;
+                    } else {
+                        chosen.counters.count(|shard| shard.retry(RetryKind::StaleConnection));
                     }
                     allow_idle = false;
                     request.output = std::mem::take(&mut member.output);
@@ -320,10 +320,7 @@ impl<'a, S: Stream> Exchange<'a, S> {
                         (failure.reason == FailureReason::UpstreamStatus).then_some(failure.status);
                     chosen.observe(&self.session.worker.context, begin_us, status);
                     // Of a status that was decided where it came: see `pass_head`.
-                    if status.is_none()
-                        && retry::allows(self.session, &self.record, &chosen, RetryCause::Timeout)
-                            != Some(true)
-                    {
+                    if status.is_none() && !self.may_retry(&chosen, RetryCause::Timeout, false) {
                         return Err(failure);
                     }
                     last_failure = Some(failure);
@@ -357,6 +354,10 @@ impl<'a, S: Stream> Exchange<'a, S> {
         self.pool.choose(&self.session.worker.context, request.wanted, tried)
     }
 
+    fn may_retry(&mut self, chosen: &Chosen, cause: RetryCause, by_default: bool) -> bool {
+        retry::allows(self.session, &mut self.record, chosen, cause, by_default)
+    }
+
     /// Waits for room where there is none; the first time only, as one that failed once should not
     /// wait in line for the rest.
     async fn find_no_member(
@@ -374,10 +375,12 @@ impl<'a, S: Stream> Exchange<'a, S> {
                 let start_us = clock.now_us();
                 // On the heap: most requests never wait.
                 let found = Box::pin(wait).await;
-                self.record.queue_us = Some(clock.now_us().saturating_sub(start_us));
+                let waited_us = clock.now_us().saturating_sub(start_us);
+                self.record.queue_us = Some(waited_us);
+                self.pool.shard().queued(waited_us);
                 Ok(found?)
             }
-            _ => Err(FailureReason::NoMember.into()),
+            (why, None) => Err(upstream::why_none(why).into()),
         }
     }
 
@@ -399,7 +402,11 @@ impl<'a, S: Stream> Exchange<'a, S> {
         self.record.connect_us = Some(connected_us.saturating_sub(start_us));
         self.record.tls_us = tcp_us.get().map(|tcp_us| now_us.saturating_sub(tcp_us));
         let reason = match connected {
-            Ok(Ok(stream)) => return Ok(stream),
+            Ok(Ok(stream)) => {
+                let took_us = connected_us.saturating_sub(start_us);
+                chosen.counters.count(|shard| shard.connected(took_us));
+                return Ok(stream);
+            }
             Ok(Err(error)) => {
                 if let Some(text) = error.text {
                     self.note_error(text);

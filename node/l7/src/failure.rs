@@ -33,6 +33,7 @@ impl From<FailureReason> for Failure {
             R::ConnectionLimit | R::SourceConnectionLimit | R::SourceRateLimit => 503,
             R::PoolTlsUnusable => 503,
             R::QueueFull | R::QueueTimeout => 503,
+            R::CircuitOpen | R::ConcurrencyLimit => 503,
             R::DeadlineExceeded | R::ConnectTimeout | R::ResponseTimeout => 504,
             R::Internal => 500,
             R::PolicyDenied | R::TokenInsufficient => 403,

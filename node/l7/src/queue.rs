@@ -11,7 +11,7 @@ use ballast_workers::Interrupted;
 
 use crate::connection::Session;
 use crate::peer::Stream;
-use crate::upstream::{Chosen, Wanted, WorkerPool};
+use crate::upstream::{self, Chosen, Wanted, WorkerPool};
 
 /// How often one that waits looks whether its client is still there, and whether there is room that
 /// nobody gave back: at a member that came up, say. In ms.
@@ -36,7 +36,7 @@ pub(crate) async fn wait<S: Stream>(
     loop {
         match pool.choose(context, wanted, &[]) {
             Err(NoMember::AllBusy | NoMember::PersistentBusy) => {}
-            chosen => return chosen.map_err(|_| FailureReason::NoMember),
+            chosen => return chosen.map_err(upstream::why_none),
         }
         let left_ms = deadline_ms.saturating_sub(context.clock.coarse_ms());
         if left_ms == 0 {

@@ -2,9 +2,13 @@
 //!
 //! Invariant: every request that was understood, or refused, is finished exactly once.
 
+use std::sync::Arc;
+
+use ballast_balance::Permit;
 use ballast_model::AccessLogSettings;
+use ballast_telemetry::otlp::{Attempt, RequestSpans};
 use ballast_telemetry::trace::{UUID_BYTES, uuid_text};
-use ballast_telemetry::{AccessRecord, FailureReason, HeaderValues, Phase, Phases};
+use ballast_telemetry::{AccessRecord, FailureReason, HeaderValues, Phase, Phases, RetryKind};
 
 use crate::buffer::Buffer;
 use crate::codec::head::Field;
@@ -31,6 +35,10 @@ pub(crate) struct Record {
     pub(crate) reason: Option<FailureReason>,
     pub(crate) chosen: Option<Chosen>,
     pub(crate) attempt_count: u32,
+    /// Attempts so far, while the request is recorded as spans.
+    attempts: Vec<Attempt>,
+    /// Once it is sent again, where the pool bounds how many are.
+    pub(crate) retry_permit: Option<Permit>,
     pub(crate) received_bytes: u64,
     pub(crate) sent_bytes: u64,
     pub(crate) queue_us: Option<u64>,
@@ -140,6 +148,75 @@ impl Record {
         }
     }
 
+    /// Whether the request is recorded as spans.
+    pub(crate) fn is_traced(&self, session: &Session) -> bool {
+        let is_sampled = self.identity.trace.is_some_and(|trace| trace.context.is_sampled);
+        is_sampled && session.worker.spans.is_on()
+    }
+
+    /// Notes that the chosen member is being asked, where that is recorded.
+    pub(crate) fn attempt_chosen(&mut self, session: &Session) {
+        if !self.is_traced(session) {
+            return;
+        }
+        self.attempt_failed(session, RetryKind::StaleConnection);
+        if let (Some(trace), Some(chosen)) = (&self.identity.trace, &self.chosen) {
+            self.attempts.push(Attempt {
+                span_id: trace.context.span_id,
+                time_us: (session.worker.context.clock.now_us(), 0),
+                member: Arc::clone(&chosen.member.name),
+                address: chosen.member.address,
+                status: 0,
+                error: None,
+            });
+        }
+    }
+
+    /// Notes why the attempt under way, if there is one, has led to nothing.
+    pub(crate) fn attempt_failed(&mut self, session: &Session, why: RetryKind) {
+        if let Some(last) = self.attempts.last_mut().filter(|last| last.time_us.1 == 0) {
+            last.time_us.1 = session.worker.context.clock.now_us();
+            last.error = Some(why.as_str());
+        }
+    }
+
+    fn offer_spans(&mut self, session: &Session) {
+        let Some(trace) = self.identity.trace else { return };
+        let worker = &session.worker;
+        let now_us = worker.context.clock.now_us();
+        let unix_us = worker.context.clock.coarse_unix_ms() * 1_000;
+        let to_unix = |at_us: u64| unix_us.saturating_sub(now_us.saturating_sub(at_us));
+        let mut attempts = std::mem::take(&mut self.attempts);
+        if let Some(last) = attempts.last_mut().filter(|last| last.time_us.1 == 0) {
+            last.time_us.1 = now_us;
+            let failed = self.reason.filter(|reason| reason.is_members_fault());
+            last.error = failed.map(FailureReason::code);
+            last.status = if self.first_byte_us.is_some() { self.status } else { 0 };
+        }
+        for attempt in &mut attempts {
+            attempt.time_us = (to_unix(attempt.time_us.0), to_unix(attempt.time_us.1));
+        }
+        let target = self.part(2);
+        let path_bytes = target.iter().position(|byte| *byte == b'?').unwrap_or(target.len());
+        worker.spans.offer(&RequestSpans {
+            trace_id: trace.context.trace_id,
+            span_id: trace.server_span_id,
+            parent_span_id: trace.parent_span_id,
+            time_us: (to_unix(self.start_us), unix_us),
+            method: self.part(1),
+            path: &target[..path_bytes],
+            host: self.part(3),
+            scheme: session.facts.scheme,
+            protocol: self.protocol,
+            client: session.peer,
+            status: self.status,
+            reason: self.reason,
+            virtual_server: &session.server.name,
+            pool: self.chosen.as_ref().map_or("", |chosen| chosen.pool.name()),
+            attempts: &attempts,
+        });
+    }
+
     /// The request's identifier; empty where it has none. One of ours is written into `own`.
     pub(crate) fn request_id<'a>(&'a self, own: &'a mut [u8; UUID_BYTES]) -> &'a [u8] {
         match self.identity.request_id {
@@ -160,7 +237,7 @@ impl Record {
     }
 
     /// Counts the request, and tells whoever wants to know.
-    pub(crate) fn finish(self, session: &Session) {
+    pub(crate) fn finish(mut self, session: &Session) {
         let (worker, counters) = (&session.worker, &session.counters);
         let total_us = worker.context.clock.now_us().saturating_sub(self.start_us);
         if self.status == 0 {
@@ -177,6 +254,9 @@ impl Record {
         counters.phases(&phases);
         if session.is_observed() {
             self.tell(session, phases, total_us);
+        }
+        if self.is_traced(session) && self.is_described() {
+            self.offer_spans(session);
         }
         worker.give_text(self.text);
     }
@@ -238,6 +318,9 @@ impl Record {
         };
         if is_logged(settings, &record, || worker.context.random()) {
             worker.log(&record);
+        }
+        if worker.tail.is_on() {
+            worker.tail.offer(&record, worker.context.clock.coarse_unix_ms());
         }
     }
 

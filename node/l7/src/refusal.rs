@@ -23,14 +23,21 @@ pub(crate) fn words(worker: &HttpWorker, refused: &Refused) -> Option<Vec<u8>> {
         failure.write(&mut output, Method::Other, false, OwnFields::default());
         output.data().to_vec()
     });
-    if refused.server.http.access_log.enabled && worker.keeps_log() {
+    let is_logged = refused.server.http.access_log.enabled && worker.keeps_log();
+    if is_logged || worker.tail.is_on() {
         let now_ms = worker.context.clock.coarse_unix_ms();
-        worker.log(&AccessRecord {
+        let record = AccessRecord {
             status: if answer.is_some() { failure.status } else { 0 },
             reason: Some(refused.reason),
             sent_bytes: answer.as_ref().map_or(0, |answer| answer.len() as u64),
             ..AccessRecord::new(now_ms, &refused.server.name, refused.peer)
-        });
+        };
+        if is_logged {
+            worker.log(&record);
+        }
+        if worker.tail.is_on() {
+            worker.tail.offer(&record, now_ms);
+        }
     }
     answer
 }

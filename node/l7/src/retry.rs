@@ -3,6 +3,7 @@
 //! Invariant: what is allowed has been taken out of the pool's budget.
 
 use ballast_model::{RetryCause, RetryPolicy};
+use ballast_telemetry::PoolShard;
 
 use crate::codec::request::Method;
 use crate::connection::Session;
@@ -11,19 +12,33 @@ use crate::record::Record;
 use crate::relay::Relay;
 use crate::upstream::Chosen;
 
-/// Whether the pool's retry policy allows for another attempt; none where it has none.
+/// Whether there is another attempt: as the pool's retry policy says, or `by_default` where it has none.
 pub(crate) fn allows(
     session: &Session,
-    record: &Record,
+    record: &mut Record,
     chosen: &Chosen,
     cause: RetryCause,
-) -> Option<bool> {
-    let policy = chosen.pool.spec().retry.as_ref()?;
+    by_default: bool,
+) -> bool {
+    let policy = chosen.pool.spec().retry.as_ref();
+    let is_for = policy.map_or(by_default, |policy| {
+        policy.is_for(cause) && record.attempt_count < policy.max_attempts
+    });
+    if !is_for {
+        return false;
+    }
+    if record.retry_permit.is_none() {
+        let Some(permit) = chosen.pool.enter_retry() else { return false };
+        record.retry_permit = permit;
+    }
     let now_ms = session.worker.context.clock.coarse_unix_ms();
-    let is_allowed = policy.is_for(cause)
-        && record.attempt_count < policy.max_attempts
-        && chosen.pool.take_retry(policy, now_ms);
-    Some(is_allowed)
+    if policy.is_some_and(|policy| !chosen.pool.take_retry(policy, now_ms)) {
+        chosen.counters.count(PoolShard::retry_refused);
+        return false;
+    }
+    record.attempt_failed(session, cause.into());
+    chosen.counters.count(|shard| shard.retry(cause.into()));
+    true
 }
 
 /// Whether a request may be sent twice where a connection dies before the first byte of a response.
@@ -35,15 +50,15 @@ pub(crate) fn repeats_on_reset(method: Method, policy: Option<&RetryPolicy>) -> 
 /// Whether a response of that status is not passed on, but the request sent again.
 pub(crate) fn allows_status<S: Stream>(
     session: &Session,
-    record: &Record,
+    record: &mut Record,
     relay: &Relay<'_, S>,
     status: u16,
 ) -> bool {
-    let Some(chosen) = &record.chosen else { return false };
+    let Some(chosen) = record.chosen.clone() else { return false };
     let Some(policy) = &chosen.pool.spec().retry else { return false };
     policy.statuses.contains(&status)
         && relay.can_be_repeated()
-        && allows(session, record, chosen, RetryCause::Status) == Some(true)
+        && allows(session, record, &chosen, RetryCause::Status, false)
 }
 
 /// Whether the pool has a retry policy, so that members are tried anew once all were.

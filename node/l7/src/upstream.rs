@@ -15,16 +15,20 @@ use ballast_balance::{
     Priority, Slot,
 };
 use ballast_model::{HashKey, MemberProtocol, QueueSettings};
+use ballast_telemetry::{FailureReason, PoolCounters, PoolShard};
 use ballast_tls::{Alpn, MemberTls};
 use ballast_workers::{PoolSlot, WorkerContext};
 use rustls::ClientConfig;
 
 use crate::member::{Http2Connections, MemberStream};
+use crate::record::Record;
 
 /// What one worker keeps of one pool.
 #[derive(Debug)]
 pub(crate) struct WorkerPool {
     slot: Arc<PoolSlot>,
+    /// Which worker's it is.
+    worker: usize,
     state: RefCell<State>,
 }
 
@@ -49,6 +53,24 @@ pub(crate) struct WorkerMember {
     client_config: RefCell<Option<Arc<ClientConfig>>>,
     /// For pools that speak it.
     pub(crate) http2: Rc<Http2Connections>,
+    pub(crate) counters: Counters,
+}
+
+/// What this worker counts of a member: with its pool, and by itself where that is wanted.
+#[derive(Clone, Debug)]
+pub(crate) struct Counters {
+    pool: Arc<PoolShard>,
+    member: Option<Arc<PoolShard>>,
+}
+
+impl Counters {
+    /// Counts something for both.
+    pub(crate) fn count(&self, what: impl Fn(&PoolShard)) {
+        what(&self.pool);
+        if let Some(member) = &self.member {
+            what(member);
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -88,18 +110,18 @@ impl Deref for Chosen {
 }
 
 impl WorkerPool {
-    fn new(slot: Arc<PoolSlot>) -> Self {
+    fn new(slot: Arc<PoolSlot>, worker: usize) -> Self {
         let pool = slot.current().load_full();
-        let members = fit_members(&pool, &[]);
+        let members = fit_members(&pool, &[], &slot.counters, worker);
         let state = State { pool, pick: PickState::default(), members };
-        Self { slot, state: RefCell::new(state) }
+        Self { slot, worker, state: RefCell::new(state) }
     }
 
     /// What `find` finds in a request of the key that the pool's algorithm goes by, if it goes by
     /// one.
     pub(crate) fn key(&self, find: impl FnOnce(&HashKey) -> Option<KeyHash>) -> Option<KeyHash> {
         let mut state = self.state.borrow_mut();
-        state.refresh(&self.slot);
+        self.refresh(&mut state);
         find(state.pool.hash_key()?)
     }
 
@@ -111,7 +133,7 @@ impl WorkerPool {
         tried: &[Chosen],
     ) -> Result<(Chosen, InFlight), NoMember> {
         let mut state = self.state.borrow_mut();
-        state.refresh(&self.slot);
+        self.refresh(&mut state);
         // The pool may have been replaced since: their places in it are looked up each time.
         let exclude: Vec<u32> =
             tried.iter().filter_map(|chosen| Some(state.present(chosen)?.index)).collect();
@@ -124,15 +146,45 @@ impl WorkerPool {
             persistent: wanted.persistent,
             exclude: &exclude,
         };
+        let permit = pool.enter()?;
         for _ in 0..RACE_MAX_COUNT {
             let picked = pool.pick(pick, &input)?;
             if let Some(in_flight) = picked.member.state.begin(worker.index) {
                 // As many members as the pool has: see `fit_members`.
                 let at = Rc::clone(&members[picked.index as usize]);
-                return Ok((Chosen { at, is_persistent: picked.persistent }, in_flight));
+                let chosen = Chosen { at, is_persistent: picked.persistent };
+                return Ok((chosen, in_flight.with_permit(permit)));
             }
         }
         Err(NoMember::AllBusy)
+    }
+
+    /// Counts what became of a request.
+    pub(crate) fn count(&self, record: &Record) {
+        let count = |shard: &PoolShard| {
+            shard.request(record.status);
+            if let Some(reason) = record.reason {
+                shard.failure(reason);
+            }
+        };
+        match &record.chosen {
+            Some(chosen) => chosen.counters.count(count),
+            None => count(self.shard()),
+        }
+    }
+
+    /// What this worker counts of the pool.
+    pub(crate) fn shard(&self) -> &PoolShard {
+        self.slot.counters.shard(self.worker)
+    }
+
+    fn refresh(&self, state: &mut State) {
+        let current = self.slot.current().load();
+        if !Arc::ptr_eq(&current, &state.pool) {
+            let counters = &self.slot.counters;
+            state.members = fit_members(&current, &state.members, counters, self.worker);
+            state.pool = Arc::clone(&current);
+        }
     }
 
     /// Where requests wait that find no room.
@@ -142,18 +194,19 @@ impl WorkerPool {
     }
 
     /// Counts a request as in flight at the member whose room it was granted; none where the pool has
-    /// that member no more.
+    /// that member no more, or a limit of its own that is reached.
     pub(crate) fn begin_granted(
         &self,
         worker: &WorkerContext,
         slot: Slot,
     ) -> Option<(Chosen, InFlight)> {
         let mut state = self.state.borrow_mut();
-        state.refresh(&self.slot);
+        self.refresh(&mut state);
         let member = slot.member()?;
         let at = state.members.iter().find(|at| Arc::ptr_eq(&at.member.state, member))?;
         let chosen = Chosen { at: Rc::clone(at), is_persistent: false };
-        Some((chosen, slot.begin(worker.index)?))
+        let permit = state.pool.enter().ok()?;
+        Some((chosen, slot.begin(worker.index)?.with_permit(permit)))
     }
 
     /// Keeps a connection for the next request.
@@ -162,7 +215,7 @@ impl WorkerPool {
             return stream.close();
         }
         let mut state = self.state.borrow_mut();
-        state.refresh(&self.slot);
+        self.refresh(&mut state);
         let max_count = state.pool.spec().idle_connection_max_count as usize;
         let Some(at) = state.present(chosen) else { return stream.close() };
         // A header of the PROXY protocol names one client, and the connection is that one's alone.
@@ -184,7 +237,7 @@ impl WorkerPool {
     /// that are no more or are forced offline. Whether idle connections are left.
     fn sweep(&self, now_ms: u64, now_unix_ms: u64) -> bool {
         let mut state = self.state.borrow_mut();
-        state.refresh(&self.slot);
+        self.refresh(&mut state);
         for (member, reason) in state.pool.compare(now_unix_ms) {
             tell_ejected(&state.pool, &member, &reason);
         }
@@ -279,14 +332,6 @@ impl WorkerMember {
 }
 
 impl State {
-    fn refresh(&mut self, slot: &PoolSlot) {
-        let current = slot.current().load();
-        if !Arc::ptr_eq(&current, &self.pool) {
-            self.members = fit_members(&current, &self.members);
-            self.pool = Arc::clone(&current);
-        }
-    }
-
     /// What has become of a member since it was chosen: the pool may have been replaced.
     fn present(&self, chosen: &Chosen) -> Option<&Rc<WorkerMember>> {
         let same_place = self.members.get(chosen.index as usize);
@@ -295,9 +340,24 @@ impl State {
     }
 }
 
+/// Why a request fails that no member was found for.
+pub(crate) fn why_none(why: NoMember) -> FailureReason {
+    match why {
+        NoMember::CircuitOpen => FailureReason::CircuitOpen,
+        NoMember::ConcurrencyLimit => FailureReason::ConcurrencyLimit,
+        _ => FailureReason::NoMember,
+    }
+}
+
 /// The members of `pool`, with the idle connections that they had; those of members that are no
 /// more, or to be spoken to otherwise from now on, are closed.
-fn fit_members(pool: &Arc<Pool>, previous_members: &[Rc<WorkerMember>]) -> Vec<Rc<WorkerMember>> {
+fn fit_members(
+    pool: &Arc<Pool>,
+    previous_members: &[Rc<WorkerMember>],
+    counters: &PoolCounters,
+    worker: usize,
+) -> Vec<Rc<WorkerMember>> {
+    let has_own = pool.spec().member_metrics;
     let mut previous: HashMap<_, _> =
         previous_members.iter().map(|at| (Arc::as_ptr(&at.member.state), at)).collect();
     let fitted = pool.members().iter().zip(0..).map(|(member, index)| {
@@ -314,6 +374,10 @@ fn fit_members(pool: &Arc<Pool>, previous_members: &[Rc<WorkerMember>]) -> Vec<R
             idle: before.map(|at| at.idle.take()).unwrap_or_default().into(),
             client_config: before.map(|at| at.client_config.take()).unwrap_or_default().into(),
             http2: before.map(|at| Rc::clone(&at.http2)).unwrap_or_default(),
+            counters: Counters {
+                pool: Arc::clone(counters.shard(worker)),
+                member: has_own.then(|| Arc::clone(counters.member(&member.name).shard(worker))),
+            },
         })
     });
     let fitted = fitted.collect();
@@ -338,14 +402,22 @@ fn close_all(idle: impl Iterator<Item = IdleConnection>) {
 /// The pools that this worker has sent requests to.
 #[derive(Debug, Default)]
 pub(crate) struct WorkerPools {
+    worker: usize,
     pools: RefCell<HashMap<u64, Rc<WorkerPool>>>,
 }
 
 impl WorkerPools {
+    /// Those of that worker: none yet.
+    pub(crate) fn new(worker: usize) -> Self {
+        Self { worker, pools: RefCell::default() }
+    }
+
     /// What this worker keeps of that pool.
     pub(crate) fn of(&self, slot: &Arc<PoolSlot>) -> Rc<WorkerPool> {
         let mut pools = self.pools.borrow_mut();
-        let pool = pools.entry(slot.id).or_insert_with(|| WorkerPool::new(Arc::clone(slot)).into());
+        let pool = pools
+            .entry(slot.id)
+            .or_insert_with(|| WorkerPool::new(Arc::clone(slot), self.worker).into());
         Rc::clone(pool)
     }
 

@@ -6,7 +6,8 @@ use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use ballast_telemetry::{AccessLog, AccessLogWriter, AccessRecord};
+use ballast_telemetry::otlp::SpanSink;
+use ballast_telemetry::{AccessLog, AccessLogWriter, AccessRecord, Tail};
 use ballast_workers::{
     Connection, ConnectionHandler, ConnectionTask, HandlerFactory, Refused, WorkerContext,
 };
@@ -30,18 +31,38 @@ pub struct HttpHandlers {
     access_log: AccessLog,
     rate_limits: Arc<RateLimits>,
     mirror_totals: Arc<MirrorTotals>,
+    tail: Tail,
+    spans: SpanSink,
 }
 
 impl HttpHandlers {
     /// Handlers that write to `access_log`.
     pub fn new(access_log: AccessLog) -> Self {
-        Self { access_log, rate_limits: Arc::default(), mirror_totals: Arc::default() }
+        Self {
+            access_log,
+            rate_limits: Arc::default(),
+            mirror_totals: Arc::default(),
+            tail: Tail::default(),
+            spans: SpanSink::default(),
+        }
+    }
+
+    /// The same with spans of recorded requests sent somewhere.
+    #[must_use]
+    pub fn with_spans(self, spans: SpanSink) -> Self {
+        Self { spans, ..self }
     }
 
     /// The same with rate limits that are shared with others.
     #[must_use]
     pub fn with_rate_limits(self, rate_limits: Arc<RateLimits>) -> Self {
         Self { rate_limits, ..self }
+    }
+
+    /// The same with a live tail that others share.
+    #[must_use]
+    pub fn with_tail(self, tail: Tail) -> Self {
+        Self { tail, ..self }
     }
 
     /// What became of copies for mirror pools.
@@ -55,6 +76,8 @@ impl HandlerFactory for HttpHandlers {
         let mut http = HttpWorker::new(Rc::clone(worker), &self.access_log);
         http.rate_limits = Arc::clone(&self.rate_limits);
         http.mirrors = Mirrors::new(Arc::clone(&self.mirror_totals));
+        http.tail = self.tail.clone();
+        http.spans = self.spans.clone();
         Rc::new(http)
     }
 }
@@ -70,20 +93,25 @@ pub(crate) struct HttpWorker {
     pub(crate) policy: RefCell<PolicyScratch>,
     pub(crate) rate_limits: Arc<RateLimits>,
     pub(crate) mirrors: Mirrors,
+    pub(crate) tail: Tail,
+    pub(crate) spans: SpanSink,
     texts: RefCell<Vec<Vec<u8>>>,
     access_log: RefCell<AccessLogWriter>,
 }
 
 impl HttpWorker {
     pub(crate) fn new(context: Rc<WorkerContext>, access_log: &AccessLog) -> Self {
+        let worker_index = context.index;
         Self {
             context,
             buffers: BufferPool::default(),
-            pools: WorkerPools::default(),
+            pools: WorkerPools::new(worker_index),
             fields: RefCell::default(),
             policy: RefCell::default(),
             rate_limits: Arc::default(),
             mirrors: Mirrors::default(),
+            tail: Tail::default(),
+            spans: SpanSink::default(),
             texts: RefCell::default(),
             access_log: RefCell::new(access_log.writer()),
         }

@@ -13,6 +13,8 @@ mod balance;
 mod bodies;
 #[path = "plane/change.rs"]
 mod change;
+#[path = "plane/circuit.rs"]
+mod circuit;
 #[path = "plane/client_auth.rs"]
 mod client_auth;
 #[path = "plane/client_identity.rs"]
@@ -75,3 +77,5 @@ mod tls;
 mod tls_suites;
 #[path = "plane/upgrade.rs"]
 mod upgrade;
+#[path = "plane/visibility.rs"]
+mod visibility;

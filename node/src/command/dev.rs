@@ -114,6 +114,7 @@ fn node_config(
         log_format: LogFormat::Text,
         log_level: arguments.log_level.clone(),
         access_log: access_log_to(&arguments.access_log),
+        otlp: None,
     }
 }
 

@@ -23,7 +23,7 @@ pub mod syslog;
 use crate::clock::now_ms;
 pub use format::{FormatError, LogFormat};
 pub use record::{AccessRecord, HEADER_VALUE_MAX_BYTES, HeaderValues};
-use record::{RecordWriter, SecondText};
+pub(crate) use record::{RecordWriter, SecondText};
 use sink::Output;
 pub use sink::{AccessLogSink, Rotation};
 pub use syslog::{SyslogAddress, SyslogTarget};

@@ -11,11 +11,14 @@ pub mod access_log;
 pub mod clock;
 pub mod counters;
 pub mod histogram;
+pub mod otlp;
 pub mod phase;
+pub mod pool;
 pub mod process;
 pub mod prometheus;
 pub mod reason;
 pub mod registry;
+pub mod tail;
 pub mod trace;
 
 pub use access_log::{
@@ -24,6 +27,8 @@ pub use access_log::{
 pub use counters::{CounterShard, VirtualServerCounters, VirtualServerTotals};
 pub use histogram::Histogram;
 pub use phase::{Phase, Phases};
+pub use pool::{PoolCounters, PoolShard, RetryKind};
 pub use prometheus::{MetricKind, Metrics};
 pub use reason::FailureReason;
 pub use registry::CounterRegistry;
+pub use tail::{Tail, TailReader};

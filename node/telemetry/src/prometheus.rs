@@ -14,6 +14,10 @@ use crate::phase::Phase;
 use crate::reason::FailureReason;
 use crate::registry::CounterRegistry;
 
+mod pools;
+
+pub use pools::{POOL_SERIES_MAX_COUNT, PoolFacts, write_pools};
+
 /// The `Content-Type` of the text.
 pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
@@ -321,6 +325,22 @@ pub fn write_members(metrics: &mut Metrics, members: &[MemberStatus]) {
         MetricKind::Gauge,
         "Members; beyond a limit they have no series of their own.",
         members.len(),
+    );
+}
+
+/// Writes the families of spans: exported, dropped.
+pub fn write_spans(metrics: &mut Metrics, (exported, dropped): (u64, u64)) {
+    metrics.single(
+        "ballast_spans_exported_total",
+        MetricKind::Counter,
+        "Spans of requests that the collector has taken.",
+        exported,
+    );
+    metrics.single(
+        "ballast_spans_dropped_total",
+        MetricKind::Counter,
+        "Spans of requests that were lost: too many at once, or the collector did not take them.",
+        dropped,
     );
 }
 

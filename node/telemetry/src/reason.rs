@@ -108,6 +108,10 @@ reasons! {
     /// The request is in a version of HTTP that we don't speak.
     VersionNotSupported, Client, "version_not_supported";
 
+    /// As many requests are in flight to the pool as its circuit breaker lets through.
+    CircuitOpen, Configuration, "circuit_open";
+    /// As many requests are in flight to the pool as it can do, by how long its members take.
+    ConcurrencyLimit, Configuration, "concurrency_limit";
     /// The virtual server has as many connections as it may.
     ConnectionLimit, Configuration, "connection_limit";
     /// The connection lived for as long as one may.

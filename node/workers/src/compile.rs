@@ -196,10 +196,13 @@ impl Compiler {
         member_tls.secure(config, certificates, pools, &mut changes.compiled);
         for name in changes.compiled {
             let Some(pool) = self.pools.pool(&name).cloned() else { continue };
+            let counters = self.counters.pool(&name);
+            let members = pool.members().iter().map(|member| &*member.name);
+            counters.retain_members(&members.collect());
             match self.pool_slots.get(&name) {
                 Some(slot) => slot.store(pool),
                 None => {
-                    self.pool_slots.insert(name, Arc::new(PoolSlot::new(pool)));
+                    self.pool_slots.insert(name, Arc::new(PoolSlot::new(pool, counters)));
                 }
             }
         }
@@ -207,6 +210,7 @@ impl Compiler {
             if let Some(slot) = self.pool_slots.remove(&name) {
                 slot.retire();
             }
+            self.counters.remove_pool(&name);
         }
     }
 

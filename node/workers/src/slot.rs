@@ -13,7 +13,7 @@ use ballast_model::{
     AcceptProxyProtocol, ClientAuth, HttpSettings, Priority, Protocol, ServerTls, SourceLimits,
     TcpSettings, UdpSettings,
 };
-use ballast_telemetry::VirtualServerCounters;
+use ballast_telemetry::{PoolCounters, VirtualServerCounters};
 use rustls::ServerConfig;
 use rustls::server::danger::ClientCertVerifier;
 
@@ -162,16 +162,19 @@ impl Drop for Admission {
 pub struct PoolSlot {
     /// Unique in this process; workers keep what is theirs of a pool under it.
     pub id: u64,
+    /// What is counted of it.
+    pub counters: Arc<PoolCounters>,
     current: ArcSwap<Pool>,
     is_retired: AtomicBool,
 }
 
 impl PoolSlot {
     /// A slot that holds `pool`.
-    pub fn new(pool: Arc<Pool>) -> Self {
+    pub fn new(pool: Arc<Pool>, counters: Arc<PoolCounters>) -> Self {
         static NEXT_ID: AtomicU64 = AtomicU64::new(1);
         Self {
             id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
+            counters,
             current: ArcSwap::new(pool),
             is_retired: AtomicBool::new(false),
         }

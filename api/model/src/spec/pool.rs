@@ -13,6 +13,8 @@ use crate::limits::{
 use crate::resource::Spec;
 use crate::validate::FieldErrors;
 
+pub mod adaptive_concurrency;
+pub mod circuit_breaker;
 pub mod consistent_hash;
 pub mod http2;
 pub mod outlier;
@@ -21,6 +23,8 @@ pub mod queue;
 pub mod retry;
 pub mod tls;
 
+use adaptive_concurrency::AdaptiveConcurrency;
+use circuit_breaker::CircuitBreaker;
 use consistent_hash::ConsistentHash;
 use http2::{MemberProtocol, PoolHttp2};
 use outlier::OutlierEjection;
@@ -69,6 +73,17 @@ pub struct PoolSpec {
     /// other.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry: Option<RetryPolicy>,
+    /// Limits on what the pool is asked at once through one node. Absent: none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub circuit_breaker: Option<CircuitBreaker>,
+    /// Finds out how many requests the pool can be asked at once, and refuses further ones with 503
+    /// `concurrency_limit`. Absent: it does not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub adaptive_concurrency: Option<AdaptiveConcurrency>,
+    /// Whether the metrics tell responses by class, failures by reason and the time to connect for each
+    /// member, and not for the pool alone.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub member_metrics: bool,
     /// With every member down: true sends to all of them nonetheless, false answers 503.
     #[serde(default)]
     pub fail_open: bool,
@@ -249,6 +264,9 @@ impl Default for PoolSpec {
             panic_threshold_percent: None,
             outlier_ejection: None,
             retry: None,
+            circuit_breaker: None,
+            adaptive_concurrency: None,
+            member_metrics: false,
             fail_open: false,
             connect_timeout_ms: default_connect_timeout_ms(),
             idle_connection_max_count: default_idle_connection_max_count(),
@@ -317,6 +335,12 @@ impl Spec for PoolSpec {
         self.validate_health(errors);
         if let Some(retry) = &self.retry {
             errors.within("retry", |errors| retry.validate(errors));
+        }
+        if let Some(breaker) = &self.circuit_breaker {
+            errors.within("circuit_breaker", |errors| breaker.validate(errors));
+        }
+        if let Some(adaptive) = &self.adaptive_concurrency {
+            errors.within("adaptive_concurrency", |errors| adaptive.validate(errors));
         }
         if let Some(queue) = &self.queue {
             errors.within("queue", |errors| queue.validate(errors));

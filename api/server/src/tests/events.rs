@@ -14,13 +14,13 @@ use super::harness::{As, Node, pool};
 /// How long an event may take.
 const LIMIT: Duration = Duration::from_secs(10);
 
-struct Stream {
+pub(super) struct Stream {
     body: BodyDataStream,
     text: String,
 }
 
 impl Stream {
-    async fn open(node: &Node, who: &As, path: &str, after: Option<&Value>) -> Self {
+    pub(super) async fn open(node: &Node, who: &As, path: &str, after: Option<&Value>) -> Self {
         let id = after.map(ToString::to_string).unwrap_or_default();
         let headers = [("last-event-id", id.as_str())];
         let headers = if after.is_some() { &headers[..] } else { &[] };
@@ -41,7 +41,7 @@ impl Stream {
         Some(event)
     }
 
-    async fn block(&mut self) -> Option<String> {
+    pub(super) async fn block(&mut self) -> Option<String> {
         loop {
             if let Some((block, rest)) = self.text.split_once("\n\n") {
                 let block = block.to_owned();

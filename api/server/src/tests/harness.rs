@@ -10,6 +10,7 @@ use axum::http::{HeaderMap, Method, Request, StatusCode};
 use ballast_model::event::EventBody;
 use ballast_model::ha::{HaStatus, HaTransition, MoveReport};
 use ballast_model::status::{NodeStatus, PlaneStatus};
+use ballast_model::tail::TailFilter;
 use ballast_model::{NodeRole, Snapshot};
 use ballast_raft_store::identity::{self, InitOptions};
 use ballast_raft_store::{Listen, Store, StoreConfig};
@@ -18,11 +19,11 @@ use http_body_util::BodyExt as _;
 use rcgen::{CertifiedKey, generate_simple_self_signed};
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use tokio::sync::broadcast;
+use tokio::sync::{broadcast, mpsc};
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
 
-use crate::{Api, Applied, NodeView};
+use crate::{Api, Applied, NodeView, TailFeed};
 
 pub(super) const PASSWORD: &str = "correct horse battery";
 /// How long a store of one node may take to be ready to write.
@@ -49,6 +50,27 @@ pub(super) struct FakeView {
     pub(super) moves: std::sync::Mutex<Vec<(String, String)>>,
     /// What a plane can't carry out.
     pub(super) errors: std::sync::Mutex<Vec<String>>,
+    /// Who watches its records, and with what filter.
+    pub(super) readers: std::sync::Mutex<Vec<(TailFilter, mpsc::Sender<String>)>>,
+}
+
+/// What a reader of a [`FakeView`] gets; one record is left out for each that reads `more`.
+struct FakeFeed(mpsc::Receiver<String>, std::sync::atomic::AtomicU64);
+
+impl TailFeed for FakeFeed {
+    fn next(&mut self) -> BoxFuture<'_, Option<String>> {
+        Box::pin(async {
+            let record = self.0.recv().await?;
+            if record.contains("more") {
+                self.1.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+            }
+            Some(record)
+        })
+    }
+
+    fn take_left_out(&self) -> u64 {
+        self.1.swap(0, std::sync::atomic::Ordering::Relaxed)
+    }
 }
 
 pub(super) struct Reply {
@@ -122,6 +144,16 @@ impl NodeView for FakeView {
         "ballast_up 1\n".to_owned()
     }
 
+    fn tail(&self, filter: TailFilter) -> Result<Box<dyn TailFeed>, String> {
+        let mut readers = self.readers.lock().unwrap();
+        if readers.len() == 2 {
+            return Err("2 readers watch this node already".to_owned());
+        }
+        let (sender, receiver) = mpsc::channel(16);
+        readers.push((filter, sender));
+        Ok(Box::new(FakeFeed(receiver, Default::default())))
+    }
+
     fn events(&self) -> broadcast::Receiver<EventBody> {
         self.events.subscribe()
     }
@@ -170,6 +202,7 @@ impl Node {
             timeline: Default::default(),
             moves: Default::default(),
             errors: Default::default(),
+            readers: Default::default(),
         });
         let config = StoreConfig {
             identity: identity::load(directory.path()).unwrap(),

@@ -19,6 +19,7 @@ fn needed(method: &Method, path: &str) -> Option<Role> {
     match (path, first) {
         ("/healthz" | "/readyz" | "openapi.json" | "setup" | "sessions", _) => None,
         ("sessions/current" | "plan" | "explain", _) => Some(Role::Viewer),
+        ("tail", _) => Some(Role::Operator),
         _ if is_read => Some(Role::Viewer),
         ("apply", _) => Some(Role::Editor),
         (path, "pools") if path.contains("/{member}/") => Some(Role::Operator),

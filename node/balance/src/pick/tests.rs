@@ -42,6 +42,11 @@ fn compile(spec: PoolSpec) -> Arc<Pool> {
     Arc::clone(registry.pool("pool").unwrap())
 }
 
+/// A compiled pool of that specification.
+pub(crate) fn pool_of(spec: PoolSpec) -> Arc<Pool> {
+    compile(spec)
+}
+
 fn pool(algorithm: Algorithm, weights: &[u16]) -> Arc<Pool> {
     compile(spec(algorithm, weights))
 }

@@ -19,7 +19,7 @@ use tokio::net::UdpSocket;
 use super::socket::{self, Replies};
 use super::{DATAGRAM_MAX_BYTES, SessionKey, connected};
 use crate::watch::Watch;
-use crate::worker::TcpWorker;
+use crate::worker::{TcpWorker, why_none};
 
 /// Members whose socket can't be made that are passed over.
 const ATTEMPT_MAX_COUNT: usize = 3;
@@ -225,7 +225,7 @@ impl Facts {
                 Err(NoMember::AllBusy | NoMember::PersistentBusy) => {
                     return Err(FailureReason::QueueFull);
                 }
-                Err(_) => return Err(failure),
+                Err(why) => return Err(why_none(why, failure)),
             };
             let Some(member) = pool.member(index) else { return Err(FailureReason::Internal) };
             tried[attempt] = index;
@@ -250,6 +250,7 @@ impl Facts {
         if let Some(reason) = reason {
             self.admitted.counters.failure(reason);
         }
+        self.worker.count(&self.admitted.server.pool, reason, None);
         let start_ms = clock.coarse_unix_ms().saturating_sub(total_us / 1_000);
         self.worker.log(&AccessRecord {
             reason,

@@ -3,7 +3,7 @@ use ballast_model::{
     AnyDraft, Config, Draft, Edit, HttpSettings, PoolSpec, Priority, Protocol, TcpSettings,
     UdpSettings,
 };
-use ballast_telemetry::{AccessLog, VirtualServerCounters};
+use ballast_telemetry::{AccessLog, PoolCounters, VirtualServerCounters};
 use ballast_workers::{PoolSlot, VirtualServerSlot, WorkerContext};
 use tokio::net::{TcpListener, TcpStream};
 
@@ -14,13 +14,14 @@ fn server() -> VirtualServer {
     let config = Config::default().edited(&[pool], 1, 0).unwrap();
     let mut pools = PoolRegistry::new(1, PersistenceKey::new(&[0; 32]));
     pools.reconcile(&config, 0);
+    let counters = Arc::new(PoolCounters::new("p", 1));
     VirtualServer {
         name: "a".into(),
         protocol: Protocol::Http,
         http: HttpSettings::default(),
         tcp: TcpSettings::default(),
         cookie: None,
-        pool: Arc::new(PoolSlot::new(Arc::clone(pools.pool("p").unwrap()))),
+        pool: Arc::new(PoolSlot::new(Arc::clone(pools.pool("p").unwrap()), counters)),
         policies: None,
         tls: None,
         clients: None,

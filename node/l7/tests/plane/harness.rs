@@ -347,7 +347,7 @@ pub(crate) struct Site {
     pub(crate) ticket_keys: Vec<TicketKey>,
     /// How often the connections' tasks have taken memory from the heap.
     pub(crate) allocation_count: Arc<AtomicU64>,
-    counters: Arc<CounterRegistry>,
+    pub(crate) counters: Arc<CounterRegistry>,
     config: Config,
     index: u64,
 }
@@ -380,6 +380,16 @@ impl Site {
         pool: PoolSpec,
         access_log: AccessLog,
     ) -> Self {
+        Self::with_handlers(address, server, pool, HttpHandlers::new(access_log))
+    }
+
+    /// The same with those handlers.
+    pub(crate) fn with_handlers(
+        address: SocketAddr,
+        server: VirtualServerSpec,
+        pool: PoolSpec,
+        http: HttpHandlers,
+    ) -> Self {
         let worker_count = 2;
         let counters = Arc::new(CounterRegistry::new(worker_count));
         let config = DataPlaneConfig {
@@ -393,10 +403,8 @@ impl Site {
             pressure: PressureGauge::new(Pressure::default),
         };
         let allocation_count = Arc::new(AtomicU64::new(0));
-        let http = Arc::new(Measured {
-            inner: HttpHandlers::new(access_log),
-            allocation_count: Arc::clone(&allocation_count),
-        });
+        let http =
+            Arc::new(Measured { inner: http, allocation_count: Arc::clone(&allocation_count) });
         let handlers = Handlers { http, tcp: Arc::new(NoTcp), udp: Arc::new(NoDatagrams) };
         let plane = DataPlane::start(config, handlers).expect("a data plane");
         Self {

@@ -10,7 +10,7 @@ use tokio::sync::Semaphore;
 use crate::harness::*;
 
 /// An origin that answers each request once it is given leave.
-async fn held() -> (Origin, Arc<Semaphore>, Arc<Semaphore>) {
+pub(crate) async fn held() -> (Origin, Arc<Semaphore>, Arc<Semaphore>) {
     let leave = Arc::new(Semaphore::new(0));
     let arrivals = Arc::new(Semaphore::new(0));
     let (given, arrived) = (Arc::clone(&leave), Arc::clone(&arrivals));
@@ -40,7 +40,7 @@ async fn limited(origins: &[&Origin], limit: u32, queue: QueueSettings) -> Site 
     .await
 }
 
-async fn arrive(arrivals: &Semaphore, count: u32) {
+pub(crate) async fn arrive(arrivals: &Semaphore, count: u32) {
     soon(arrivals.acquire_many(count)).await.expect("never closed").forget();
 }
 
@@ -56,7 +56,7 @@ fn in_flight(site: &Site) -> u64 {
     pools["origin"].members().iter().map(|member| member.state.in_flight()).sum()
 }
 
-fn get(target: &str) -> String {
+pub(crate) fn get(target: &str) -> String {
     format!("GET {target} HTTP/1.1\r\nHost: a\r\n\r\n")
 }
 

@@ -116,6 +116,11 @@ impl<'a> HeaderValues<'a> {
         out.extend_from_slice(value.unwrap_or_default());
     }
 
+    /// The same fields with other values.
+    pub(crate) fn with_values(self, values: &'a [u8]) -> Self {
+        Self { values, ..self }
+    }
+
     /// The names, with the values of those that have one.
     pub fn iter(self) -> impl Iterator<Item = (&'a str, Option<&'a [u8]>)> {
         let mut rest = self.values;
@@ -136,7 +141,7 @@ impl<'a> HeaderValues<'a> {
 
 /// The text of the second of the last record: most records share it with the one before.
 #[derive(Debug, Default)]
-pub(super) struct SecondText {
+pub(crate) struct SecondText {
     /// Seconds since the epoch, plus 1; 0 where there is none.
     of: u64,
     text: [u8; SECOND_TEXT_BYTES],
@@ -144,19 +149,19 @@ pub(super) struct SecondText {
 
 const SECOND_TEXT_BYTES: usize = "2026-01-01T00:00:00".len();
 
-pub(super) struct RecordWriter<'a> {
+pub(crate) struct RecordWriter<'a> {
     pub(super) out: &'a mut Vec<u8>,
     second: &'a mut SecondText,
     numbers: itoa::Buffer,
 }
 
 impl<'a> RecordWriter<'a> {
-    pub(super) fn new(out: &'a mut Vec<u8>, second: &'a mut SecondText) -> Self {
+    pub(crate) fn new(out: &'a mut Vec<u8>, second: &'a mut SecondText) -> Self {
         Self { out, second, numbers: itoa::Buffer::new() }
     }
 
     /// The record as JSON, without the end of the line.
-    pub(super) fn json(&mut self, record: &AccessRecord<'_>) {
+    pub(crate) fn json(&mut self, record: &AccessRecord<'_>) {
         self.raw(b"{\"time\":\"");
         self.time(record.time_ms);
         self.raw(b"\",\"virtual_server\":");

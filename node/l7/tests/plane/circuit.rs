@@ -1,0 +1,58 @@
+//! Pools that are asked no more at once than they may be.
+
+use std::time::Duration;
+
+use ballast_model::{AdaptiveConcurrency, CircuitBreaker, PoolSpec};
+use ballast_telemetry::FailureReason;
+
+use crate::harness::*;
+use crate::queue::{arrive, get, held};
+
+fn in_flight(site: &Site) -> u32 {
+    let pools = site.plane.pools();
+    let pools = pools.borrow();
+    pools["origin"].gate_facts().unwrap().request_count
+}
+
+/// With one request in flight, the next fails for `reason`; once that is over, there is room again.
+async fn assert_one_at_once(adjust: impl FnOnce(&mut PoolSpec), reason: FailureReason) {
+    let (origin, leave, arrivals) = held().await;
+    let site = Site::start_with(&[origin.address], |_, pool| adjust(pool)).await;
+    let (mut first, mut second) = (site.connect().await, site.connect().await);
+    first.send(&get("/first")).await;
+    arrive(&arrivals, 1).await;
+    let refused = second.ask(&get("/second")).await;
+    assert_eq!((refused.status(), refused.field("retry-after")), (503, Some("1")));
+    assert!(refused.text().contains(reason.code()), "{}", refused.text());
+    site.failed(reason, 1).await;
+    leave.add_permits(2);
+    assert_eq!(first.message().await.unwrap().text(), "/first");
+    // The worker counts it out a moment after the client has the response.
+    let mut looks = tokio::time::interval(Duration::from_millis(5));
+    soon(async {
+        while in_flight(&site) > 0 {
+            looks.tick().await;
+        }
+    })
+    .await;
+    assert_eq!(second.ask(&get("/third")).await.text(), "/third");
+    let failures = site.counters.pools()["origin"].totals().failures;
+    assert_eq!(failures.iter().sum::<u64>(), 1);
+}
+
+#[tokio::test]
+async fn the_circuit_breaker_lets_as_many_through_as_may_be() {
+    let breaker = CircuitBreaker { request_max_count: Some(1), retry_max_count: None };
+    assert_one_at_once(|pool| pool.circuit_breaker = Some(breaker), FailureReason::CircuitOpen)
+        .await;
+}
+
+#[tokio::test]
+async fn the_adaptive_limit_lets_as_many_through_as_it_has_found() {
+    let adaptive = AdaptiveConcurrency { min_limit: 1, ..AdaptiveConcurrency::default() };
+    assert_one_at_once(
+        |pool| pool.adaptive_concurrency = Some(adaptive),
+        FailureReason::ConcurrencyLimit,
+    )
+    .await;
+}

@@ -29,6 +29,7 @@ use crate::check_network::known;
 use crate::config::NodeConfig;
 use crate::ha;
 use crate::jwks;
+use crate::ocsp;
 use crate::otlp::Collector;
 use crate::signals::{Signals, Stop};
 use crate::tickets;
@@ -86,6 +87,8 @@ struct Node {
     jwks: Option<JoinHandle<()>>,
     /// Sends spans to a collector.
     otlp: Option<JoinHandle<()>>,
+    /// Fetches answers of OCSP.
+    ocsp: Option<JoinHandle<()>>,
     events: JoinHandle<()>,
     tickets: JoinHandle<()>,
     /// Writes down what is known of the network.
@@ -142,6 +145,9 @@ impl Node {
         let jwks = traffic
             .as_ref()
             .map(|traffic| tokio::spawn(jwks::follow(traffic.providers(), follow_stop.clone())));
+        let ocsp = traffic
+            .as_ref()
+            .map(|traffic| tokio::spawn(ocsp::follow(traffic.certificates(), follow_stop.clone())));
         let api_stop = CancellationToken::new();
         let otlp = start_otlp(&config, traffic.as_deref(), &store, &api_stop)?;
         let events = tokio::spawn(Arc::clone(&view).gather_events(api_stop.clone()));
@@ -162,6 +168,7 @@ impl Node {
             observe,
             jwks,
             otlp,
+            ocsp,
             events,
             tickets,
             known,
@@ -246,6 +253,9 @@ impl Node {
         }
         if let Some(otlp) = self.otlp {
             log_failure("the exporter of spans", otlp.await.context("it panicked"));
+        }
+        if let Some(ocsp) = self.ocsp {
+            log_failure("the task of OCSP", ocsp.await.context("it panicked"));
         }
         if let Some(adoption) = self.adoption {
             log_failure("the task of members' health", adoption.await.context("it panicked"));

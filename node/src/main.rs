@@ -15,6 +15,7 @@ mod ha;
 mod jwks;
 mod logging;
 mod metrics;
+mod ocsp;
 mod otlp;
 mod pool_metrics;
 mod signals;

@@ -13,16 +13,18 @@ use ballast_l7::{HttpHandlers, MirrorTotals, RateLimits};
 use ballast_model::event::EventBody;
 use ballast_model::explain::{ExplainReport, ExplainRequest};
 use ballast_model::status::{
-    Health, JwtProviderStatus, ListenerStatus, MemberStatus, NodeStatus, PlaneStatus,
-    VirtualServerStatus,
+    CertificateStatus, Health, JwtProviderStatus, ListenerStatus, MemberStatus, NodeStatus,
+    PlaneStatus, VirtualServerStatus,
 };
 use ballast_model::{Sealed, Snapshot};
 use ballast_raft_store::ClusterKey;
 use ballast_telemetry::otlp::{SpanBatch, SpanSink, SpanTotals};
 use ballast_telemetry::prometheus::{self, MetricKind, Metrics};
 use ballast_telemetry::{AccessLog, CounterRegistry, Tail};
+use ballast_workers::tls::certificate::now_s;
 use ballast_workers::{
-    AnyAddress, DataPlane, DataPlaneConfig, Handlers, PressureGauge, ProviderMap, Unseal,
+    AnyAddress, CertificateMap, DataPlane, DataPlaneConfig, Handlers, PressureGauge, ProviderMap,
+    Unseal,
 };
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::runtime::Handle;
@@ -138,6 +140,21 @@ impl Traffic {
         told.collect()
     }
 
+    /// The certificates in use, and when they change.
+    pub(crate) fn certificates(&self) -> watch::Receiver<CertificateMap> {
+        self.plane.certificates()
+    }
+
+    /// The certificates in use, by name.
+    pub(crate) fn certificate_statuses(&self) -> Vec<CertificateStatus> {
+        let certificates = self.plane.certificates();
+        let (certificates, now_s) = (Arc::clone(&certificates.borrow()), now_s());
+        let statuses = certificates.values().map(|certificate| certificate.status(now_s));
+        let mut statuses: Vec<_> = statuses.collect();
+        statuses.sort_by(|one, other| one.name.cmp(&other.name));
+        statuses
+    }
+
     /// Tells what would become of a described request.
     pub(crate) fn explain(
         &self,
@@ -233,6 +250,7 @@ impl Traffic {
         let pools = self.plane.pools();
         let pools = Arc::clone(&pools.borrow());
         pool_metrics::write(metrics, &pools, &self.counters);
+        prometheus::write_certificates(metrics, &status.certificates);
         prometheus::write_access_log(metrics, &self.access_log);
         let spans = self.spans.as_ref();
         prometheus::write_spans(metrics, spans.map_or((0, 0), |(totals, _)| totals.totals()));

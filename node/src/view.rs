@@ -116,6 +116,7 @@ impl NodeView for View {
         NodeStatus {
             ha: self.ha.as_ref().map(Ha::status),
             jwt_providers: traffic.map(Traffic::jwt_providers).unwrap_or_default(),
+            certificates: traffic.map(Traffic::certificate_statuses).unwrap_or_default(),
             name: self.name.clone(),
             node_id: self.node_id,
             role: self.role,

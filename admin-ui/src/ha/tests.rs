@@ -37,6 +37,7 @@ fn part(group: &str, state: GroupState, priority: u8) -> GroupStatus {
 fn report(name: &str, parts: Option<Vec<GroupStatus>>) -> NodeReport {
     let status = parts.map(|groups| NodeStatus {
         jwt_providers: Vec::new(),
+        certificates: Vec::new(),
         name: name.to_owned(),
         node_id: 1,
         role: NodeRole::Traffic,

@@ -9,6 +9,7 @@ fn status(nodes: &[(&str, u64, u64)]) -> ClusterStatus {
         role: NodeRole::Traffic,
         status: Some(NodeStatus {
             jwt_providers: Vec::new(),
+            certificates: Vec::new(),
             ha: None,
             name: (*name).to_owned(),
             node_id: 1,

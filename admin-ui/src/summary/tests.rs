@@ -36,6 +36,7 @@ fn status(nodes: &[(&str, Vec<MemberStatus>)]) -> ClusterStatus {
         role: NodeRole::Traffic,
         status: Some(NodeStatus {
             jwt_providers: Vec::new(),
+            certificates: Vec::new(),
             ha: None,
             name: (*name).to_owned(),
             node_id: 1,

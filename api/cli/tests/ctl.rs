@@ -44,6 +44,7 @@ impl NodeView for View {
         let store = self.0.get().unwrap();
         NodeStatus {
             jwt_providers: Vec::new(),
+            certificates: Vec::new(),
             ha: None,
             name: store.node_name().to_owned(),
             node_id: store.node_id(),

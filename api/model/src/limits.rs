@@ -32,6 +32,8 @@ pub const SNI_ROUTE_MAX_COUNT: usize = 1_000;
 pub const SNI_NAME_MAX_COUNT: usize = 10_000;
 /// Largest certificate chain or private key accepted, in bytes of PEM.
 pub const PEM_MAX_BYTES: usize = 256 * 1024;
+/// Longest declared answer of OCSP, in bytes of text.
+pub const OCSP_RESPONSE_MAX_BYTES: usize = 96 * 1024;
 /// Longest timeout or interval, in milliseconds (one day).
 pub const TIMEOUT_MAX_MS: u64 = 24 * 60 * 60 * 1_000;
 /// Shortest interval between two probes of a member, in milliseconds.

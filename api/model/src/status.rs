@@ -65,6 +65,9 @@ pub struct NodeStatus {
     /// The keys of JWT providers as this node has them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub jwt_providers: Vec<JwtProviderStatus>,
+    /// The certificates that virtual servers and pools of this node use.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub certificates: Vec<CertificateStatus>,
     /// High availability; absent on a witness.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ha: Option<HaStatus>,
@@ -86,6 +89,63 @@ pub struct JwtProviderStatus {
     pub error: Option<String>,
     /// Tokens that named a key that was not known, since the node started.
     pub unknown_key_count: u64,
+}
+
+/// A certificate as one node uses it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct CertificateStatus {
+    /// The certificate.
+    pub name: String,
+    /// From when it is good, in ms since the Unix epoch.
+    pub not_before_ms: u64,
+    /// Until when it is good, in ms since the Unix epoch.
+    pub not_after_ms: u64,
+    /// What that means now.
+    pub state: CertificateState,
+    /// Whether it says that clients should refuse it without a staple (RFC 7633).
+    pub must_staple: bool,
+    /// What is stapled to handshakes.
+    pub staple: Option<StapleStatus>,
+    /// What is not as it should be, in parts of sentences.
+    pub problems: Vec<String>,
+}
+
+/// An answer of OCSP that is stapled to handshakes; it says that the certificate is good.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct StapleStatus {
+    /// Since when that was known, in ms since the Unix epoch.
+    pub this_update_ms: u64,
+    /// Until when it is stapled, in ms since the Unix epoch.
+    pub next_update_ms: u64,
+}
+
+/// How long a certificate is still good.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum CertificateState {
+    /// Clients refuse it.
+    Expired,
+    /// Its end is nearer than its `expiry_warning_days`.
+    Expiring,
+    /// Its time has not begun.
+    NotYetValid,
+    /// It is good for a while.
+    Valid,
+}
+
+impl CertificateState {
+    /// The name used in the API.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Expired => "expired",
+            Self::Expiring => "expiring",
+            Self::NotYetValid => "not_yet_valid",
+            Self::Valid => "valid",
+        }
+    }
 }
 
 /// A node's part in the replication.

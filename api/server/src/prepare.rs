@@ -4,12 +4,14 @@
 //! What is not valid is left as it is, for the rehearsal to report together with everything else.
 
 use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use ballast_model::spec::user::PASSWORD_MAX_BYTES;
 use ballast_model::{
     AnyDraft, CertificateSpec, Config, Draft, FieldErrors, ResourceRef, Spec, TokenSpec, UserSpec,
 };
 use ballast_raft_store::ClusterKey;
+use ballast_tls::ocsp::{self, StapleError, Subject};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use rustls::RootCertStore;
@@ -155,6 +157,10 @@ fn certificate(
     let sealed = previous.and_then(|previous| previous.private_key_sealed.as_ref());
     let present = sealed.and_then(|sealed| keys.open(sealed).ok());
     let Some(chain) = read_chain(&spec.chain_pem, errors) else { return };
+    if let Err(error) = ballast_tls::leaf::check_order(&chain) {
+        errors.push("chain_pem", "invalid_chain", error.to_string());
+    }
+    check_staple(&chain, spec, errors);
     spec.fingerprint_sha256 = chain.first().map(|leaf| sha256_hex(leaf));
     let given = spec.private_key_pem.as_ref().map(|pem| pem.clone().into_bytes());
     let Some(key) = given.as_ref().or(present.as_ref()) else { return };
@@ -169,6 +175,37 @@ fn certificate(
             None => Some(keys.seal(&given)),
         };
         spec.private_key_pem = None;
+    }
+}
+
+/// Checks that what is stapled to the certificate is about it, or that there is somebody to ask.
+fn check_staple(chain: &[CertificateDer<'_>], spec: &CertificateSpec, errors: &mut FieldErrors) {
+    if let Some(text) = &spec.ocsp_response {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let now_s = i64::try_from(now.as_secs()).unwrap_or(i64::MAX);
+        let read =
+            ocsp::from_text(text).and_then(|der| Subject::of_chain(chain)?.staple(&der, now_s));
+        match read {
+            // The same declaration may be made again later: the status tells of it.
+            Ok(_) | Err(StapleError::Expired) => {}
+            Err(error) => {
+                errors.push(
+                    "ocsp_response",
+                    "invalid_ocsp_response",
+                    format!("can't be used: {error}"),
+                );
+            }
+        }
+    }
+    if spec.ocsp_fetch {
+        let has_responder =
+            ballast_tls::leaf::facts(chain).is_ok_and(|facts| facts.responder_url.is_some());
+        errors.require(has_responder, "ocsp_fetch", "not_allowed", || {
+            "needs a certificate that names a responder of OCSP with http".to_owned()
+        });
+        if let Err(error) = Subject::of_chain(chain) {
+            errors.push("ocsp_fetch", "not_allowed", error.to_string());
+        }
     }
 }
 

@@ -125,6 +125,7 @@ pub(crate) fn problems(config: &Config, raft: &RaftStatus, nodes: &[NodeReport])
         }
     }
     problems.extend(ha::problems(config, nodes));
+    certificate_problems(nodes, &mut problems);
     member_problems(nodes, &mut problems);
     if problems.len() > PROBLEM_MAX_COUNT {
         let more = problems.len() - PROBLEM_MAX_COUNT;
@@ -197,6 +198,28 @@ fn node_problems(
             listener.address,
             short(why)
         ));
+    }
+}
+
+/// What is wrong with certificates, each once, with the nodes where not all see it.
+fn certificate_problems(nodes: &[NodeReport], problems: &mut Vec<String>) {
+    let mut found = BTreeMap::<(&str, &str), Vec<&str>>::new();
+    let mut observers = 0;
+    for node in nodes.iter().filter(|node| node.role == NodeRole::Traffic) {
+        let Some(status) = &node.status else { continue };
+        observers += 1;
+        for certificate in &status.certificates {
+            for problem in &certificate.problems {
+                found.entry((&certificate.name, problem)).or_default().push(&node.name);
+            }
+        }
+    }
+    for ((name, problem), seen_by) in found {
+        let seen_by = match seen_by.len() {
+            count if count == observers => String::new(),
+            _ => format!(" (node {})", seen_by.join(", ")),
+        };
+        problems.push(format!("certificate {name} {}{seen_by}", short(problem)));
     }
 }
 
@@ -281,8 +304,11 @@ impl Observed {
                 let mut providers = status.jwt_providers.iter();
                 json!({ "keys": providers.find(|provider| provider.name == name) })
             })),
-            AnyResource::Certificate(_)
-            | AnyResource::Monitor(_)
+            AnyResource::Certificate(_) => Some(per_node(&|status| {
+                let mut certificates = status.certificates.iter();
+                json!({ "certificate": certificates.find(|certificate| certificate.name == name) })
+            })),
+            AnyResource::Monitor(_)
             | AnyResource::Policy(_)
             | AnyResource::Region(_)
             | AnyResource::Token(_)

@@ -14,8 +14,10 @@ use crate::phase::Phase;
 use crate::reason::FailureReason;
 use crate::registry::CounterRegistry;
 
+mod certificates;
 mod pools;
 
+pub use certificates::write_certificates;
 pub use pools::{POOL_SERIES_MAX_COUNT, PoolFacts, write_pools};
 
 /// The `Content-Type` of the text.

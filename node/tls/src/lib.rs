@@ -7,7 +7,9 @@
 #![forbid(unsafe_code)]
 
 pub mod fault;
+pub mod leaf;
 pub mod member;
+pub mod ocsp;
 pub mod roots;
 pub mod suite;
 

@@ -23,7 +23,7 @@ use crate::passthrough::Passthrough;
 use crate::policy::{PolicySet, PolicyStore, ProviderMap, SetSources};
 use crate::slot::{ClientIdentity, CookiePersistence, PoolSlot, VirtualServer, VirtualServerSlot};
 use crate::tls::tickets::TicketKeys;
-use crate::tls::{Certificate, CertificateStore, TlsSettings, Unseal};
+use crate::tls::{Certificate, CertificateMap, CertificateStore, TlsSettings, Unseal};
 
 /// Compiles snapshots one after another.
 pub struct Compiler {
@@ -156,6 +156,11 @@ impl Compiler {
     /// Every compiled pool, by name.
     pub fn pools(&self) -> PoolMap {
         self.pools.pools()
+    }
+
+    /// The certificates in use.
+    pub fn certificates(&mut self) -> CertificateMap {
+        self.certificates.usable()
     }
 
     /// The providers of tokens, by name.

@@ -25,6 +25,7 @@ use crate::plane::Applied;
 use crate::policy::ProviderMap;
 use crate::reconcile::{self, AnyAddress, Listener, Owners};
 use crate::slot::VirtualServerSlot;
+use crate::tls::CertificateMap;
 use crate::worker::{Command, WorkerHandle};
 
 /// How long a worker may take to close a listener before we go on without its word.
@@ -311,6 +312,11 @@ impl Control {
         let server = slot.current().load_full()?;
         let report = explain::explain(&server, request, clock::now_ms());
         Some(ExplainReport { index: self.snapshot.index, ..report })
+    }
+
+    /// The certificates in use.
+    pub(crate) fn certificates(&mut self) -> CertificateMap {
+        self.compiler.certificates()
     }
 
     /// The providers of tokens, by name.

@@ -56,5 +56,5 @@ pub use reconcile::AnyAddress;
 pub use slot::{
     Admission, ClientIdentity, CookiePersistence, PoolSlot, VirtualServer, VirtualServerSlot,
 };
-pub use tls::Unseal;
 pub use tls::tickets::{RotationError, rotation, rotation_due};
+pub use tls::{Certificate, CertificateMap, Unseal};

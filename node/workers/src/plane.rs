@@ -24,7 +24,7 @@ use crate::handler::Handlers;
 use crate::policy::ProviderMap;
 use crate::pressure::{Pressure, PressureGauge, SAMPLE_INTERVAL};
 use crate::reconcile::AnyAddress;
-use crate::tls::Unseal;
+use crate::tls::{CertificateMap, Unseal};
 use crate::worker::{self, Shared, WorkerOptions};
 
 /// How often listeners that could not be opened are tried again.
@@ -90,6 +90,7 @@ pub struct DataPlane {
     applied: watch::Receiver<Applied>,
     pools: watch::Receiver<PoolMap>,
     providers: watch::Receiver<ProviderMap>,
+    certificates: watch::Receiver<CertificateMap>,
     pressure: watch::Receiver<Pressure>,
     counters: Arc<CounterRegistry>,
     shared: Arc<Shared>,
@@ -144,6 +145,7 @@ impl DataPlane {
         let (pressure_sender, pressure) = watch::channel(Pressure::default());
         let (pools_sender, pools) = watch::channel(PoolMap::default());
         let (providers_sender, providers) = watch::channel(ProviderMap::default());
+        let (certificates_sender, certificates) = watch::channel(CertificateMap::default());
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
         let plane = Plane {
             control,
@@ -153,6 +155,7 @@ impl DataPlane {
             applied: applied_sender,
             pools: pools_sender,
             providers: providers_sender,
+            certificates: certificates_sender,
             shared: Arc::clone(&shared),
             gauge: config.pressure,
             pressure: pressure_sender,
@@ -168,6 +171,7 @@ impl DataPlane {
             applied,
             pools,
             providers,
+            certificates,
             pressure,
             counters,
             shared,
@@ -200,6 +204,11 @@ impl DataPlane {
     /// The providers of tokens, and when they change: whose keys are to be fetched.
     pub fn providers(&self) -> watch::Receiver<ProviderMap> {
         self.providers.clone()
+    }
+
+    /// The certificates in use, and when they change: to which answers of OCSP are to be stapled.
+    pub fn certificates(&self) -> watch::Receiver<CertificateMap> {
+        self.certificates.clone()
     }
 
     /// Tells what would become of a described request; none where its virtual server is not served
@@ -317,6 +326,7 @@ struct Plane {
     applied: watch::Sender<Applied>,
     pools: watch::Sender<PoolMap>,
     providers: watch::Sender<ProviderMap>,
+    certificates: watch::Sender<CertificateMap>,
     shared: Arc<Shared>,
     gauge: PressureGauge,
     pressure: watch::Sender<Pressure>,
@@ -426,6 +436,12 @@ impl Plane {
                 | present.values().fold(false, |any, slot| slot.take_changed() | any);
             *providers = present;
             has_changed
+        });
+        self.certificates.send_if_modified(|certificates| {
+            let present = self.control.certificates();
+            let is_new = !Arc::ptr_eq(certificates, &present);
+            *certificates = present;
+            is_new
         });
         self.publish_pools();
         self.report();

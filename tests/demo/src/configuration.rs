@@ -48,8 +48,7 @@ pub(crate) async fn apply(topology: &Topology, declaration: &Path, stage: &Stage
     let spec = CertificateSpec {
         chain_pem: certificate.chain_pem,
         private_key_pem: Some(certificate.key_pem),
-        private_key_sealed: None,
-        fingerprint_sha256: None,
+        ..CertificateSpec::default()
     };
     cluster.client().put(&Draft::new("shop", spec), &WriteOptions::new()).await?;
     stage.saw(&format!("certificate for {HOST_NAME} stored; its key is sealed"));

@@ -42,8 +42,7 @@ async fn tls_sessions_are_resumed_at_the_next_owner() -> Result<()> {
     let spec = CertificateSpec {
         chain_pem: certificate.chain_pem,
         private_key_pem: Some(certificate.key_pem),
-        private_key_sealed: None,
-        fingerprint_sha256: None,
+        ..CertificateSpec::default()
     };
     let wait = WriteOptions::new().wait_applied();
     world.cluster.client().put(&Draft::new("shop", spec), &wait).await?;

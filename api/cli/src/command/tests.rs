@@ -228,6 +228,7 @@ fn member(name: &str, health: Health, admin_state: AdminState) -> MemberStatus {
 fn cluster_status() -> ClusterStatus {
     let node = NodeStatus {
         jwt_providers: Vec::new(),
+        certificates: Vec::new(),
         ha: None,
         name: "lb1".to_owned(),
         node_id: 1,

@@ -79,6 +79,7 @@ fn status(node: &str, parts: &[(&str, GroupState)]) -> NodeStatus {
     let ha = HaStatus { groups: groups.collect(), ..HaStatus::default() };
     NodeStatus {
         jwt_providers: Vec::new(),
+        certificates: Vec::new(),
         name: node.to_owned(),
         node_id: 1,
         role: NodeRole::Traffic,

@@ -58,6 +58,7 @@ fn an_export_applied_again_changes_nothing_although_it_holds_no_secrets() {
             ciphertext: "c".to_owned(),
         }),
         fingerprint_sha256: Some("f".to_owned()),
+        ..CertificateSpec::default()
     };
     let drafts = vec![AnyDraft::Certificate(Draft::new("c", spec)), pool("p", 1)];
     let (config, _) = applied(&Config::default(), drafts, &PlanOptions::default());
@@ -77,8 +78,7 @@ fn a_secret_never_shows_in_a_plan() {
             CertificateSpec {
                 chain_pem: "-----BEGIN CERTIFICATE-----".to_owned(),
                 private_key_pem: Some(format!("PRIVATE KEY----- {key}")),
-                private_key_sealed: None,
-                fingerprint_sha256: None,
+                ..CertificateSpec::default()
             },
         ))
     };

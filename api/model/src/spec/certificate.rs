@@ -5,7 +5,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::config::Kind;
-use crate::limits::PEM_MAX_BYTES;
+use crate::limits::{OCSP_RESPONSE_MAX_BYTES, PEM_MAX_BYTES};
 use crate::resource::Spec;
 use crate::validate::FieldErrors;
 
@@ -26,6 +26,35 @@ pub struct CertificateSpec {
     /// SHA-256 of the leaf certificate, in hexadecimal. Set by the server only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fingerprint_sha256: Option<String>,
+    /// An answer of the responder of OCSP (RFC 6960), base64 of DER or PEM around it, to be stapled to
+    /// handshakes until its time is over. Whoever declares it brings the next one in time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ocsp_response: Option<String>,
+    /// Whether every node fetches such answers from the responder that the certificate names, always
+    /// before the last one's time is over. The chain must hold who issued the certificate.
+    #[serde(default)]
+    pub ocsp_fetch: bool,
+    /// How many days before its end a certificate is called expiring, 0 to 3,650.
+    #[serde(default = "expiry_warning_days")]
+    pub expiry_warning_days: u16,
+}
+
+fn expiry_warning_days() -> u16 {
+    30
+}
+
+impl Default for CertificateSpec {
+    fn default() -> Self {
+        Self {
+            chain_pem: String::new(),
+            private_key_pem: None,
+            private_key_sealed: None,
+            fingerprint_sha256: None,
+            ocsp_response: None,
+            ocsp_fetch: false,
+            expiry_warning_days: expiry_warning_days(),
+        }
+    }
 }
 
 /// A secret sealed with AES-256-GCM under the cluster's key.
@@ -66,6 +95,13 @@ impl Spec for CertificateSpec {
         errors.require(is_pem, "chain_pem", "invalid_pem", || {
             "holds no \"BEGIN CERTIFICATE\" block".to_owned()
         });
+        if let Some(response) = &self.ocsp_response {
+            errors.range("ocsp_response", response.len(), 1, OCSP_RESPONSE_MAX_BYTES);
+            errors.require(!self.ocsp_fetch, "ocsp_response", "not_allowed", || {
+                "is of no use where ocsp_fetch is true".to_owned()
+            });
+        }
+        errors.range("expiry_warning_days", self.expiry_warning_days, 0, 3_650);
         if let Some(key) = &self.private_key_pem {
             errors.range("private_key_pem", key.len(), 1, PEM_MAX_BYTES);
             let is_pem = key.contains("PRIVATE KEY-----");

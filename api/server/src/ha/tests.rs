@@ -35,6 +35,7 @@ fn report(name: &str, state: GroupState) -> NodeReport {
     let ha = HaStatus { groups: vec![part], ..HaStatus::default() };
     let status = NodeStatus {
         jwt_providers: Vec::new(),
+        certificates: Vec::new(),
         ha: Some(ha),
         name: name.to_owned(),
         node_id: 1,

@@ -16,6 +16,7 @@ fn raft(has_quorum: bool) -> RaftStatus {
 fn report(name: &str, id: u64) -> NodeReport {
     let status = NodeStatus {
         jwt_providers: Vec::new(),
+        certificates: Vec::new(),
         ha: None,
         name: name.to_owned(),
         node_id: id,

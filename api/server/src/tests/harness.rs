@@ -97,6 +97,7 @@ impl NodeView for FakeView {
         };
         NodeStatus {
             jwt_providers: Vec::new(),
+            certificates: Vec::new(),
             ha: self.ha.lock().unwrap().clone(),
             name: store.node_name().to_owned(),
             node_id: store.node_id(),

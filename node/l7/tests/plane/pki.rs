@@ -96,8 +96,7 @@ impl Leaf {
         let spec = CertificateSpec {
             chain_pem: self.pem.clone(),
             private_key_pem: Some(self.key_pem.clone()),
-            private_key_sealed: None,
-            fingerprint_sha256: None,
+            ..CertificateSpec::default()
         };
         Edit::put(AnyDraft::Certificate(Draft::new(name, spec)), format!("{name}-uid"))
     }

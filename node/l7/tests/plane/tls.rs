@@ -32,8 +32,7 @@ fn put(name: &str, issued: &Issued) -> Edit {
     let spec = CertificateSpec {
         chain_pem: issued.pem.clone(),
         private_key_pem: Some(issued.key_pem.clone()),
-        private_key_sealed: None,
-        fingerprint_sha256: None,
+        ..CertificateSpec::default()
     };
     Edit::put(AnyDraft::Certificate(Draft::new(name, spec)), format!("{name}-uid"))
 }

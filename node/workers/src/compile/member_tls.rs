@@ -93,7 +93,7 @@ impl MemberTlsStore {
         }
         let client = certificate.map(|found| certificates.certificate(found)).transpose();
         let tls = client.and_then(|client| {
-            let client = client.map(|certificate| Arc::clone(certificate.key()));
+            let client = client.map(|certificate| certificate.key());
             MemberTls::new(settings, client, &mut self.system).map_err(|error| error.to_string())
         });
         let (security, error) = match tls {

@@ -127,3 +127,50 @@ fn another_protocol_needs_another_slot() {
     assert_ne!(bench.slot("a").id, first.id);
     assert!(first.current().load().is_some(), "emptied by who closes the listeners, not before");
 }
+
+/// What this thread has used of a CPU: others use this machine, too.
+fn cpu_time() -> std::time::Duration {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+    std::time::Duration::new(time.tv_sec.unsigned_abs(), time.tv_nsec as u32)
+}
+
+/// A certificate for one name, as an edit.
+fn certificate(number: usize) -> Edit {
+    let issued = rcgen::generate_simple_self_signed(vec![format!("site-{number}.test")]).unwrap();
+    let spec = CertificateSpec {
+        chain_pem: issued.cert.pem(),
+        private_key_pem: Some(issued.signing_key.serialize_pem()),
+        ..CertificateSpec::default()
+    };
+    let name = format!("c{number}");
+    Edit::put(AnyDraft::Certificate(Draft::new(&name, spec)), format!("{name}-uid"))
+}
+
+#[test]
+fn one_of_ten_thousand_certificates_is_replaced_in_a_tenth_of_a_second() {
+    let mut bench = Bench::new();
+    let count = ballast_model::limits::CERTIFICATE_MAX_COUNT;
+    let mut edits: Vec<_> = (0..count).map(certificate).collect();
+    edits.push(server("tls", 443, |spec| {
+        spec.protocol = Protocol::Https;
+        spec.certificates = (0..count).map(|number| format!("c{number}")).collect();
+    }));
+    bench.edit(&edits);
+    assert_eq!(bench.compiler.error("tls-uid"), None);
+    assert_eq!(bench.compiler.certificates().len(), count);
+    let before = bench.compiler.certificates();
+    let replace = |bench: &mut Bench, number: usize| {
+        bench.index += 1;
+        bench.config = bench.config.edited(&[certificate(number)], bench.index, 0).unwrap();
+        let begin = cpu_time();
+        bench.compiler.compile(&bench.config, 0);
+        let after = bench.compiler.certificates();
+        let took = cpu_time() - begin;
+        let uid = format!("c{number}-uid");
+        assert!(!Arc::ptr_eq(&before[&uid], &after[&uid]), "it is a new one");
+        assert!(Arc::ptr_eq(&before["c9999-uid"], &after["c9999-uid"]), "others are not read anew");
+        took
+    };
+    let best = (0..5).map(|number| replace(&mut bench, number)).min().unwrap();
+    assert!(best.as_millis() <= 100, "{best:?}");
+}

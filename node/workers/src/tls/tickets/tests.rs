@@ -61,8 +61,7 @@ impl Client {
         let spec = ballast_model::CertificateSpec {
             chain_pem: issued.cert.pem(),
             private_key_pem: Some(issued.signing_key.serialize_pem()),
-            private_key_sealed: None,
-            fingerprint_sha256: None,
+            ..Default::default()
         };
         let mut roots = RootCertStore::empty();
         roots.add(issued.cert.der().clone()).unwrap();

@@ -1,52 +1,26 @@
-use ballast_model::UnknownName;
-
 use super::*;
 
-fn unseal() -> Unseal {
+pub(crate) fn unseal() -> Unseal {
     Arc::new(|sealed| Ok(sealed.ciphertext.clone().into_bytes()))
 }
 
 /// A self-signed certificate whose key is "sealed" by being put where ciphertext belongs.
-fn spec(names: &[&str]) -> CertificateSpec {
+pub(crate) fn spec(names: &[&str]) -> CertificateSpec {
     let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
     let issued = rcgen::generate_simple_self_signed(names).unwrap();
     CertificateSpec {
         chain_pem: issued.cert.pem(),
-        private_key_pem: None,
         private_key_sealed: Some(Sealed {
             key_id: 1,
             nonce: String::new(),
             ciphertext: issued.signing_key.serialize_pem(),
         }),
-        fingerprint_sha256: None,
+        ..CertificateSpec::default()
     }
 }
 
-fn certificate(names: &[&str]) -> Arc<Certificate> {
+pub(crate) fn certificate(names: &[&str]) -> Arc<Certificate> {
     Arc::new(Certificate::read(&spec(names), &unseal()).unwrap())
-}
-
-#[test]
-fn names_are_found_exactly_then_by_wildcard_then_by_default() {
-    let (first, second, wild) = (
-        certificate(&["a.test"]),
-        certificate(&["b.test", "c.x.test"]),
-        certificate(&["*.x.test"]),
-    );
-    let table = SniTable::new(
-        &[Arc::clone(&first), Arc::clone(&second), Arc::clone(&wild)],
-        UnknownName::Default,
-    );
-    let is = |name: &str, expected: &Arc<Certificate>| {
-        assert!(Arc::ptr_eq(table.find(name).unwrap(), &expected.key), "{name}");
-    };
-    is("a.test", &first);
-    is("B.Test", &second);
-    is("c.x.test", &second);
-    is("d.x.test", &wild);
-    is("e.d.x.test", &first);
-    is("x.test", &first);
-    is("unknown", &first);
 }
 
 #[test]
@@ -88,4 +62,44 @@ fn what_cannot_be_used_is_said_plainly() {
     assert!(refused(&other, &unseal()).starts_with("the private key does not fit: "));
     let no_chain = CertificateSpec { chain_pem: "hello".to_owned(), ..good };
     assert_eq!(refused(&no_chain, &unseal()), "the chain can't be read: it holds no certificate");
+}
+
+#[test]
+fn states_change_at_their_limits() {
+    let mut with_days = spec(&["a.test"]);
+    with_days.expiry_warning_days = 10;
+    let certificate = Certificate::read(&with_days, &unseal()).unwrap();
+    let (begin, end) = (certificate.facts.not_before_s, certificate.facts.not_after_s);
+    use CertificateState::{Expired, Expiring, NotYetValid, Valid};
+    for (now_s, expected) in [
+        (begin - 1, NotYetValid),
+        (begin, Valid),
+        (end - 10 * DAY_S, Valid),
+        (end - 10 * DAY_S + 1, Expiring),
+        (end, Expiring),
+        (end + 1, Expired),
+    ] {
+        assert_eq!(certificate.status(now_s).state, expected, "{}", now_s - end);
+    }
+    let problems = |now_s| certificate.status(now_s).problems;
+    assert_eq!(problems(begin), [""; 0]);
+    assert_eq!(problems(end - 9 * DAY_S), ["expires in 9 days"]);
+    assert_eq!(problems(end - DAY_S), ["expires in 1 day"]);
+    assert_eq!(problems(end - 7_200), ["expires in 2 h"]);
+    assert_eq!(problems(end + 2 * DAY_S), ["expired 2 days ago"]);
+}
+
+#[test]
+fn a_certificate_that_wants_a_staple_and_can_have_none_says_why() {
+    let mut wanting = spec(&["a.test"]);
+    wanting.ocsp_fetch = true;
+    let certificate = Certificate::read(&wanting, &unseal()).unwrap();
+    let request = certificate.staple_request().unwrap();
+    assert!(request.unwrap_err().contains("names no responder"));
+    let mut given = spec(&["a.test"]);
+    given.ocsp_response = Some("AAAA".to_owned());
+    let certificate = Certificate::read(&given, &unseal()).unwrap();
+    let problems = certificate.status(certificate.facts.not_before_s).problems;
+    assert!(problems[0].starts_with("OCSP: the chain lacks who issued"), "{problems:?}");
+    assert!(certificate.key().ocsp.is_none(), "and it is used without");
 }

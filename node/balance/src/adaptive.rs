@@ -82,11 +82,12 @@ impl Gradient {
             }
             None => {}
             Some(_) if now_ms >= self.measure_at_ms => self.measure(now_ms),
-            Some(min_rtt_us) => {
-                if now_ms.saturating_sub(self.since_ms) >= self.settings.sample_window_ms {
-                    self.end_window(min_rtt_us, now_ms);
-                }
+            Some(min_rtt_us)
+                if now_ms.saturating_sub(self.since_ms) >= self.settings.sample_window_ms =>
+            {
+                self.end_window(min_rtt_us, now_ms);
             }
+            Some(_) => {}
         }
     }
 

@@ -28,6 +28,10 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+/// Connections and requests come and go by the ten thousand a second on each worker.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// A node of a Ballast cluster.
 #[derive(Debug, Parser)]
 #[command(name = "ballastd", version, about, max_term_width = 100)]

@@ -3,6 +3,8 @@
 
 use std::cell::RefCell;
 
+use ballast_workers::splice::PipePool;
+
 /// Size of a buffer, in bytes.
 pub(crate) const BUFFER_BYTES: usize = 32 * 1024;
 /// Most idle buffers that a worker keeps.
@@ -12,6 +14,8 @@ const IDLE_MAX_COUNT: usize = 128;
 #[derive(Debug, Default)]
 pub(crate) struct BufferPool {
     idle: RefCell<Vec<Box<[u8]>>>,
+    /// For bytes that need no buffer.
+    pub(crate) pipes: PipePool,
 }
 
 impl BufferPool {

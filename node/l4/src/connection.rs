@@ -37,7 +37,10 @@ pub(crate) async fn serve(worker: Rc<TcpWorker>, connection: Connection) {
     let start_us = worker.context.clock.now_us();
     let session = Session { worker, server, counters, peer, local, start_us, admission, ticket };
     let mut record = Record::default();
-    record.reason = session.run(stream, &mut record).await.err();
+    record.reason = match stream.into_registered() {
+        Ok(stream) => session.run(stream, &mut record).await.err(),
+        Err(_) => Some(FailureReason::Internal),
+    };
     session.finish(&record);
 }
 

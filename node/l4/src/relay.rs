@@ -7,6 +7,8 @@
 //!     └────────────────────────────┴──────────────────────────► Broken (the other goes on)
 //! ```
 //!
+//! What comes in bulk is spliced, the rest goes through a buffer.
+//!
 //! Invariant: bytes leave in the order in which they came, and a FIN only after all of them.
 
 use std::io;
@@ -14,10 +16,11 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use ballast_telemetry::FailureReason;
+use ballast_workers::splice::{Pipe, SpliceError, SplicedBytes};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
-use crate::buffer::{Buffer, BufferPool};
+use crate::buffer::{BUFFER_BYTES, Buffer, BufferPool};
 
 /// The two connections, and the two directions between them.
 #[derive(Debug)]
@@ -109,6 +112,10 @@ pub(crate) fn reset(stream: &TcpStream) {
 #[derive(Debug, Default)]
 struct Direction {
     buffer: Buffer,
+    /// In the buffer's place while much is to be moved.
+    pipe: Option<Pipe>,
+    /// Whether the last read filled the buffer.
+    has_much: bool,
     state: State,
     read_bytes: u64,
     written_bytes: u64,
@@ -176,6 +183,20 @@ impl Direction {
                 let sent = ready!(Pin::new(&mut *to).poll_shutdown(cx));
                 return Poll::Ready(sent.or_else(is_over).map_err(|_| Broken::Write));
             }
+            if self.pipe.is_none() && std::mem::take(&mut self.has_much) {
+                self.pipe = buffers.pipes.take();
+                self.buffer.release(buffers);
+            }
+            if self.pipe.is_some() {
+                match ready!(self.poll_splice(cx, from, to, buffers)) {
+                    Ok(()) => {
+                        self.state = State::Ending;
+                        continue;
+                    }
+                    Err(SpliceError::Read(_)) => return Poll::Ready(Err(Broken::Read)),
+                    Err(SpliceError::Write(_)) => return Poll::Ready(Err(Broken::Write)),
+                }
+            }
             let mut space = ReadBuf::new(self.buffer.space(buffers));
             let read = Pin::new(&mut *from).poll_read(cx, &mut space);
             let count = space.filled().len();
@@ -187,11 +208,35 @@ impl Direction {
                 Poll::Ready(Err(_)) => return Poll::Ready(Err(Broken::Read)),
                 Poll::Ready(Ok(())) if count == 0 => self.state = State::Ending,
                 Poll::Ready(Ok(())) => {
+                    self.has_much = count == BUFFER_BYTES;
                     self.buffer.filled(count);
                     self.read_bytes += count as u64;
                 }
             }
         }
+    }
+}
+
+impl Direction {
+    /// Moves bytes through the pipe until the source ends; the pipe is given back once it is idle.
+    fn poll_splice(
+        &mut self,
+        cx: &mut Context<'_>,
+        from: &TcpStream,
+        to: &TcpStream,
+        buffers: &BufferPool,
+    ) -> Poll<Result<(), SpliceError>> {
+        let Some(mut pipe) = self.pipe.take() else { return Poll::Ready(Ok(())) };
+        let mut moved = SplicedBytes::default();
+        let end = pipe.poll_move(cx, from, to, u64::MAX, &mut moved);
+        self.read_bytes += moved.read;
+        self.written_bytes += moved.written;
+        if end.is_ready() || pipe.is_idle() {
+            buffers.pipes.give(pipe);
+        } else {
+            self.pipe = Some(pipe);
+        }
+        end.map_ok(|_| ())
     }
 }
 

@@ -4,8 +4,10 @@
 
 use std::cell::RefCell;
 
-/// Size of a lent buffer, in bytes: one TLS record's worth of content.
-pub const BUFFER_BYTES: usize = 16 * 1024;
+use ballast_workers::splice::PipePool;
+
+/// Size of a lent buffer, in bytes: the content of a TLS record, and a head before it.
+pub const BUFFER_BYTES: usize = 20 * 1024;
 /// Most idle buffers that a worker keeps.
 const IDLE_MAX_COUNT: usize = 256;
 
@@ -13,6 +15,8 @@ const IDLE_MAX_COUNT: usize = 256;
 #[derive(Debug, Default)]
 pub struct BufferPool {
     idle: RefCell<Vec<Box<[u8]>>>,
+    /// For content that needs no buffer.
+    pub(crate) pipes: PipePool,
 }
 
 impl BufferPool {
@@ -139,7 +143,8 @@ impl Buffer {
         }
         let end = self.end + bytes.len();
         if end > self.storage.len() {
-            self.reserve_total(end.next_power_of_two().max(BUFFER_BYTES));
+            let wanted = if end <= BUFFER_BYTES { BUFFER_BYTES } else { end.next_power_of_two() };
+            self.reserve_total(wanted);
         }
         self.storage[self.end..end].copy_from_slice(bytes);
         self.end = end;

@@ -3,10 +3,12 @@
 //! Invariant: bytes leave `output` only by being written to the stream, in order.
 
 use std::io;
+use std::os::fd::AsFd;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use ballast_telemetry::FailureReason;
+use ballast_workers::ClientStream;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
@@ -29,6 +31,11 @@ pub(crate) trait Stream: AsyncRead + AsyncWrite + Unpin {
         Poll::Pending
     }
 
+    /// The connection, where what is read and written is what goes over it.
+    fn tcp(&mut self) -> Option<&TcpStream> {
+        None
+    }
+
     /// Whether dropping the stream tells the other side, after all that was written, that nothing more
     /// comes.
     fn ends_by_drop(&self) -> bool {
@@ -49,6 +56,10 @@ pub(crate) trait Stream: AsyncRead + AsyncWrite + Unpin {
 }
 
 impl Stream for TcpStream {
+    fn tcp(&mut self) -> Option<&TcpStream> {
+        Some(self)
+    }
+
     fn reset_on_drop(&self) {
         // A connection that is gone already needs no reset.
         let _gone = self.set_zero_linger();
@@ -59,22 +70,52 @@ impl Stream for TcpStream {
     }
 
     fn has_left(&self) -> bool {
-        is_any(self, PollFlags::RDHUP | PollFlags::HUP | PollFlags::ERR)
+        has_left(self)
     }
 
     fn is_cut_off(&self) -> bool {
-        is_any(self, PollFlags::HUP | PollFlags::ERR)
+        is_cut_off(self)
     }
 }
 
+fn has_left(socket: &impl AsFd) -> bool {
+    is_any(socket, PollFlags::RDHUP | PollFlags::HUP | PollFlags::ERR)
+}
+
+fn is_cut_off(socket: &impl AsFd) -> bool {
+    is_any(socket, PollFlags::HUP | PollFlags::ERR)
+}
+
 /// Whether any of that is true of the socket (poll(2)).
-fn is_any(stream: &TcpStream, flags: PollFlags) -> bool {
-    let mut polled = [PollFd::new(stream, flags)];
+fn is_any(socket: &impl AsFd, flags: PollFlags) -> bool {
+    let mut polled = [PollFd::new(socket, flags)];
     let now = Timespec { tv_sec: 0, tv_nsec: 0 };
     matches!(poll(&mut polled, Some(&now)), Ok(count) if count > 0)
 }
 
-impl Stream for Box<TlsStream<TcpStream>> {
+impl Stream for ClientStream {
+    fn tcp(&mut self) -> Option<&TcpStream> {
+        self.registered().ok().map(|stream| &*stream)
+    }
+
+    fn reset_on_drop(&self) {
+        Self::reset_on_drop(self);
+    }
+
+    fn ends_by_drop(&self) -> bool {
+        true
+    }
+
+    fn has_left(&self) -> bool {
+        self.socket().is_none_or(|socket| has_left(&socket))
+    }
+
+    fn is_cut_off(&self) -> bool {
+        self.socket().is_none_or(|socket| is_cut_off(&socket))
+    }
+}
+
+impl<S: Stream> Stream for Box<TlsStream<S>> {
     fn reset_on_drop(&self) {
         self.get_ref().0.reset_on_drop();
     }

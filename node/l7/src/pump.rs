@@ -3,13 +3,16 @@
 //!
 //! Content that came with `Content-Length` or until close goes from the buffer it was read into to
 //! the other socket without a copy; small content behind a head is put beside it, so that both
-//! leave in one write.
+//! leave in one write. Large content of known length between plain connections is spliced: it goes
+//! through no buffer at all.
 //!
-//! Invariant: at most one buffer of content per direction is held, however large the body.
+//! Invariant: at most one buffer or pipe of content per direction is held, however large the body.
 
 use std::io::{self, IoSlice, Write as _};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
+
+use ballast_workers::splice::{Pipe, SPLICE_MIN_BYTES, SpliceError, Spliced, SplicedBytes};
 
 use crate::buffer::{Buffer, BufferPool};
 use crate::codec::chunked::ChunkedError;
@@ -18,6 +21,9 @@ use crate::codec::trailer;
 use crate::peer::{Peer, Stream};
 use crate::policy::mirror::RequestCopy;
 
+/// Buffers of content that are moved before other connections have their turn: what one of them sends
+/// in a row lies in the sockets' buffers meanwhile, and leaves the caches.
+const TURN_FILL_COUNT: u32 = 8;
 /// Room that a chunk's size line, its end, and the last chunk take at most.
 const CHUNK_OVERHEAD_BYTES: usize = 32;
 
@@ -66,6 +72,8 @@ pub(crate) struct Pump {
     pub(crate) content_bytes: u64,
     /// Gets what the receiver gets.
     pub(crate) copy: Option<Box<RequestCopy>>,
+    /// Where content is on its way while it goes through no buffer.
+    pipe: Option<Pipe>,
 }
 
 impl Pump {
@@ -80,6 +88,7 @@ impl Pump {
             max_bytes,
             content_bytes: 0,
             copy: None,
+            pipe: None,
         }
     }
 
@@ -101,7 +110,9 @@ impl Pump {
 
     /// Whether it waits for the receiver, not for the source.
     pub(crate) fn waits_for_receiver(&self, output: &Buffer) -> bool {
-        self.direct_bytes > 0 || !output.is_empty()
+        self.direct_bytes > 0
+            || !output.is_empty()
+            || self.pipe.as_ref().is_some_and(|pipe| !pipe.is_empty())
     }
 
     /// Whether everything taken so far went through the receiver's output, none straight from the
@@ -118,22 +129,79 @@ impl Pump {
         to: &mut Peer<B>,
         buffers: &BufferPool,
     ) -> Poll<Result<(), PumpError>> {
+        let mut fill_count = 0;
         loop {
-            self.stage(&mut from.input, &mut to.output, buffers)?;
-            ready!(self.poll_write(cx, from, to)).map_err(PumpError::Write)?;
-            if self.is_end_staged {
-                return Poll::Ready(Ok(()));
+            if self.pipe.is_none() {
+                self.stage(&mut from.input, &mut to.output, buffers)?;
+                ready!(self.poll_write(cx, from, to)).map_err(PumpError::Write)?;
+                if self.is_end_staged {
+                    return Poll::Ready(Ok(()));
+                }
+                if !from.input.is_empty() {
+                    // Now that the output is empty there is room for some of it.
+                    continue;
+                }
+                if self.is_worth_a_pipe() && from.stream.tcp().and(to.stream.tcp()).is_some() {
+                    self.pipe = buffers.pipes.take();
+                }
             }
-            if !from.input.is_empty() {
-                // Now that the output is empty there is room for some of it.
+            if self.pipe.is_some() {
+                ready!(self.poll_splice(cx, from, to, buffers))?;
                 continue;
             }
+            if fill_count == TURN_FILL_COUNT {
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
+            fill_count += 1;
             match ready!(from.poll_fill(cx, buffers)) {
                 Ok(0) if self.decoder.ends_with_connection() => self.stage_end(&mut to.output),
                 Ok(0) => return Poll::Ready(Err(PumpError::Truncated)),
                 Ok(_) => self.has_moved = true,
                 Err(error) => return Poll::Ready(Err(PumpError::Read(error))),
             }
+        }
+    }
+
+    /// Whether there is much left, that nobody needs to see.
+    fn is_worth_a_pipe(&self) -> bool {
+        let left_bytes = self.decoder.left_bytes().unwrap_or(0);
+        left_bytes >= SPLICE_MIN_BYTES
+            && left_bytes <= self.max_bytes.saturating_sub(self.content_bytes)
+            && self.frames == Frames::Plain
+            && self.copy.is_none()
+    }
+
+    /// Moves the rest of the content through the pipe, which is given back at the end.
+    fn poll_splice<A: Stream, B: Stream>(
+        &mut self,
+        cx: &mut Context<'_>,
+        from: &mut Peer<A>,
+        to: &mut Peer<B>,
+        buffers: &BufferPool,
+    ) -> Poll<Result<(), PumpError>> {
+        let left_bytes = self.decoder.left_bytes().unwrap_or(0);
+        let streams = from.stream.tcp().zip(to.stream.tcp());
+        let (Some(pipe), Some((source, receiver))) = (&mut self.pipe, streams) else {
+            return Poll::Ready(Err(PumpError::Truncated));
+        };
+        let mut moved = SplicedBytes::default();
+        let end = pipe.poll_move(cx, source, receiver, left_bytes, &mut moved);
+        self.has_moved |= moved != SplicedBytes::default();
+        self.has_gone_direct |= moved.read > 0;
+        self.content_bytes += moved.read;
+        self.decoder.pass(moved.read);
+        to.sent_bytes += moved.written;
+        match ready!(end) {
+            Ok(Spliced::All) => {
+                if let Some(pipe) = self.pipe.take() {
+                    buffers.pipes.give(pipe);
+                }
+                Poll::Ready(Ok(()))
+            }
+            Ok(Spliced::SourceEnded) => Poll::Ready(Err(PumpError::Truncated)),
+            Err(SpliceError::Read(error)) => Poll::Ready(Err(PumpError::Read(error))),
+            Err(SpliceError::Write(error)) => Poll::Ready(Err(PumpError::Write(error))),
         }
     }
 

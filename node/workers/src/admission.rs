@@ -8,13 +8,11 @@
 //!
 //! Invariant: an [`Arrival`] is counted as open, everywhere that counts it, until it is dropped.
 
-use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
 use ballast_telemetry::{CounterShard, FailureReason};
-use tokio::net::TcpStream;
 
 use crate::announce;
 use crate::connections::GroupId;
@@ -23,41 +21,15 @@ use crate::sources::SourceHold;
 use crate::worker::Shared;
 
 /// A connection that was let in and has not reached its handler yet; it may still change workers.
-pub(crate) struct Arrival<S> {
-    pub(crate) stream: S,
+pub(crate) struct Arrival {
+    /// No reactor knows it yet.
+    pub(crate) stream: std::net::TcpStream,
     pub(crate) peer: SocketAddr,
     /// Where it was accepted.
     pub(crate) local: SocketAddr,
     pub(crate) server: Arc<VirtualServer>,
     pub(crate) admission: Admission,
     pub(crate) guard: OpenGuard,
-}
-
-impl<S> Arrival<S> {
-    fn with<T>(self, change: impl FnOnce(S) -> io::Result<T>) -> Option<Arrival<T>> {
-        let Self { stream, peer, local, server, admission, guard } = self;
-        match change(stream) {
-            Ok(stream) => Some(Arrival { stream, peer, local, server, admission, guard }),
-            Err(error) => {
-                tracing::warn!(%error, "a connection can't change workers, and is lost");
-                None
-            }
-        }
-    }
-}
-
-impl Arrival<TcpStream> {
-    /// Takes it off this worker's reactor.
-    pub(crate) fn leave(self) -> Option<Arrival<std::net::TcpStream>> {
-        self.with(TcpStream::into_std)
-    }
-}
-
-impl Arrival<std::net::TcpStream> {
-    /// Puts it on this worker's reactor.
-    pub(crate) fn settle(self) -> Option<Arrival<TcpStream>> {
-        self.with(TcpStream::from_std)
-    }
 }
 
 /// What the listener knows of a connection.

@@ -8,12 +8,12 @@ use std::net::IpAddr;
 use ballast_model::{AcceptProxyProtocol, OtherSources};
 use ballast_telemetry::FailureReason;
 use tokio::io::AsyncReadExt;
-use tokio::net::TcpStream;
 
 use crate::admission::OpenGuard;
 use crate::connections::{Interrupted, Ticket};
 use crate::handler::{Connection, Refused};
 use crate::proxy_protocol::{Announced, HEADER_MAX_BYTES, Parsed, parse};
+use crate::stream::ClientStream;
 
 /// Whether a header is to be read from `sender`.
 ///
@@ -38,7 +38,7 @@ pub(crate) fn is_expected(
 /// # Errors
 /// There is none, it is not right, or it did not come in time.
 async fn read(
-    stream: &mut TcpStream,
+    stream: &mut ClientStream,
     settings: &AcceptProxyProtocol,
     ticket: &Ticket,
 ) -> Result<Announced, FailureReason> {
@@ -67,7 +67,7 @@ impl Connection {
     pub(crate) async fn announced(
         mut self,
         guard: &mut OpenGuard,
-    ) -> Result<Self, (TcpStream, Refused)> {
+    ) -> Result<Self, (ClientStream, Refused)> {
         let heard = match &self.server.accept_proxy_protocol {
             Some(settings) => read(&mut self.stream, settings, &self.ticket).await,
             None => Ok(Announced::Local),
@@ -91,7 +91,8 @@ impl Connection {
     }
 }
 
-async fn read_header(stream: &mut TcpStream) -> io::Result<Announced> {
+async fn read_header(stream: &mut ClientStream) -> io::Result<Announced> {
+    let stream = stream.registered()?;
     let mut bytes = Vec::new();
     let mut seen = [0; 256];
     loop {

@@ -11,13 +11,12 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use ballast_telemetry::FailureReason;
-use tokio::net::TcpStream;
-
 use crate::clock::Clock;
 use crate::connections::{Connections, Ticket};
 use crate::datagram::DatagramFactory;
 use crate::slot::{Admission, VirtualServer};
+use crate::stream::ClientStream;
+use ballast_telemetry::FailureReason;
 
 /// A task of a connection.
 pub type ConnectionTask = Pin<Box<dyn Future<Output = ()>>>;
@@ -26,7 +25,7 @@ pub type ConnectionTask = Pin<Box<dyn Future<Output = ()>>>;
 #[derive(Debug)]
 pub struct Connection {
     /// The socket; `TCP_NODELAY` is set.
-    pub stream: TcpStream,
+    pub stream: ClientStream,
     /// The client; as announced where the PROXY protocol told.
     pub peer: SocketAddr,
     /// The address and port that the client connected to, also as the PROXY protocol tells. For

@@ -36,6 +36,8 @@ pub mod proxy_protocol;
 pub mod reconcile;
 pub mod slot;
 pub mod sources;
+pub mod splice;
+mod stream;
 pub mod tls;
 mod worker;
 
@@ -56,5 +58,6 @@ pub use reconcile::AnyAddress;
 pub use slot::{
     Admission, ClientIdentity, CookiePersistence, PoolSlot, VirtualServer, VirtualServerSlot,
 };
+pub use stream::ClientStream;
 pub use tls::tickets::{RotationError, rotation, rotation_due};
 pub use tls::{Certificate, CertificateMap, Unseal};

@@ -4,9 +4,10 @@
 //! Invariant: a socket returned from here is bound, listening and non-blocking.
 
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
 
 use ballast_model::Transport;
+use rustix::net::{SocketFlags, acceptfrom_with};
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 
 use crate::reconcile::Listener;
@@ -51,7 +52,7 @@ impl ListenError {
 #[derive(Debug)]
 pub enum ListenSocket {
     /// Of connections.
-    Stream(std::net::TcpListener),
+    Stream(TcpListener),
     /// Of datagrams.
     Datagram(std::net::UdpSocket),
 }
@@ -115,6 +116,17 @@ fn bound((transport, address): Listener, share_port: bool) -> io::Result<Socket>
     }
     socket.bind(&SockAddr::from(address))?;
     Ok(socket)
+}
+
+/// Takes one connection from the queue; it is non-blocking.
+///
+/// # Errors
+/// As accept(2) says; `WouldBlock` where the queue is empty.
+pub(crate) fn accept(listener: &TcpListener) -> io::Result<(TcpStream, SocketAddr)> {
+    let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
+    let (stream, peer) = acceptfrom_with(listener, flags)?;
+    let peer = peer.and_then(|peer| SocketAddr::try_from(peer).ok());
+    Ok((stream.into(), peer.ok_or(io::ErrorKind::ConnectionAborted)?))
 }
 
 /// Whether a socket on one of them stands in the way of one on the other.

@@ -6,7 +6,7 @@
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering};
@@ -14,8 +14,9 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use ballast_model::{Protocol, Transport};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream, UdpSocket};
+use tokio::io::unix::AsyncFd;
+use tokio::io::{AsyncReadExt, AsyncWriteExt, Interest};
+use tokio::net::UdpSocket;
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::task::LocalSet;
 
@@ -31,6 +32,7 @@ use crate::listener::{self, ListenSocket};
 use crate::reconcile::Listener;
 use crate::slot::VirtualServerSlot;
 use crate::sources::SourceTable;
+use crate::stream::ClientStream;
 
 /// Commands that wait for a worker.
 const COMMAND_MAX_COUNT: usize = 1_024;
@@ -50,7 +52,7 @@ pub(crate) enum Command {
     /// Accept from this socket.
     Listen { listener: Listener, socket: ListenSocket, binding: Arc<Binding> },
     /// Serve a connection that another worker has accepted.
-    Adopt(Box<Arrival<std::net::TcpStream>>),
+    Adopt(Box<Arrival>),
     /// Accept what has arrived, then close the socket of this address.
     Close { listener: Listener, done: oneshot::Sender<()> },
     /// Go on with the sockets of this address, which was closed while sessions lasted; answers whether
@@ -215,11 +217,10 @@ impl Worker {
                 self.listen(listener, socket, binding);
             }
             Command::Adopt(arrival) => {
-                if let Some(mut arrival) = arrival.settle() {
-                    // It may have come back from a worker that was too busy.
-                    arrival.guard.move_to(self.context.index);
-                    self.serve(arrival);
-                }
+                let mut arrival = *arrival;
+                // It may have come back from a worker that was too busy.
+                arrival.guard.move_to(self.context.index);
+                self.serve(arrival);
             }
             Command::Close { listener, done } => self.close(listener, done),
             Command::Reopen { listener, done } => {
@@ -248,7 +249,7 @@ impl Worker {
         let (_, address) = listener;
         let stop = Rc::new(AcceptStop::default());
         let task: io::Result<ConnectionTask> = match socket {
-            ListenSocket::Stream(socket) => TcpListener::from_std(socket).map(|socket| {
+            ListenSocket::Stream(socket) => registered(socket).map(|socket| {
                 let (worker, stop) = (Rc::clone(self), Rc::clone(&stop));
                 Box::pin(async move { worker.accept(address, socket, &binding, &stop).await }) as _
             }),
@@ -295,7 +296,7 @@ impl Worker {
     async fn accept(
         self: &Rc<Self>,
         address: SocketAddr,
-        listener: TcpListener,
+        listener: AsyncFd<TcpListener>,
         binding: &Binding,
         stop: &AcceptStop,
     ) {
@@ -304,16 +305,13 @@ impl Worker {
             let accepted = tokio::select! {
                 biased;
                 () = stop.wake.notified() => break,
-                accepted = listener.accept() => accepted,
+                accepted = listener.async_io(Interest::READABLE, listener::accept) => accepted,
             };
             if !self.accepted(address, accepted, binding) {
                 tokio::time::sleep(ACCEPT_PAUSE).await;
             }
         }
-        match listener.into_std() {
-            Ok(listener) => self.empty_queue(address, &listener, binding),
-            Err(error) => tracing::warn!(%address, %error, "a listener's queue can't be emptied"),
-        }
+        self.empty_queue(address, &listener.into_inner(), binding);
         if let Some(done) = stop.done.take() {
             // Nobody waits any more where the deadline has passed.
             let _ = done.send(());
@@ -325,16 +323,12 @@ impl Worker {
     fn empty_queue(
         self: &Rc<Self>,
         address: SocketAddr,
-        listener: &std::net::TcpListener,
+        listener: &TcpListener,
         binding: &Binding,
     ) {
         // More are not in it; clients that come meanwhile must not keep it from being closed.
         for _ in 0..=listener::BACKLOG_COUNT {
-            let accepted = listener.accept().and_then(|(stream, peer)| {
-                stream.set_nonblocking(true)?;
-                Ok((TcpStream::from_std(stream)?, peer))
-            });
-            match accepted {
+            match listener::accept(listener) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
                 accepted => {
                     if !self.accepted(address, accepted, binding) {
@@ -386,15 +380,17 @@ impl Worker {
             }
             Err(reason) => {
                 slot.counters.shard(own).failure(reason);
-                self.refuse(stream, &Refused { peer, server: Arc::clone(server), reason });
+                self.refuse(
+                    ClientStream::new(stream),
+                    &Refused { peer, server: Arc::clone(server), reason },
+                );
             }
         }
     }
 
     /// Gives a connection to another worker, or serves it here where that one is too busy even to
     /// be told.
-    fn hand_over(self: &Rc<Self>, worker: usize, arrival: Arrival<TcpStream>) {
-        let Some(arrival) = arrival.leave() else { return };
+    fn hand_over(self: &Rc<Self>, worker: usize, arrival: Arrival) {
         let arrival = Command::Adopt(Box::new(arrival));
         let refused = match self.peers.get(worker).and_then(mpsc::WeakSender::upgrade) {
             Some(peer) => match peer.try_send(arrival) {
@@ -411,7 +407,7 @@ impl Worker {
         if protocol.is_http() { &self.http } else { &self.tcp }
     }
 
-    fn serve(self: &Rc<Self>, arrival: Arrival<TcpStream>) {
+    fn serve(self: &Rc<Self>, arrival: Arrival) {
         let Arrival { stream, peer, local, server, admission, mut guard } = arrival;
         guard.count(admission.slot().counters.shard(self.context.index));
         let connections = &self.context.connections;
@@ -425,6 +421,7 @@ impl Worker {
             (connections.open(group, &self.context.clock), local)
         };
         let handler = Rc::clone(self.handler(server.protocol));
+        let stream = ClientStream::new(stream);
         let connection = Connection { stream, peer, local, server, admission, ticket };
         // Ends by itself or with the runtime; `Connections` knows how many there are.
         if connection.is_to_be_announced() {
@@ -462,14 +459,12 @@ impl Worker {
 
     /// Tells a client that it is turned away, where its protocol has words for that; otherwise the
     /// connection is reset, so that it can't be taken for an answer without content.
-    fn refuse(&self, stream: TcpStream, refused: &Refused) {
+    fn refuse(&self, stream: ClientStream, refused: &Refused) {
         self.shared.events.refused.fetch_add(1, Ordering::Relaxed);
         let count = self.refusal_count.get();
         let words = self.handler(refused.server.protocol).refuse(refused);
         let (Some(words), true) = (words, count < REFUSAL_MAX_COUNT) else {
-            // A connection that is gone already needs no reset.
-            let _gone = stream.set_zero_linger();
-            return;
+            return stream.reset_on_drop();
         };
         self.refusal_count.set(count + 1);
         let refusal_count = Rc::clone(&self.refusal_count);
@@ -528,6 +523,16 @@ impl Worker {
     }
 }
 
+/// The socket as the reactor knows it: tokio's own listener would have the reactor know each connection
+/// at once, too.
+#[expect(
+    deprecated,
+    reason = "a listener's descriptor stays what it is, so the old function is sound"
+)]
+fn registered(listener: TcpListener) -> io::Result<AsyncFd<TcpListener>> {
+    AsyncFd::with_interest(listener, Interest::READABLE)
+}
+
 /// Asks connections of these addresses to end until `limit` has passed; tells when none was left.
 async fn quiesce(
     connections: Rc<Connections>,
@@ -574,7 +579,7 @@ fn is_the_clients(error: &io::Error) -> bool {
 /// Says the last words to a client, and closes: not before it has, or a while has passed, for closing
 /// with its request unread would reset the connection, and discard what it has not read (RFC 9112
 /// §9.6).
-async fn tell(mut stream: TcpStream, words: &[u8]) {
+async fn tell(mut stream: ClientStream, words: &[u8]) {
     let telling = async {
         stream.write_all(words).await?;
         stream.shutdown().await?;

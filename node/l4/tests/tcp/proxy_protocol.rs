@@ -39,7 +39,7 @@ async fn announced_client_is_the_client_and_the_header_goes_no_further() {
     let listen = site.put_server(accepting("127.0.0.0/8")).await;
     let v1 = b"PROXY TCP4 192.0.2.7 192.0.2.1 56324 443\r\nhello";
     assert_eq!(echoed(listen, v1, 5).await.unwrap(), b"hello");
-    site.until_idle().await;
+    site.records_of(1).await;
     let v2 = [
         &b"\r\n\r\n\0\r\nQUIT\n\x21\x21\x00\x2a"[..],
         &[0x20, 0x01, 0x0d, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 9],
@@ -50,10 +50,10 @@ async fn announced_client_is_the_client_and_the_header_goes_no_further() {
     ]
     .concat();
     assert_eq!(echoed(listen, &v2, 5).await.unwrap(), b"hello");
-    site.until_idle().await;
+    site.records_of(2).await;
     let local = b"\r\n\r\n\0\r\nQUIT\n\x20\0\0\0hello";
     assert_eq!(echoed(listen, local, 5).await.unwrap(), b"hello");
-    site.until_idle().await;
+    site.records_of(3).await;
     let records = site.records_of(3).await;
     let clients: Vec<_> = records.iter().map(|record| record["client"].as_str().unwrap()).collect();
     assert_eq!(clients[0], "192.0.2.7:56324");

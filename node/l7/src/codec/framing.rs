@@ -168,6 +168,23 @@ impl BodyDecoder {
         }
     }
 
+    /// How much content is still to come, where that is known, in bytes.
+    pub fn left_bytes(&self) -> Option<u64> {
+        match self {
+            Self::Exact(left) => Some(*left),
+            Self::Chunked(_) | Self::UntilClose => None,
+        }
+    }
+
+    /// Notes that so much content has passed without being shown to the decoder; only where the rest is
+    /// known to be as long.
+    pub fn pass(&mut self, bytes: u64) {
+        debug_assert!(self.left_bytes().is_some_and(|left| left >= bytes));
+        if let Self::Exact(left) = self {
+            *left = left.saturating_sub(bytes);
+        }
+    }
+
     /// Whether the body's end has been seen.
     pub fn is_done(&self) -> bool {
         match self {

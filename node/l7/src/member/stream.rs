@@ -54,6 +54,13 @@ impl MemberStream {
 }
 
 impl Stream for MemberStream {
+    fn tcp(&mut self) -> Option<&TcpStream> {
+        match self {
+            Self::Plain(stream) => Some(stream),
+            Self::Tls(_) | Self::Http2(_) => None,
+        }
+    }
+
     fn reset_on_drop(&self) {
         match self {
             Self::Plain(stream) => stream.reset_on_drop(),

@@ -221,6 +221,8 @@ pub(crate) struct Texts {
     // Pools and virtual servers that are not there, or can't be changed.
     pub(crate) delete_hint: &'static str,
     pub(crate) load_newest: &'static str,
+    pub(crate) host_name: &'static str,
+    pub(crate) unresolved_on: fn(node: &str, why: &str) -> String,
     pub(crate) no_members: &'static str,
     pub(crate) no_members_hint: &'static str,
     pub(crate) no_monitors: &'static str,

@@ -3,7 +3,7 @@
 //! The operator's wish (configuration) and what nodes see (status) stay apart until here, and every
 //! difference between them is shown, never hidden.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use ballast_model::event::{Event, EventBody};
 use ballast_model::status::{ClusterStatus, Health, MemberStatus, NodeReport};
@@ -34,6 +34,8 @@ pub(crate) struct MemberRow {
     pub(crate) condition: Condition,
     /// Nodes that do not yet act on the wished state.
     pub(crate) lagging: Vec<String>,
+    /// Whether it is an address of a host name: the operator's wish is that of the name.
+    pub(crate) is_resolved: bool,
 }
 
 /// A member as one node sees it.
@@ -101,12 +103,82 @@ pub(crate) fn members(
         let seen = seen.remove(name.as_str()).unwrap_or_default();
         let lagging = seen
             .iter()
-            .filter(|seen| seen.status.admin_state != spec.admin_state)
+            // An agent may draw load away on its own.
+            .filter(|seen| {
+                seen.status.admin_state != spec.admin_state && seen.status.agent.is_none()
+            })
             .map(|seen| seen.node.clone())
             .collect();
-        MemberRow { condition: condition(spec, &seen), lagging, seen, spec: spec.clone(), name }
+        MemberRow {
+            condition: condition(spec, &seen),
+            lagging,
+            seen,
+            spec: spec.clone(),
+            name,
+            is_resolved: false,
+        }
     };
-    spec.members.iter().map(row).collect()
+    let mut rows: Vec<_> = spec.members.iter().map(row).collect();
+    rows.extend(seen.into_iter().filter_map(|(name, seen)| resolved(spec, name, seen)));
+    rows
+}
+
+/// The row of an address of a host name; none where there is no such name.
+fn resolved(spec: &PoolSpec, name: &str, seen: Vec<Seen>) -> Option<MemberRow> {
+    let status = &seen.first()?.status;
+    let address = status.address.parse().ok()?;
+    let dns = spec.dns_members.iter().find(|dns| dns.member_name(address) == name)?;
+    let spec = MemberSpec {
+        name: Some(name.to_owned()),
+        weight: dns.weight,
+        // What its name says, or that it is leaving.
+        admin_state: status.admin_state,
+        ..MemberSpec::new(address)
+    };
+    Some(MemberRow {
+        condition: condition(&spec, &seen),
+        lagging: Vec::new(),
+        seen,
+        name: name.to_owned(),
+        spec,
+        is_resolved: true,
+    })
+}
+
+/// The host names of a pool, each with what the nodes say of it: a node, and a fault or none.
+pub(crate) fn host_names(
+    pool: &str,
+    spec: &PoolSpec,
+    status: Option<&ClusterStatus>,
+) -> Vec<HostName> {
+    let nodes = status.into_iter().flat_map(|status| &status.nodes);
+    let told: Vec<_> = nodes
+        .filter_map(|report| report.status.as_ref())
+        .flat_map(|node| node.dns.iter().map(|dns| (node.name.as_str(), dns)))
+        .filter(|(_, dns)| dns.pool == pool)
+        .collect();
+    let names = spec.dns_members.iter().map(|declared| {
+        let of_it =
+            told.iter().filter(|(_, dns)| dns.host == declared.host && dns.port == declared.port);
+        HostName {
+            host: declared.host.clone(),
+            addresses: of_it.clone().flat_map(|(_, dns)| dns.addresses.clone()).collect(),
+            faults: of_it
+                .filter_map(|(node, dns)| Some(((*node).to_owned(), dns.error.clone()?)))
+                .collect(),
+        }
+    });
+    names.collect()
+}
+
+/// A host name of a pool.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct HostName {
+    pub(crate) host: String,
+    /// What any node resolved it to.
+    pub(crate) addresses: BTreeSet<String>,
+    /// Nodes that can't resolve it now, and why.
+    pub(crate) faults: Vec<(String, String)>,
 }
 
 /// Counts members by condition.

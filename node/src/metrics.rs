@@ -1,6 +1,6 @@
 //! Metrics of what no plane knows by itself: the build, and the replication.
 
-use ballast_model::status::{NodeStatus, PlaneStatus};
+use ballast_model::status::{DnsStatus, NodeStatus, PlaneStatus};
 use ballast_telemetry::prometheus::{MetricKind, Metrics};
 
 /// Writes the families of the node as a whole.
@@ -49,6 +49,53 @@ fn write_raft(metrics: &mut Metrics, status: &NodeStatus) {
         "1 while a quorum answers, so that the configuration can be changed.",
         u64::from(raft.has_quorum),
     );
+}
+
+/// A column of the families of host names.
+type DnsFamily = (&'static str, MetricKind, &'static str, fn(&DnsStatus) -> u64);
+
+/// Writes the families of members' host names.
+pub(crate) fn write_dns(metrics: &mut Metrics, names: &[DnsStatus]) {
+    let families: [DnsFamily; 5] = [
+        (
+            "ballast_dns_addresses",
+            MetricKind::Gauge,
+            "Addresses of a host name that are members.",
+            |name| name.addresses.len() as u64,
+        ),
+        (
+            "ballast_dns_leaving",
+            MetricKind::Gauge,
+            "Addresses that are no longer in the answer and are being drained.",
+            |name| name.leaving.len() as u64,
+        ),
+        (
+            "ballast_dns_stale",
+            MetricKind::Gauge,
+            "1 where a host name could not be resolved the last time: the last good answer is used.",
+            |name| u64::from(name.error.is_some()),
+        ),
+        (
+            "ballast_dns_answers_total",
+            MetricKind::Counter,
+            "Good answers of name servers.",
+            |name| name.answers_total,
+        ),
+        (
+            "ballast_dns_failures_total",
+            MetricKind::Counter,
+            "Questions to name servers without a good answer.",
+            |name| name.failures_total,
+        ),
+    ];
+    for (family, kind, help, value) in families {
+        let mut family = metrics.family(family, kind, help);
+        for name in names {
+            let port = name.port.map(|port| port.to_string()).unwrap_or_default();
+            let labels = [("pool", &*name.pool), ("host", &*name.host), ("port", &*port)];
+            family.sample(&labels, value(name));
+        }
+    }
 }
 
 fn write_planes(metrics: &mut Metrics, planes: &[PlaneStatus]) {

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use ballast_balance::{Observed, PersistenceKey};
+use ballast_dns::Names;
 use ballast_ha::Ha;
 use ballast_health::{Prober, ProberOptions};
 use ballast_l4::{TcpHandlers, UdpHandlers};
@@ -13,8 +14,8 @@ use ballast_l7::{HttpHandlers, MirrorTotals, RateLimits};
 use ballast_model::event::EventBody;
 use ballast_model::explain::{ExplainReport, ExplainRequest};
 use ballast_model::status::{
-    CertificateStatus, Health, JwtProviderStatus, ListenerStatus, MemberStatus, NodeStatus,
-    PlaneStatus, VirtualServerStatus,
+    CertificateStatus, DnsStatus, Health, JwtProviderStatus, ListenerStatus, MemberStatus,
+    NodeStatus, PlaneStatus, VirtualServerStatus,
 };
 use ballast_model::{Sealed, Snapshot};
 use ballast_raft_store::ClusterKey;
@@ -48,6 +49,7 @@ const DESCRIPTOR_RESERVE_COUNT: u64 = 256;
 pub(crate) struct Traffic {
     plane: DataPlane,
     prober: Prober,
+    names: Names,
     counters: Arc<CounterRegistry>,
     access_log: AccessLog,
     rate_limits: Arc<RateLimits>,
@@ -96,7 +98,8 @@ impl Traffic {
         )
         .context("the data plane's threads can't be started")?;
         let prober = Prober::start(ProberOptions::new(seed), &Handle::current());
-        Ok(Self { plane, prober, counters, access_log, rate_limits, mirrors, tail, spans })
+        let names = Names::start(&Handle::current());
+        Ok(Self { plane, prober, names, counters, access_log, rate_limits, mirrors, tail, spans })
     }
 
     /// What each plane carries out.
@@ -120,6 +123,11 @@ impl Traffic {
 
     pub(crate) fn virtual_servers(&self) -> Vec<VirtualServerStatus> {
         self.plane.virtual_server_statuses()
+    }
+
+    /// Members' host names as they are resolved here.
+    pub(crate) fn dns(&self) -> Vec<DnsStatus> {
+        self.names.statuses()
     }
 
     /// The keys of JWT providers as they are had here.
@@ -191,6 +199,9 @@ impl Traffic {
         if self.plane.applied().borrow().index == 0 {
             return Err("the configuration is not carried out yet".to_owned());
         }
+        if !*self.names.first_round_done().borrow() {
+            return Err("the host names of members are being resolved".to_owned());
+        }
         if *self.prober.applied().borrow() == 0 || !*self.prober.first_round_done().borrow() {
             return Err("the first round of probes is under way".to_owned());
         }
@@ -251,6 +262,7 @@ impl Traffic {
         let pools = Arc::clone(&pools.borrow());
         pool_metrics::write(metrics, &pools, &self.counters);
         prometheus::write_certificates(metrics, &status.certificates);
+        crate::metrics::write_dns(metrics, &status.dns);
         prometheus::write_access_log(metrics, &self.access_log);
         let spans = self.spans.as_ref();
         prometheus::write_spans(metrics, spans.map_or((0, 0), |(totals, _)| totals.totals()));
@@ -337,6 +349,7 @@ impl Traffic {
 
     /// Ends the threads.
     pub(crate) async fn shutdown(&self) {
+        self.names.shutdown().await;
         self.prober.shutdown().await;
         self.plane.shutdown().await;
         self.access_log.shutdown();
@@ -346,6 +359,7 @@ impl Traffic {
 /// Has the data plane go by what is seen of members, until `stop`.
 pub(crate) async fn observe(traffic: Arc<Traffic>, stop: CancellationToken) {
     let mut advice = traffic.prober.advice();
+    let mut resolved = traffic.names.resolved();
     let mut rounds = tokio::time::interval(OBSERVE_INTERVAL);
     rounds.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
@@ -353,8 +367,12 @@ pub(crate) async fn observe(traffic: Arc<Traffic>, stop: CancellationToken) {
         tokio::select! {
             () = stop.cancelled() => return,
             changed = advice.changed() => if changed.is_err() { return },
+            changed = resolved.changed() => if changed.is_err() { return },
         }
-        let observed = Observed { advice: Arc::clone(&advice.borrow_and_update()) };
+        let observed = Observed {
+            advice: Arc::clone(&advice.borrow_and_update()),
+            resolved: Arc::clone(&resolved.borrow_and_update()),
+        };
         traffic.plane.observe(observed);
         rounds.tick().await;
     }
@@ -381,6 +399,7 @@ pub(crate) async fn follow(
                 _ = applied.wait_for(|applied| applied.index >= snapshot.index) => {}
             }
             let compiled = Arc::clone(&pools.borrow_and_update());
+            traffic.names.apply(Arc::clone(&compiled));
             traffic.prober.apply(snapshot.index, &snapshot.state.config, compiled);
             // After the listeners: an address that arrives finds them bound.
             ha.apply(Arc::clone(&snapshot));

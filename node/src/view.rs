@@ -115,6 +115,7 @@ impl NodeView for View {
         let traffic = self.traffic.as_deref();
         NodeStatus {
             ha: self.ha.as_ref().map(Ha::status),
+            dns: traffic.map(Traffic::dns).unwrap_or_default(),
             jwt_providers: traffic.map(Traffic::jwt_providers).unwrap_or_default(),
             certificates: traffic.map(Traffic::certificate_statuses).unwrap_or_default(),
             name: self.name.clone(),

@@ -36,6 +36,7 @@ fn part(group: &str, state: GroupState, priority: u8) -> GroupStatus {
 
 fn report(name: &str, parts: Option<Vec<GroupStatus>>) -> NodeReport {
     let status = parts.map(|groups| NodeStatus {
+        dns: Vec::new(),
         jwt_providers: Vec::new(),
         certificates: Vec::new(),
         name: name.to_owned(),

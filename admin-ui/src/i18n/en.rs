@@ -137,6 +137,8 @@ pub(super) static TEXTS: Texts = Texts {
     health_by_node: "Health, as each node sees it",
     delete_hint: "This can't be undone. A pool that a virtual server uses stays.",
     load_newest: "Load the newest",
+    host_name: "Host name",
+    unresolved_on: |node, why| format!("not resolved by {node}: {why}"),
     no_members: "No members",
     no_members_hint: "Edit the pool to add some.",
     no_monitors: "There is no monitor yet: members count as up.",

@@ -139,6 +139,8 @@ pub(super) static TEXTS: Texts = Texts {
     health_by_node: "各节点所见健康状况",
     delete_hint: "此操作无法撤销。仍被虚拟服务器使用的服务器池不会被删除。",
     load_newest: "载入最新版本",
+    host_name: "主机名",
+    unresolved_on: |node, why| format!("{node} 无法解析：{why}"),
     no_members: "没有成员",
     no_members_hint: "编辑服务器池以添加成员。",
     no_monitors: "尚无健康监测：成员均视为正常。",

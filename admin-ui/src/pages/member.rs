@@ -88,6 +88,7 @@ pub(crate) fn Member(
     let of = move |value: fn(&MemberRow) -> u64| row.with(|row| row.as_ref().map_or(0, value));
     let address = row.with_untracked(|r| r.as_ref().map(|r| r.spec.socket_address().to_string()));
     let address = address.filter(|address| *address != name);
+    let is_resolved = row.with_untracked(|row| row.as_ref().is_some_and(|row| row.is_resolved));
     let weight = move || row.with(|row| row.as_ref().map(|row| row.spec.weight));
     let seen = move || {
         let now_ms = actions.live.now_ms.get();
@@ -119,7 +120,7 @@ pub(crate) fn Member(
                 {move || format::count(of(MemberRow::failures_total))}
             </td>
             <td class="actions">
-                <Show when=move || actions.session.may(Role::Operator)>
+                <Show when=move || actions.session.may(Role::Operator) && !is_resolved>
                     <ActionButtons name=name.clone() row actions />
                 </Show>
             </td>

@@ -172,7 +172,15 @@ fn facts(live: Live, pool: &Resource<PoolSpec>) -> AnyView {
         (t.when_all_down, when_all_down.to_owned()),
         (t.revision, crate::format::count(pool.revision)),
     ];
-    let pairs = pairs.into_iter().map(|(name, value)| {
+    let names = live.status.with(|s| summary::host_names(&pool.name, &pool.spec, s.as_ref()));
+    let names = names.into_iter().map(|name| {
+        let addresses: Vec<_> = name.addresses.into_iter().collect();
+        let faults = name.faults.into_iter();
+        let faults: Vec<_> = faults.map(|(node, why)| (t.unresolved_on)(&node, &why)).collect();
+        let addresses = or_none(addresses.join(", "));
+        (t.host_name, [vec![format!("{}: {addresses}", name.host)], faults].concat().join("; "))
+    });
+    let pairs = pairs.into_iter().chain(names).map(|(name, value)| {
         view! {
             <div>
                 <dt>{name}</dt>

@@ -8,6 +8,7 @@ fn status(nodes: &[(&str, u64, u64)]) -> ClusterStatus {
         name: (*name).to_owned(),
         role: NodeRole::Traffic,
         status: Some(NodeStatus {
+            dns: Vec::new(),
             jwt_providers: Vec::new(),
             certificates: Vec::new(),
             ha: None,

@@ -35,6 +35,7 @@ fn status(nodes: &[(&str, Vec<MemberStatus>)]) -> ClusterStatus {
         name: (*name).to_owned(),
         role: NodeRole::Traffic,
         status: Some(NodeStatus {
+            dns: Vec::new(),
             jwt_providers: Vec::new(),
             certificates: Vec::new(),
             ha: None,

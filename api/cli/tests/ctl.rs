@@ -43,6 +43,7 @@ impl NodeView for View {
     fn status(&self) -> NodeStatus {
         let store = self.0.get().unwrap();
         NodeStatus {
+            dns: Vec::new(),
             jwt_providers: Vec::new(),
             certificates: Vec::new(),
             ha: None,

@@ -46,6 +46,7 @@ pub use spec::policy::{Action, Cidr, Condition, PolicyRule, PolicySpec, RegionSp
 pub use spec::pool::adaptive_concurrency::AdaptiveConcurrency;
 pub use spec::pool::circuit_breaker::CircuitBreaker;
 pub use spec::pool::consistent_hash::{ConsistentHash, HashKey};
+pub use spec::pool::dns::{AddressFamily, DnsMember, DnsRecord};
 pub use spec::pool::http2::{MemberProtocol, PoolHttp2};
 pub use spec::pool::outlier::OutlierEjection;
 pub use spec::pool::proxy_protocol::ProxyProtocolVersion;

@@ -68,6 +68,9 @@ pub struct NodeStatus {
     /// The certificates that virtual servers and pools of this node use.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub certificates: Vec<CertificateStatus>,
+    /// Members' host names as this node has resolved them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub dns: Vec<DnsStatus>,
     /// High availability; absent on a witness.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ha: Option<HaStatus>,
@@ -146,6 +149,36 @@ impl CertificateState {
             Self::Valid => "valid",
         }
     }
+}
+
+/// A member's host name as one node has resolved it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct DnsStatus {
+    /// The pool.
+    pub pool: String,
+    /// The name.
+    pub host: String,
+    /// The port that was declared; none for SRV records.
+    pub port: Option<u16>,
+    /// The addresses that are members, as `address:port`.
+    pub addresses: Vec<String>,
+    /// Those that are no longer in the answer and are being drained.
+    pub leaving: Vec<String>,
+    /// Addresses of the answer that are not members: more than `address_max_count`.
+    pub left_out_count: u32,
+    /// How long the last good answer was to be held for, in s, within `ttl_min_s` and `ttl_max_s`.
+    pub ttl_s: u32,
+    /// When the last good answer came, in ms since the Unix epoch; none where none has come yet.
+    pub resolved_at_ms: Option<u64>,
+    /// When it is asked for again, in ms since the Unix epoch.
+    pub next_at_ms: u64,
+    /// Why it could not be resolved the last time; the last good answer stays in use.
+    pub error: Option<String>,
+    /// Good answers since the node started.
+    pub answers_total: u64,
+    /// Questions without a good answer since the node started.
+    pub failures_total: u64,
 }
 
 /// A node's part in the replication.

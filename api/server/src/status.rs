@@ -127,6 +127,7 @@ pub(crate) fn problems(config: &Config, raft: &RaftStatus, nodes: &[NodeReport])
     problems.extend(ha::problems(config, nodes));
     certificate_problems(nodes, &mut problems);
     member_problems(nodes, &mut problems);
+    dns_problems(nodes, &mut problems);
     if problems.len() > PROBLEM_MAX_COUNT {
         let more = problems.len() - PROBLEM_MAX_COUNT;
         problems.truncate(PROBLEM_MAX_COUNT);
@@ -252,6 +253,27 @@ fn member_problems(nodes: &[NodeReport], problems: &mut Vec<String>) {
     }
 }
 
+/// Host names that can't be resolved, and answers of which not all addresses are members.
+fn dns_problems(nodes: &[NodeReport], problems: &mut Vec<String>) {
+    for node in nodes {
+        for dns in node.status.iter().flat_map(|status| &status.dns) {
+            let subject = format!("pool {}: node {}: host name {}", dns.pool, node.name, dns.host);
+            if let Some(error) = &dns.error {
+                let stays = match dns.addresses.len() {
+                    0 => "it has brought no member yet".to_owned(),
+                    1 => "its last address stays".to_owned(),
+                    count => format!("its last {count} addresses stay"),
+                };
+                problems.push(format!("{subject}: {}; {stays}", short(error)));
+            }
+            if dns.left_out_count > 0 {
+                let count = dns.left_out_count;
+                problems.push(format!("{subject}: {count} addresses more than address_max_count"));
+            }
+        }
+    }
+}
+
 pub(crate) fn short(text: &str) -> String {
     let text = text.trim_end_matches('.');
     match text.char_indices().nth(REASON_MAX_CHARS) {
@@ -285,7 +307,12 @@ impl Observed {
         match resource {
             AnyResource::Pool(_) => Some(per_node(&|status| {
                 let members = status.members.iter().filter(|member| member.pool == name);
-                json!({ "members": members.collect::<Vec<_>>() })
+                let mut value = json!({ "members": members.collect::<Vec<_>>() });
+                let dns: Vec<_> = status.dns.iter().filter(|dns| dns.pool == name).collect();
+                if !dns.is_empty() {
+                    value["dns"] = json!(dns);
+                }
+                value
             })),
             AnyResource::VirtualServer(_) => Some(per_node(&|status| {
                 let listeners = status.listeners.iter().filter(|l| l.virtual_server == name);

@@ -30,7 +30,9 @@ pub use gate::{GateFacts, Permit};
 pub use health::{HealthMachine, HealthSettings, Probe, Transition};
 pub use key::KeyHash;
 pub use member::{HealthReport, InFlight, Member, MemberState, Slot};
-pub use observed::{Advice, AdviceMap, Observed, PoolAdvice};
+pub use observed::{
+    Advice, AdviceMap, Observed, PoolAdvice, PoolResolved, ResolvedMap, ResolvedMember,
+};
 pub use persistence::{CookieCodec, MemberKey, PersistenceKey};
 pub use pick::{NoMember, PickInput, PickState, Picked};
 pub use pool::Pool;

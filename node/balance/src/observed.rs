@@ -2,19 +2,62 @@
 //!
 //! Invariant: nothing here enters the log; a pool for which nothing was seen is as declared.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
 use ballast_model::limits::MEMBER_WEIGHT_MAX;
-use ballast_model::{AdminState, MemberSpec};
+use ballast_model::{AdminState, DnsMember, MemberSpec, PoolSpec};
 
 /// Everything that is seen, of all pools.
 #[derive(Clone, Debug, Default)]
 pub struct Observed {
     /// What agents advise.
     pub advice: AdviceMap,
+    /// Who members are that are named by host name.
+    pub resolved: ResolvedMap,
+}
+
+/// Who members are that are named by host name, by pool.
+pub type ResolvedMap = Arc<BTreeMap<String, Arc<PoolResolved>>>;
+
+/// Who the host names of a pool are, by name and declared port.
+pub type PoolResolved = BTreeMap<(String, Option<u16>), Vec<ResolvedMember>>;
+
+/// An address of a host name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ResolvedMember {
+    /// Where it serves.
+    pub address: SocketAddr,
+    /// See `weight` of members.
+    pub weight: u16,
+    /// See `priority` of members.
+    pub priority: u32,
+    /// Whether it is no longer in the answer: it gets no new sessions.
+    pub leaving: bool,
+}
+
+impl ResolvedMember {
+    fn declared_by(&self, dns: &DnsMember) -> MemberSpec {
+        let mut spec = MemberSpec {
+            name: Some(dns.member_name(self.address)),
+            weight: self.weight,
+            priority: self.priority,
+            connection_limit: dns.connection_limit,
+            admin_state: dns.admin_state,
+            drain_until_ms: dns.drain_until_ms,
+            ..MemberSpec::new(self.address)
+        };
+        if self.leaving {
+            // Out of the tables of hashing at once; what the operator wants beyond that stays so.
+            spec.weight = 0;
+            if spec.admin_state == AdminState::Enabled {
+                spec.admin_state = AdminState::Draining;
+            }
+        }
+        spec
+    }
 }
 
 /// What agents advise, by pool.
@@ -87,18 +130,37 @@ impl fmt::Display for Advice {
 /// What was seen of one pool.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct PoolObserved {
-    pub(crate) advice: Option<Arc<PoolAdvice>>,
+    advice: Option<Arc<PoolAdvice>>,
+    resolved: Option<Arc<PoolResolved>>,
 }
 
 impl Observed {
     pub(crate) fn of(&self, pool: &str) -> PoolObserved {
-        PoolObserved { advice: self.advice.get(pool).cloned() }
+        PoolObserved {
+            advice: self.advice.get(pool).cloned(),
+            resolved: self.resolved.get(pool).cloned(),
+        }
     }
 }
 
 impl PoolObserved {
     pub(crate) fn is_same(&self, other: &Self) -> bool {
         is_same(self.advice.as_ref(), other.advice.as_ref())
+            && is_same(self.resolved.as_ref(), other.resolved.as_ref())
+    }
+
+    /// The members of a pool: those declared, and what its host names stand for.
+    pub(crate) fn members(&self, spec: &PoolSpec) -> Vec<MemberSpec> {
+        let mut members = spec.members.clone();
+        let Some(resolved) = &self.resolved else { return members };
+        let mut names = BTreeSet::new();
+        for dns in &spec.dns_members {
+            let Some(found) = resolved.get(&(dns.host.clone(), dns.port)) else { continue };
+            // SRV records may name what another entry of the same host does.
+            let new = found.iter().map(|member| member.declared_by(dns));
+            members.extend(new.filter(|member| names.insert(member.name.clone())));
+        }
+        members
     }
 
     pub(crate) fn advice(&self, name: &str, address: SocketAddr) -> Option<Advice> {

@@ -165,7 +165,8 @@ fn compile(
     previous: Option<&Pool>,
     with: &Compilation<'_>,
 ) -> Pool {
-    let names: Vec<_> = resource.spec.members.iter().map(MemberSpec::name).collect();
+    let specs = with.observed.members(&resource.spec);
+    let names: Vec<_> = specs.iter().map(MemberSpec::name).collect();
     let mut kept: HashMap<(&str, SocketAddr), &Arc<MemberState>> = HashMap::new();
     for member in previous.iter().flat_map(|pool| pool.members()) {
         if previous.is_some_and(|pool| pool.uid() == resource.uid) {
@@ -178,7 +179,7 @@ fn compile(
     let unmonitored = resource.spec.monitors.is_empty();
     let same = previous.filter(|pool| pool.uid() == resource.uid);
     let queue = same.map_or_else(Arc::default, |pool| Arc::clone(pool.queue()));
-    let members = resource.spec.members.iter().zip(&names).map(|(spec, name)| {
+    let members = specs.iter().zip(&names).map(|(spec, name)| {
         let kept = kept.remove(&(name.as_ref(), spec.socket_address()));
         let is_new = kept.is_none();
         let state = match kept {

@@ -4,11 +4,11 @@ use std::collections::BTreeSet;
 use std::fmt::Write;
 
 use ballast_client::{ClientError, ListQuery, Method, Request};
-use ballast_model::status::MemberStatus;
+use ballast_model::status::{DnsStatus, MemberStatus};
 use ballast_model::{
-    CertificateSpec, Failback, JwtProviderSpec, Kind, MonitorKind, MonitorSpec, NodeSpec,
-    Persistence, PolicySpec, PoolSpec, RegionSpec, Resource, Spec, TokenSpec, TrafficGroupSpec,
-    UserSpec, VirtualServerSpec,
+    CertificateSpec, DnsMember, Failback, JwtProviderSpec, Kind, MonitorKind, MonitorSpec,
+    NodeSpec, Persistence, PolicySpec, PoolSpec, RegionSpec, Resource, Spec, TokenSpec,
+    TrafficGroupSpec, UserSpec, VirtualServerSpec,
 };
 use clap::Args;
 use serde::Deserialize;
@@ -50,6 +50,8 @@ struct ObservedByNode {
     /// Absent where the node does not answer.
     #[serde(default)]
     members: Vec<MemberStatus>,
+    #[serde(default)]
+    dns: Vec<DnsStatus>,
 }
 
 impl Get {
@@ -242,7 +244,7 @@ fn traffic_group(spec: &TrafficGroupSpec) -> Vec<Field> {
 fn pool(spec: &PoolSpec) -> Vec<Field> {
     vec![
         spec.algorithm.as_str().into(),
-        spec.members.len().to_string().into(),
+        (spec.members.len() + spec.dns_members.len()).to_string().into(),
         spec.monitors.join(" ").into(),
     ]
 }
@@ -289,7 +291,64 @@ fn members(spec: &PoolSpec, observed: &Observed) -> Table {
             table.row(row);
         }
     }
+    for dns in &spec.dns_members {
+        resolved(dns, observed, &mut table);
+    }
     table
+}
+
+/// A row for each node that resolves a host name, and one for each of its addresses there.
+fn resolved(dns: &DnsMember, observed: &Observed, table: &mut Table) {
+    let port = dns.port.map(|port| format!(":{port}")).unwrap_or_default();
+    let declared = |wanted: &str| -> Vec<Field> {
+        let record = dns.record.as_str();
+        let host = format!("{}{port}", dns.host);
+        vec![
+            host.into(),
+            format!("DNS {record}").into(),
+            dns.weight.to_string().into(),
+            wanted.into(),
+        ]
+    };
+    let before = table.len();
+    for node in &observed.nodes {
+        for seen in node.dns.iter().filter(|seen| seen.host == dns.host && seen.port == dns.port) {
+            let count = seen.addresses.len();
+            let (word, tone, reason) = match &seen.error {
+                Some(error) => ("stale", Tone::Bad, format!("{error}; {count} addresses stay")),
+                None => ("resolved", Tone::Good, format!("{count} addresses for {} s", seen.ttl_s)),
+            };
+            let mut row = declared(dns.admin_state.as_str());
+            row.extend([
+                node.node.as_str().into(),
+                Field::toned(word, tone),
+                "".into(),
+                reason.into(),
+            ]);
+            table.row(row);
+        }
+        let is_of_it = |seen: &&MemberStatus| {
+            seen.address.parse().is_ok_and(|address| dns.member_name(address) == seen.member)
+        };
+        for seen in node.members.iter().filter(is_of_it) {
+            let (health, tone) = health_word(seen.health);
+            table.row(vec![
+                seen.member.as_str().into(),
+                seen.address.as_str().into(),
+                "".into(),
+                seen.admin_state.as_str().into(),
+                node.node.as_str().into(),
+                Field::toned(health, tone),
+                seen.in_flight.into(),
+                seen.reason.as_str().into(),
+            ]);
+        }
+    }
+    if table.len() == before {
+        let mut row = declared(dns.admin_state.as_str());
+        row.extend((0..4).map(|_| Field::from("")));
+        table.row(row);
+    }
 }
 
 fn token(spec: &TokenSpec) -> Vec<Field> {

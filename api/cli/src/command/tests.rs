@@ -227,6 +227,7 @@ fn member(name: &str, health: Health, admin_state: AdminState) -> MemberStatus {
 
 fn cluster_status() -> ClusterStatus {
     let node = NodeStatus {
+        dns: Vec::new(),
         jwt_providers: Vec::new(),
         certificates: Vec::new(),
         ha: None,

@@ -78,6 +78,7 @@ fn status(node: &str, parts: &[(&str, GroupState)]) -> NodeStatus {
     });
     let ha = HaStatus { groups: groups.collect(), ..HaStatus::default() };
     NodeStatus {
+        dns: Vec::new(),
         jwt_providers: Vec::new(),
         certificates: Vec::new(),
         name: node.to_owned(),

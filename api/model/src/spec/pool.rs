@@ -16,6 +16,7 @@ use crate::validate::FieldErrors;
 pub mod adaptive_concurrency;
 pub mod circuit_breaker;
 pub mod consistent_hash;
+pub mod dns;
 pub mod http2;
 pub mod outlier;
 pub mod proxy_protocol;
@@ -26,6 +27,7 @@ pub mod tls;
 use adaptive_concurrency::AdaptiveConcurrency;
 use circuit_breaker::CircuitBreaker;
 use consistent_hash::ConsistentHash;
+use dns::{DNS_MEMBER_MAX_COUNT, DnsMember};
 use http2::{MemberProtocol, PoolHttp2};
 use outlier::OutlierEjection;
 use proxy_protocol::ProxyProtocolVersion;
@@ -50,6 +52,9 @@ pub struct PoolSpec {
     /// The backends.
     #[serde(default)]
     pub members: Vec<MemberSpec>,
+    /// Backends that are named by host name, up to 64; each of their addresses is a member.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub dns_members: Vec<DnsMember>,
     /// What happens where all members are at their `connection_limit`. Absent: the defaults.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub queue: Option<QueueSettings>,
@@ -258,6 +263,7 @@ impl Default for PoolSpec {
             consistent_hash: None,
             monitors: Vec::new(),
             members: Vec::new(),
+            dns_members: Vec::new(),
             queue: None,
             priority_min_members: None,
             slow_start_s: 0,
@@ -315,17 +321,12 @@ impl Spec for PoolSpec {
             errors.within("consistent_hash", |errors| {
                 hash.validate(errors);
                 let table_size = hash.table_size as usize;
-                errors.require(
-                    self.members.len() <= table_size,
-                    "table_size",
-                    "out_of_range",
-                    || {
-                        format!(
-                            "is {table_size}, less than there are members, which are {}",
-                            self.members.len()
-                        )
-                    },
-                );
+                let member_count = self.member_max_count();
+                errors.require(member_count <= table_size, "table_size", "out_of_range", || {
+                    format!(
+                        "is {table_size}, less than there may be members, which are {member_count}"
+                    )
+                });
             });
         }
         errors.within("http2", |errors| self.http2.validate(errors));
@@ -357,6 +358,7 @@ impl Spec for PoolSpec {
                 });
             }
         });
+        self.validate_dns(errors);
     }
 
     fn references(&self) -> Vec<Reference> {
@@ -369,6 +371,41 @@ impl Spec for PoolSpec {
 }
 
 impl PoolSpec {
+    /// Most members that take new sessions: those declared, and as many as names may bring.
+    pub fn member_max_count(&self) -> usize {
+        let of_name = |dns: &DnsMember| dns.address_max_count as usize;
+        self.members.len() + self.dns_members.iter().map(of_name).sum::<usize>()
+    }
+
+    /// Checks the members that are named by host name.
+    fn validate_dns(&self, errors: &mut FieldErrors) {
+        errors.range("dns_members", self.dns_members.len(), 0, DNS_MEMBER_MAX_COUNT);
+        let member_count = self.member_max_count();
+        errors.require(
+            self.dns_members.is_empty() || member_count <= POOL_MEMBER_MAX_COUNT,
+            "dns_members",
+            "out_of_range",
+            || {
+                format!(
+                    "may bring the pool to {member_count} members, by address_max_count; \
+                     {POOL_MEMBER_MAX_COUNT} are allowed"
+                )
+            },
+        );
+        let mut names = BTreeSet::new();
+        errors.within("dns_members", |errors| {
+            for (i, dns) in self.dns_members.iter().enumerate() {
+                errors.within(i, |errors| {
+                    dns.validate(errors);
+                    if !names.insert((dns.host.to_ascii_lowercase(), dns.port)) {
+                        let text = format!("{} stands above with the same port", dns.host);
+                        errors.push("host", "duplicate", text);
+                    }
+                });
+            }
+        });
+    }
+
     /// Checks what decides which members can serve.
     fn validate_health(&self, errors: &mut FieldErrors) {
         if let Some(count) = self.priority_min_members {

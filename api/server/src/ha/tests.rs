@@ -34,6 +34,7 @@ fn report(name: &str, state: GroupState) -> NodeReport {
     let part = GroupStatus { group: "blue".to_owned(), state, ..GroupStatus::default() };
     let ha = HaStatus { groups: vec![part], ..HaStatus::default() };
     let status = NodeStatus {
+        dns: Vec::new(),
         jwt_providers: Vec::new(),
         certificates: Vec::new(),
         ha: Some(ha),

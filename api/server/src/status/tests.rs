@@ -15,6 +15,7 @@ fn raft(has_quorum: bool) -> RaftStatus {
 
 fn report(name: &str, id: u64) -> NodeReport {
     let status = NodeStatus {
+        dns: Vec::new(),
         jwt_providers: Vec::new(),
         certificates: Vec::new(),
         ha: None,

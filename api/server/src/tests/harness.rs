@@ -96,6 +96,7 @@ impl NodeView for FakeView {
             error: None,
         };
         NodeStatus {
+            dns: Vec::new(),
             jwt_providers: Vec::new(),
             certificates: Vec::new(),
             ha: self.ha.lock().unwrap().clone(),

@@ -8,32 +8,30 @@
 //!
 //! Invariant: clients are let go before what serves them ends: first the floating addresses go to
 //! another node, then the data plane drains, then the API ends, then the store. Addresses come after
-//! the listeners that serve them.
+//! the listeners that serve them. After an upgrade nothing goes: another process has it (`upgrade`).
 
 use std::net::TcpListener;
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
-use ballast_api::{Api, ServeError};
-use ballast_ha::Ha;
+use anyhow::{Result, bail};
 use ballast_model::NodeRole;
-use ballast_raft_store::{Identity, Listen, SnapshotPolicy, Store, StoreConfig, StoreFailure};
-use ballast_telemetry::otlp::Origin;
+use ballast_raft_store::{Identity, Store, StoreFailure};
+use ballast_telemetry::otlp;
+use ballast_upgrade::{CommandLine, manager};
+use ballast_workers::{Inheritance, Inherited};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use crate::adopt;
 use crate::api_tls;
-use crate::check_network::known;
 use crate::config::NodeConfig;
+use crate::control_plane::{ControlPlane, Shared};
 use crate::ha;
-use crate::jwks;
-use crate::ocsp;
 use crate::otlp::Collector;
-use crate::signals::{Signals, Stop};
-use crate::tickets;
-use crate::traffic::{self, Traffic};
+use crate::signals::{Signals, Stop, Told};
+use crate::traffic::Traffic;
+use crate::upgrade::{Heir, Upgraded};
 use crate::view::View;
 
 /// Threads of the control runtime: Raft, API and probes. Traffic has threads of its own.
@@ -48,252 +46,281 @@ const RELEASE_LIMIT: Duration = Duration::from_secs(1);
 pub(crate) struct NodeOptions {
     pub(crate) config: NodeConfig,
     pub(crate) identity: Identity,
-    pub(crate) cluster_listen: Listen,
-    pub(crate) api_listeners: Vec<TcpListener>,
+    pub(crate) listeners: Listeners,
+    pub(crate) origin: Origin,
 }
 
-/// Runs a node until it is told to stop; calls `on_ready` once it serves.
-pub(crate) fn block_on_node(options: NodeOptions, on_ready: impl FnOnce()) -> Result<()> {
+/// Where the node listens for others than the clients of virtual servers.
+pub(crate) struct Listeners {
+    /// For the other nodes.
+    pub(crate) cluster: TcpListener,
+    /// For people and programs.
+    pub(crate) api: Vec<TcpListener>,
+}
+
+/// What was before this process.
+pub(crate) enum Origin {
+    /// Nothing, and nothing comes after it.
+    Alone,
+    /// Nothing; perhaps the service manager opened sockets.
+    Fresh { line: CommandLine, sockets: Inherited },
+    /// Another process, which this one succeeds.
+    Heir { line: CommandLine, heir: Box<Heir>, sockets: Inherited },
+}
+
+/// How a node ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum End {
+    Told,
+    HandedOver,
+}
+
+/// Makes the runtime of everything but traffic.
+pub(crate) fn control_runtime() -> Result<tokio::runtime::Runtime> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(CONTROL_THREAD_COUNT)
         .thread_name("control")
         .enable_all()
         .build()?;
+    Ok(runtime)
+}
+
+/// Runs a node until it is told to stop; calls `on_ready` once it serves.
+pub(crate) fn block_on_node(
+    runtime: tokio::runtime::Runtime,
+    options: NodeOptions,
+    on_ready: impl FnOnce(),
+) -> Result<()> {
     let ended = runtime.block_on(async {
         let mut signals = Signals::listen()?;
-        let node = Node::start(options).await?;
+        let mut node = Node::start(options).await?;
+        manager::ready();
         on_ready();
         let ended = node.until_stopped(&mut signals).await;
-        node.stop(&mut signals).await;
-        ended
+        match ended {
+            Ok(End::HandedOver) => node.leave(&mut signals).await,
+            _ => node.stop(&mut signals).await,
+        }
+        ended.map(drop)
     });
     runtime.shutdown_timeout(RUNTIME_SHUTDOWN_LIMIT);
     ended
 }
 
 /// A running node.
-struct Node {
-    config: NodeConfig,
-    store: Store,
-    /// None on a witness.
-    traffic: Option<Arc<Traffic>>,
-    /// None on a witness.
-    ha: Option<Ha>,
-    follow: Option<JoinHandle<()>>,
-    adoption: Option<JoinHandle<()>>,
-    /// Takes what is seen of members to the data plane.
-    observe: Option<JoinHandle<()>>,
-    /// Fetches the keys of JWT providers.
-    jwks: Option<JoinHandle<()>>,
-    /// Sends spans to a collector.
+pub(crate) struct Node {
+    pub(crate) shared: Arc<Shared>,
+    /// None while another process is to have the store.
+    pub(crate) control: Option<ControlPlane>,
+    /// How this process was started; none where it has no successor.
+    pub(crate) line: Option<CommandLine>,
+    /// Sends spans to a collector, for as long as there is traffic.
     otlp: Option<JoinHandle<()>>,
-    /// Fetches answers of OCSP.
-    ocsp: Option<JoinHandle<()>>,
-    events: JoinHandle<()>,
-    tickets: JoinHandle<()>,
-    /// Writes down what is known of the network.
-    known: JoinHandle<()>,
-    api: Api,
-    server: JoinHandle<Result<(), ServeError>>,
-    /// Ends the API.
-    api_stop: CancellationToken,
-    /// Ends the follow task.
-    follow_stop: CancellationToken,
+    otlp_stop: CancellationToken,
 }
 
 impl Node {
     async fn start(options: NodeOptions) -> Result<Self> {
-        let NodeOptions { config, identity, cluster_listen, api_listeners } = options;
+        let NodeOptions { config, identity, listeners, origin } = options;
+        let (line, mut heir, sockets) = match origin {
+            Origin::Alone => (None, None, Inherited::default()),
+            Origin::Fresh { line, sockets } => (Some(line), None, sockets),
+            Origin::Heir { line, heir, sockets } => (Some(line), Some(heir), sockets),
+        };
         let traffic = match config.role {
             NodeRole::Traffic => {
-                Some(Arc::new(Traffic::start(&config, identity.keys(), identity.node_id())?))
+                let inheritance = Inheritance { sockets, is_held: heir.is_some() };
+                let (keys, seed) = (identity.keys(), identity.node_id());
+                Some(Arc::new(Traffic::start(&config, keys, seed, inheritance)?))
             }
             NodeRole::Witness => None,
         };
         let ha = match &traffic {
-            Some(traffic) => Some(ha::start(&config, &identity, Arc::clone(traffic))?),
+            Some(traffic) => {
+                Some(ha::start(&config, &identity, Arc::clone(traffic), heir.is_some())?)
+            }
             None => None,
         };
         let view = Arc::new(View::new(&identity, traffic.clone(), ha.clone()));
         let tls = api_tls::server_config(&config, &identity)?;
-        let store_config = StoreConfig {
-            identity,
-            state_dir: config.state_dir.clone(),
-            listen: cluster_listen,
-            snapshots: SnapshotPolicy::default(),
+        let shared = Arc::new(Shared { config, view, traffic, ha, tls, listeners });
+        let go = match &mut heir {
+            Some(heir) => Some(heir.wait_for_store().await?),
+            None => None,
         };
-        let mut peer_routes = ballast_api::peer_router(Arc::<View>::clone(&view));
-        if let Some(ha) = &ha {
-            peer_routes = peer_routes.merge(ha.peer_router());
+        let control = ControlPlane::start(Arc::clone(&shared), identity).await?;
+        let otlp_stop = CancellationToken::new();
+        let otlp = start_otlp(&shared, control.store(), &otlp_stop)?;
+        let node = Self { shared, control: Some(control), line, otlp, otlp_stop };
+        if let (Some(heir), Some(go)) = (heir, go) {
+            heir.take_over(&node, go).await?;
         }
-        let store = Store::open(store_config, peer_routes).await?;
-        view.attach(store.clone());
-        if let Some(ha) = &ha {
-            ha.attach(store.clone());
-        }
-
-        let follow_stop = CancellationToken::new();
-        let follow = traffic.clone().zip(ha.clone()).map(|(traffic, ha)| {
-            tokio::spawn(traffic::follow(traffic, ha, store.watch(), follow_stop.clone()))
-        });
-        let adoption = traffic.clone().map(|traffic| {
-            tokio::spawn(adopt::from_peers(store.clone(), traffic, follow_stop.clone()))
-        });
-        let observe = traffic
-            .clone()
-            .map(|traffic| tokio::spawn(traffic::observe(traffic, follow_stop.clone())));
-        let jwks = traffic
-            .as_ref()
-            .map(|traffic| tokio::spawn(jwks::follow(traffic.providers(), follow_stop.clone())));
-        let ocsp = traffic
-            .as_ref()
-            .map(|traffic| tokio::spawn(ocsp::follow(traffic.certificates(), follow_stop.clone())));
-        let api_stop = CancellationToken::new();
-        let otlp = start_otlp(&config, traffic.as_deref(), &store, &api_stop)?;
-        let events = tokio::spawn(Arc::clone(&view).gather_events(api_stop.clone()));
-        let tickets = tokio::spawn(tickets::rotate(store.clone(), api_stop.clone()));
-        let known = known::keep(config.state_dir.clone(), store.watch(), api_stop.clone());
-        let known = tokio::spawn(known);
-        let api = Api::start(store.clone(), view, api_stop.clone());
-        let served = ballast_api::serve(api_listeners, tls, api.router(), api_stop.clone());
-        let server = tokio::spawn(served);
+        let config = &node.shared.config;
         tracing::info!(node = config.name, role = config.role.as_str(), "serving");
-        Ok(Self {
-            config,
-            store,
-            traffic,
-            ha,
-            follow,
-            adoption,
-            observe,
-            jwks,
-            otlp,
-            ocsp,
-            events,
-            tickets,
-            known,
-            api,
-            server,
-            api_stop,
-            follow_stop,
-        })
+        Ok(node)
+    }
+
+    /// A second descriptor of every listening socket.
+    ///
+    /// # Errors
+    /// The process has no descriptor left.
+    pub(crate) async fn share(&self) -> std::io::Result<Vec<OwnedFd>> {
+        let Listeners { cluster, api } = &self.shared.listeners;
+        let mut sockets = vec![cluster.try_clone()?.into()];
+        for listener in api {
+            sockets.push(listener.try_clone()?.into());
+        }
+        if let Some(traffic) = &self.shared.traffic {
+            sockets.extend(traffic.share().await);
+        }
+        Ok(sockets)
     }
 
     /// Waits for a reason to stop. An error is one that the node has itself. A disk that fails is
     /// none while there is traffic.
-    async fn until_stopped(&self, signals: &mut Signals) -> Result<()> {
-        // Cancel-safe: both branches only wait.
-        tokio::select! {
-            stop = self.until_told(signals) => {
-                tracing::info!(reason = stop.as_str(), "stopping");
-                Ok(())
-            }
-            failure = self.store.failed() => {
-                if let (StoreFailure::Broken(why), Some(ha)) = (&failure, &self.ha) {
-                    tracing::error!(
-                        why,
-                        "the configuration can't be stored any more: traffic goes on with the one that there is, \
-                         and no change comes through; see to the disk, then restart ballastd"
-                    );
-                    ha.store_failed(why);
-                    let stop = self.until_told(signals).await;
+    async fn until_stopped(&mut self, signals: &mut Signals) -> Result<End> {
+        loop {
+            // Cancel-safe: both branches only wait.
+            let told = tokio::select! {
+                told = signals.next() => told,
+                failure = self.store_failed() => return self.outlast(&failure, signals).await,
+            };
+            match told {
+                Told::ReopenLogs => self.reopen_logs(),
+                Told::Upgrade => match self.upgrade(signals).await {
+                    Upgraded::Done => return Ok(End::HandedOver),
+                    Upgraded::Failed => {}
+                    Upgraded::Told(stop) => {
+                        tracing::info!(reason = stop.as_str(), "stopping");
+                        return Ok(End::Told);
+                    }
+                },
+                Told::Stop(stop) => {
                     tracing::info!(reason = stop.as_str(), "stopping");
+                    return Ok(End::Told);
                 }
-                bail!("the store has stopped: {failure}")
             }
         }
+    }
+
+    async fn store_failed(&self) -> StoreFailure {
+        match &self.control {
+            Some(control) => control.failed().await,
+            // It was lost in an upgrade that failed.
+            None => StoreFailure::Broken("it could not be opened again".to_owned()),
+        }
+    }
+
+    /// Goes on without a store while there is traffic.
+    async fn outlast(&self, failure: &StoreFailure, signals: &mut Signals) -> Result<End> {
+        if let (StoreFailure::Broken(why), Some(ha)) = (failure, &self.shared.ha) {
+            tracing::error!(
+                why,
+                "the configuration can't be stored any more: traffic goes on with the one that there is, \
+                 and no change comes through; see to the disk, then restart ballastd"
+            );
+            ha.store_failed(why);
+            let stop = self.until_told(signals).await;
+            tracing::info!(reason = stop.as_str(), "stopping");
+        }
+        bail!("the store has stopped: {failure}")
     }
 
     async fn until_told(&self, signals: &mut Signals) -> Stop {
         loop {
-            if let Some(stop) = signals.next().await {
-                return stop;
-            }
-            // SIGHUP: log files were rotated.
-            if let Some(traffic) = &self.traffic {
-                traffic.reopen_access_log();
+            match signals.next().await {
+                Told::Stop(stop) => return stop,
+                Told::ReopenLogs => self.reopen_logs(),
+                Told::Upgrade => tracing::warn!("no upgrade now: this process is ending or broken"),
             }
         }
     }
 
-    /// Stops in order; a second signal cuts the draining short.
-    async fn stop(self, signals: &mut Signals) {
-        self.follow_stop.cancel();
-        if let Some(ha) = &self.ha {
-            ha.release_all(RELEASE_LIMIT.min(self.config.drain_timeout)).await;
+    pub(crate) fn reopen_logs(&self) {
+        if let Some(traffic) = &self.shared.traffic {
+            traffic.reopen_access_log();
         }
-        if let Some(traffic) = &self.traffic {
-            let drain = traffic.drain(self.config.drain_timeout);
+    }
+
+    /// Ends after another process has taken over; its clients may stay for a while. A signal cuts that
+    /// short.
+    async fn leave(mut self, signals: &mut Signals) {
+        // The thread has departed: what is left of it must not speak for the node.
+        if let Some(ha) = &self.shared.ha {
+            ha.shutdown().await;
+        }
+        if let Some(traffic) = &self.shared.traffic {
+            let drain = traffic.leave_to_heir(self.shared.config.upgrade_drain_timeout);
+            // Cancel-safe: what is not drained when a signal comes is cut below.
+            tokio::select! {
+                cut = drain => tracing::info!(cut, "the last client of the old process has ended"),
+                _ = self.until_told(signals) => tracing::warn!("told to stop: not waiting for clients"),
+            }
+        }
+        self.end_planes().await;
+        tracing::info!("the old process ends");
+    }
+
+    /// Stops in order; a second signal cuts the draining short.
+    async fn stop(mut self, signals: &mut Signals) {
+        manager::stopping();
+        if let Some(control) = &self.control {
+            control.stop_following();
+        }
+        if let Some(ha) = &self.shared.ha {
+            ha.release_all(RELEASE_LIMIT.min(self.shared.config.drain_timeout)).await;
+        }
+        if let Some(traffic) = &self.shared.traffic {
+            let drain = traffic.drain(self.shared.config.drain_timeout);
             // Cancel-safe: what is not drained when the second signal comes is cut below.
             tokio::select! {
                 cut = drain => tracing::info!(cut, "drained"),
                 _ = self.until_told(signals) => tracing::warn!("told again: not waiting for clients"),
             }
         }
-        self.api_stop.cancel();
-        log_failure(
-            "the API",
-            self.server.await.context("its task failed").and_then(|end| Ok(end?)),
-        );
-        self.api.stop().await;
-        log_failure("the task of ticket keys", self.tickets.await.context("it panicked"));
-        log_failure("the task of the known network", self.known.await.context("it panicked"));
-        log_failure("the event task", self.events.await.context("it panicked"));
-        if let Some(follow) = self.follow {
-            log_failure("the follow task", follow.await.context("it panicked"));
+        // The store ends last of all: other nodes hear of the addresses until they are gone.
+        let store = match self.control.take() {
+            Some(control) => Some(control.stop_all_but_store().await),
+            None => None,
+        };
+        self.end_planes().await;
+        if let Some(store) = store {
+            store.shutdown().await;
         }
-        if let Some(observe) = self.observe {
-            log_failure(
-                "the task of what is seen of members",
-                observe.await.context("it panicked"),
-            );
+        tracing::info!("stopped");
+    }
+
+    async fn end_planes(&mut self) {
+        self.otlp_stop.cancel();
+        if let Some(otlp) = self.otlp.take()
+            && otlp.await.is_err()
+        {
+            tracing::error!("the exporter of spans failed: it panicked");
         }
-        if let Some(jwks) = self.jwks {
-            log_failure("the task of JWT providers' keys", jwks.await.context("it panicked"));
-        }
-        if let Some(otlp) = self.otlp {
-            log_failure("the exporter of spans", otlp.await.context("it panicked"));
-        }
-        if let Some(ocsp) = self.ocsp {
-            log_failure("the task of OCSP", ocsp.await.context("it panicked"));
-        }
-        if let Some(adoption) = self.adoption {
-            log_failure("the task of members' health", adoption.await.context("it panicked"));
-        }
-        if let Some(ha) = &self.ha {
+        if let Some(ha) = &self.shared.ha {
             ha.shutdown().await;
         }
-        if let Some(traffic) = &self.traffic {
+        if let Some(traffic) = &self.shared.traffic {
             traffic.shutdown().await;
         }
-        self.store.shutdown().await;
-        tracing::info!("stopped");
     }
 }
 
 /// Has spans of requests sent where the node's file says.
 fn start_otlp(
-    config: &NodeConfig,
-    traffic: Option<&Traffic>,
+    shared: &Shared,
     store: &Store,
     stop: &CancellationToken,
 ) -> Result<Option<JoinHandle<()>>> {
-    let Some((otlp, (queue, totals))) =
-        config.otlp.as_ref().zip(traffic.and_then(Traffic::take_spans))
-    else {
+    let spans = shared.traffic.as_deref().and_then(Traffic::take_spans);
+    let Some((settings, (queue, totals))) = shared.config.otlp.as_ref().zip(spans) else {
         return Ok(None);
     };
-    let origin = Origin {
-        node: config.name.clone(),
+    let origin = otlp::Origin {
+        node: shared.config.name.clone(),
         cluster: store.snapshot().state.cluster.name.clone(),
         version: env!("CARGO_PKG_VERSION"),
     };
-    let collector = Collector::new(otlp, origin)?;
+    let collector = Collector::new(settings, origin)?;
     Ok(Some(tokio::spawn(collector.follow(queue, totals, stop.clone()))))
-}
-
-fn log_failure(what: &str, ended: Result<()>) {
-    if let Err(error) = ended {
-        tracing::error!("{what} failed: {error:#}");
-    }
 }

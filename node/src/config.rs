@@ -28,6 +28,11 @@ const WORKER_MAX_COUNT: usize = 256;
 /// Longest time that a shutdown waits for requests under way, in seconds.
 const DRAIN_TIMEOUT_MAX_S: u64 = 3_600;
 
+/// Longest time that a new process may take until it serves, in seconds.
+const UPGRADE_TIMEOUT_MAX_S: u64 = 600;
+/// Longest time that clients of the old process may stay, in seconds.
+const UPGRADE_DRAIN_TIMEOUT_MAX_S: u64 = 7 * 86_400;
+
 /// The file as written.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -72,6 +77,8 @@ struct DataPlaneSection {
     any_ipv4: Option<Ipv4Addr>,
     any_ipv6: Option<Ipv6Addr>,
     drain_timeout_s: u64,
+    upgrade_timeout_s: u64,
+    upgrade_drain_timeout_s: u64,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -126,6 +133,10 @@ pub(crate) struct NodeConfig {
     pub any_ipv6: Option<Ipv6Addr>,
     /// How long a shutdown waits for requests under way.
     pub drain_timeout: Duration,
+    /// How long a new process may take, at an upgrade, until it serves.
+    pub upgrade_timeout: Duration,
+    /// How long clients of the old process may stay after an upgrade.
+    pub upgrade_drain_timeout: Duration,
     /// How the node's own log is written.
     pub log_format: LogFormat,
     /// What is logged, as a `tracing` filter.
@@ -256,6 +267,14 @@ impl NodeFile {
             "data_plane.drain_timeout_s: at most 3600",
         );
         require(
+            (1..=UPGRADE_TIMEOUT_MAX_S).contains(&self.data_plane.upgrade_timeout_s),
+            "data_plane.upgrade_timeout_s: from 1 to 600",
+        );
+        require(
+            self.data_plane.upgrade_drain_timeout_s <= UPGRADE_DRAIN_TIMEOUT_MAX_S,
+            "data_plane.upgrade_drain_timeout_s: at most 604800",
+        );
+        require(
             self.log.level.parse::<tracing_subscriber::EnvFilter>().is_ok(),
             "log.level: must be error, warn, info, debug, trace or a tracing filter",
         );
@@ -287,6 +306,8 @@ impl NodeFile {
             any_ipv4: self.data_plane.any_ipv4,
             any_ipv6: self.data_plane.any_ipv6,
             drain_timeout: Duration::from_secs(self.data_plane.drain_timeout_s),
+            upgrade_timeout: Duration::from_secs(self.data_plane.upgrade_timeout_s),
+            upgrade_drain_timeout: Duration::from_secs(self.data_plane.upgrade_drain_timeout_s),
             log_format: self.log.format,
             log_level: self.log.level,
             access_log,
@@ -309,7 +330,15 @@ impl Default for ApiSection {
 
 impl Default for DataPlaneSection {
     fn default() -> Self {
-        Self { workers: 0, pin_workers: false, any_ipv4: None, any_ipv6: None, drain_timeout_s: 30 }
+        Self {
+            workers: 0,
+            pin_workers: false,
+            any_ipv4: None,
+            any_ipv6: None,
+            drain_timeout_s: 30,
+            upgrade_timeout_s: 60,
+            upgrade_drain_timeout_s: 3_600,
+        }
     }
 }
 

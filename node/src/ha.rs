@@ -13,12 +13,18 @@ use crate::config::NodeConfig;
 use crate::traffic::Traffic;
 
 /// Starts high availability of a node that carries traffic.
-pub(crate) fn start(config: &NodeConfig, identity: &Identity, traffic: Arc<Traffic>) -> Result<Ha> {
+pub(crate) fn start(
+    config: &NodeConfig,
+    identity: &Identity,
+    traffic: Arc<Traffic>,
+    is_successor: bool,
+) -> Result<Ha> {
     let options = HaOptions {
         node_name: identity.node_name().to_owned(),
         node_id: identity.node_id(),
         state_dir: config.state_dir.clone(),
         advert_key: identity.keys().derive("vrrp adverts"),
+        is_successor,
     };
     Ha::start(options, Arc::new(View(traffic))).context("high availability can't be started")
 }

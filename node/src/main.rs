@@ -11,6 +11,7 @@ mod assembly;
 mod check_network;
 mod command;
 mod config;
+mod control_plane;
 mod ha;
 mod jwks;
 mod logging;
@@ -21,6 +22,7 @@ mod pool_metrics;
 mod signals;
 mod tickets;
 mod traffic;
+mod upgrade;
 mod view;
 
 use std::path::PathBuf;

@@ -21,11 +21,23 @@ impl Stop {
     }
 }
 
+/// What a signal asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Told {
+    /// To end.
+    Stop(Stop),
+    /// To open log files anew (SIGHUP).
+    ReopenLogs,
+    /// To hand everything over to a new process (SIGUSR2).
+    Upgrade,
+}
+
 /// The signals that a node understands.
 pub(crate) struct Signals {
     hangup: Signal,
     interrupt: Signal,
     terminate: Signal,
+    upgrade: Signal,
 }
 
 impl Signals {
@@ -35,16 +47,18 @@ impl Signals {
             hangup: signal(SignalKind::hangup())?,
             interrupt: signal(SignalKind::interrupt())?,
             terminate: signal(SignalKind::terminate())?,
+            upgrade: signal(SignalKind::user_defined2())?,
         })
     }
 
-    /// The next signal; none for SIGHUP, which asks to open log files anew.
-    pub(crate) async fn next(&mut self) -> Option<Stop> {
+    /// What the next signal asks for. Cancel-safe.
+    pub(crate) async fn next(&mut self) -> Told {
         // Cancel-safe: a signal that was not received stays pending.
         tokio::select! {
-            _ = self.hangup.recv() => None,
-            _ = self.interrupt.recv() => Some(Stop::Interrupt),
-            _ = self.terminate.recv() => Some(Stop::Terminate),
+            _ = self.hangup.recv() => Told::ReopenLogs,
+            _ = self.interrupt.recv() => Told::Stop(Stop::Interrupt),
+            _ = self.terminate.recv() => Told::Stop(Stop::Terminate),
+            _ = self.upgrade.recv() => Told::Upgrade,
         }
     }
 }

@@ -1,6 +1,8 @@
 //! What carries traffic on a node: the data plane, the prober, and what they count.
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
+use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -17,14 +19,14 @@ use ballast_model::status::{
     CertificateStatus, DnsStatus, Health, JwtProviderStatus, ListenerStatus, MemberStatus,
     NodeStatus, PlaneStatus, VirtualServerStatus,
 };
-use ballast_model::{Sealed, Snapshot};
+use ballast_model::{Sealed, Snapshot, Transport};
 use ballast_raft_store::ClusterKey;
 use ballast_telemetry::otlp::{SpanBatch, SpanSink, SpanTotals};
 use ballast_telemetry::prometheus::{self, MetricKind, Metrics};
 use ballast_telemetry::{AccessLog, CounterRegistry, Tail};
 use ballast_workers::tls::certificate::now_s;
 use ballast_workers::{
-    AnyAddress, CertificateMap, DataPlane, DataPlaneConfig, Handlers, PressureGauge, ProviderMap,
+    AnyAddress, CertificateMap, DataPlane, DataPlaneConfig, Handlers, Inheritance, PressureGauge, ProviderMap,
     Unseal,
 };
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -44,6 +46,9 @@ const STALL_LIMIT: Duration = Duration::from_millis(500);
 /// Shortest time between two compilations for what is seen of members.
 const OBSERVE_INTERVAL: Duration = Duration::from_millis(100);
 const DESCRIPTOR_RESERVE_COUNT: u64 = 256;
+/// Longest wait for what the process before knew of members, and how often it is looked.
+const ADOPTION_LIMIT: Duration = Duration::from_secs(2);
+const ADOPTION_LOOK_INTERVAL: Duration = Duration::from_millis(5);
 
 /// What carries traffic on a node.
 pub(crate) struct Traffic {
@@ -61,7 +66,13 @@ pub(crate) struct Traffic {
 impl Traffic {
     /// Starts threads; nothing is served before [`follow`] brings a configuration.
     /// `seed` differs between nodes, so that they don't probe in step.
-    pub(crate) fn start(config: &NodeConfig, keys: &ClusterKey, seed: u64) -> Result<Self> {
+    /// Listening sockets that were inherited are gone on with.
+    pub(crate) fn start(
+        config: &NodeConfig,
+        keys: &ClusterKey,
+        seed: u64,
+        inheritance: Inheritance,
+    ) -> Result<Self> {
         let access_log =
             AccessLog::start_with(config.access_log.clone()).context("log.access_log")?;
         let counters = Arc::new(CounterRegistry::new(config.workers));
@@ -83,7 +94,7 @@ impl Traffic {
             tcp: Arc::new(TcpHandlers::new(access_log.clone()).with_tail(tail.clone())),
             udp: Arc::new(UdpHandlers::new(access_log.clone()).with_tail(tail.clone())),
         };
-        let plane = DataPlane::start(
+        let plane = DataPlane::start_with(
             DataPlaneConfig {
                 worker_count: config.workers,
                 pin_to_cpus: if config.pin_workers { usable_cpus() } else { Vec::new() },
@@ -95,6 +106,7 @@ impl Traffic {
                 pressure: PressureGauge::system(),
             },
             handlers,
+            inheritance,
         )
         .context("the data plane's threads can't be started")?;
         let prober = Prober::start(ProberOptions::new(seed), &Handle::current());
@@ -221,6 +233,48 @@ impl Traffic {
     /// Takes over what another node found of members, where nothing is known here yet.
     pub(crate) fn adopt(&self, node: &str, members: &[MemberStatus]) {
         self.prober.adopt(node, members);
+    }
+
+    /// Takes over what the process before this one knew of members, and waits until that counts.
+    pub(crate) async fn adopt_from_predecessor(&self, node: &str, known: &[MemberStatus]) {
+        let known: Vec<_> =
+            known.iter().filter(|member| member.health != Health::Checking).cloned().collect();
+        if known.is_empty() {
+            return;
+        }
+        self.prober.adopt(node, &known);
+        let named: BTreeSet<_> =
+            known.iter().map(|member| (member.pool.as_str(), member.member.as_str())).collect();
+        let adopted = async {
+            let mut looks = tokio::time::interval(ADOPTION_LOOK_INTERVAL);
+            loop {
+                looks.tick().await;
+                let present = self.prober.statuses();
+                let mut waiting = present.iter().filter(|it| it.health == Health::Checking);
+                if !waiting.any(|it| named.contains(&(it.pool.as_str(), it.member.as_str()))) {
+                    return;
+                }
+            }
+        };
+        if tokio::time::timeout(ADOPTION_LIMIT, adopted).await.is_err() {
+            tracing::warn!("what the process before knew of members was not taken over in time");
+        }
+    }
+
+    /// Accepts clients, where that was held.
+    pub(crate) async fn open(&self, transport: Transport) {
+        self.plane.open(transport).await;
+    }
+
+    /// A second descriptor of every listening socket, for another process.
+    pub(crate) async fn share(&self) -> Vec<OwnedFd> {
+        self.plane.share().await
+    }
+
+    /// Leaves new clients to the process that was given the sockets, and lets those that are here end;
+    /// returns how many were cut at the deadline.
+    pub(crate) async fn leave_to_heir(&self, deadline: Duration) -> usize {
+        self.plane.leave_to_heir(deadline).await
     }
 
     /// Whether every worker runs.
@@ -401,7 +455,12 @@ pub(crate) async fn follow(
             let compiled = Arc::clone(&pools.borrow_and_update());
             traffic.names.apply(Arc::clone(&compiled));
             traffic.prober.apply(snapshot.index, &snapshot.state.config, compiled);
-            // After the listeners: an address that arrives finds them bound.
+            // After the listeners: an address that arrives finds them bound. Not while another process
+            // owns the addresses.
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = ha.live() => {}
+            }
             ha.apply(Arc::clone(&snapshot));
         }
         loop {

@@ -1,6 +1,6 @@
 //! What this node says of itself, to its API and to the other nodes.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use ballast_api::{Applied, NodeView, TailFeed};
@@ -44,8 +44,8 @@ pub(crate) struct View {
     node_id: u64,
     role: NodeRole,
     started_at_ms: u64,
-    /// Set once the store is open; the store needs the view to open.
-    store: OnceLock<Store>,
+    /// While the store is open; the store needs the view to open.
+    store: Mutex<Option<Store>>,
     traffic: Option<Arc<Traffic>>,
     /// None on a witness.
     ha: Option<Ha>,
@@ -61,18 +61,20 @@ impl View {
             node_id: identity.node_id(),
             role: identity.role(),
             started_at_ms: u64::try_from(since_epoch.as_millis()).unwrap_or(u64::MAX),
-            store: OnceLock::new(),
+            store: Mutex::default(),
             traffic,
             ha,
             events: broadcast::channel(EVENT_MAX_COUNT).0,
         }
     }
 
-    /// Gives it the store; once.
-    pub(crate) fn attach(&self, store: Store) {
-        if self.store.set(store).is_err() {
-            tracing::error!("a node has one store");
-        }
+    /// Gives it the store, or takes it away before that is closed.
+    pub(crate) fn attach(&self, store: Option<Store>) {
+        *self.store.lock().unwrap_or_else(PoisonError::into_inner) = store;
+    }
+
+    fn store(&self) -> Option<Store> {
+        self.store.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Brings together what the planes see happen, until `stop`.
@@ -111,7 +113,7 @@ impl View {
 
 impl NodeView for View {
     fn status(&self) -> NodeStatus {
-        let raft = self.store.get().map(Store::status).unwrap_or_default();
+        let raft = self.store().as_ref().map(Store::status).unwrap_or_default();
         let traffic = self.traffic.as_deref();
         NodeStatus {
             ha: self.ha.as_ref().map(Ha::status),
@@ -132,7 +134,7 @@ impl NodeView for View {
     }
 
     fn wait_applied(&self, index: u64, timeout: Duration) -> BoxFuture<'static, Applied> {
-        let store = self.store.get().cloned();
+        let store = self.store();
         let traffic = self.traffic.clone();
         let ha = self.ha.clone();
         Box::pin(async move {

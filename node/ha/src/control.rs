@@ -13,10 +13,10 @@ use ballast_vrrp::{Gateways, State, Transition};
 use tokio::sync::mpsc;
 use tokio::time::{MissedTickBehavior, interval};
 
-use crate::Inner;
 use crate::engine::{Command, Published, Report};
 use crate::standing::{Judgement, Observed, Sight, Tracked, judge};
 use crate::tracking::{Seen, Sighting, Target, targets};
+use crate::{Attached, Inner};
 
 mod notes;
 
@@ -40,6 +40,11 @@ pub(crate) struct Judgements {
 }
 
 impl Judgements {
+    /// Of a process that goes on where another was: nothing is waited for.
+    pub(crate) fn resumed() -> Self {
+        Self { has_ended: true, ..Self::default() }
+    }
+
     /// Holds the node down after its start until everything is ready, or for long enough.
     fn hold_down(&mut self, index: u64, ready: impl FnOnce() -> Result<(), String>) {
         if self.has_ended {
@@ -88,21 +93,21 @@ pub(crate) async fn run(inner: Arc<Inner>, mut reports: mpsc::Receiver<Report>) 
 }
 
 /// Learns once after the start up to where the configuration of the cluster goes.
-pub(crate) async fn catch_up(inner: Arc<Inner>) {
-    let Some(store) = inner.store.get() else { return };
+pub(crate) async fn catch_up(inner: Arc<Inner>, attached: Arc<Attached>) {
+    let store = &attached.store;
     loop {
         // Cancel-safe: asking again is harmless.
         let asked = tokio::select! {
-            () = inner.stop.cancelled() => return,
+            () = attached.stop.cancelled() => return,
             asked = store.read_barrier() => asked,
         };
         if asked.is_ok() {
-            // Nobody else sets it.
+            // Set already where this node had caught up before.
             let _set = inner.caught_up.set(store.snapshot().index);
             return;
         }
         tokio::select! {
-            () = inner.stop.cancelled() => return,
+            () = attached.stop.cancelled() => return,
             () = tokio::time::sleep(JUDGE_INTERVAL) => {}
         }
     }

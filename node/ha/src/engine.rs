@@ -33,6 +33,7 @@ mod group;
 mod owner;
 mod recorder;
 mod refusal;
+mod rest;
 mod virtual_mac;
 
 use group::Running;
@@ -88,6 +89,18 @@ pub(crate) enum Command {
     StepDown {
         group: String,
     },
+    /// Groups that the process before this one owned: they go on as Active when they start. With whether an
+    /// operator moved each here.
+    Assume(BTreeMap<String, bool>),
+    /// Do nothing more until told, with everything as it is: another process takes over. Answered when it
+    /// is so.
+    Rest {
+        done: SyncSender<()>,
+    },
+    /// Go on after a rest: nobody took over.
+    GoOn,
+    /// End, and leave everything as it is: another process has taken over.
+    Depart,
     /// This node goes soon: whoever can serve may take over.
     Leave,
     /// Let go of everything; answered when it is done.
@@ -170,6 +183,8 @@ pub(crate) struct Engine {
     /// Standings of groups that are configured, whether they run here or not.
     standings: BTreeMap<String, Standing>,
     virtual_macs: VirtualMacs,
+    /// Groups of the process before this one that did not start yet.
+    assumed: BTreeMap<String, bool>,
     problems: Vec<String>,
     renew_at: Time,
     compare_at: Time,
@@ -204,6 +219,7 @@ impl Engine {
             groups: BTreeMap::new(),
             standings: BTreeMap::new(),
             virtual_macs: VirtualMacs::default(),
+            assumed: BTreeMap::new(),
             problems: Vec::new(),
             renew_at: now,
             compare_at: now,
@@ -258,6 +274,11 @@ impl Engine {
                     Ok(Command::Stop) | Err(std::sync::mpsc::TryRecvError::Disconnected) => {
                         self.release_all();
                         return Ok(());
+                    }
+                    Ok(Command::Rest { done }) => {
+                        if self.rest(&done) {
+                            return Ok(());
+                        }
                     }
                     Ok(command) => self.obey(command),
                     Err(std::sync::mpsc::TryRecvError::Empty) => break,
@@ -385,7 +406,9 @@ impl Engine {
                 // Nobody waiting any more is fine.
                 let _told = done.try_send(());
             }
-            Command::Stop => {}
+            Command::Assume(groups) => self.assumed = groups,
+            // Only who rests departs, see `rest`.
+            Command::Stop | Command::Rest { .. } | Command::GoOn | Command::Depart => {}
             #[cfg(test)]
             Command::Panic => panic!("as asked for"),
             #[cfg(test)]

@@ -93,7 +93,8 @@ impl Inner {
         let snapshot = self.snapshot.load_full();
         let target = snapshot.state.config.nodes.get(to);
         let target_id = target.ok_or_else(|| format!("there is no node {to}"))?.spec.node_id;
-        let store = self.store.get().ok_or("this node is starting")?;
+        let attached = self.attached.load_full().ok_or("this node is starting")?;
+        let store = &attached.store;
         let started = Instant::now();
         self.view.quiesce(self.held_of(group), QUIESCE_LIMIT).await;
         report.quiesced_ms = millis(started);

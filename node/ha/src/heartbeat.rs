@@ -12,14 +12,14 @@ use axum::body::Body;
 use axum::extract::State as Extract;
 use ballast_model::NodeRole;
 use ballast_model::ha::HeartbeatStatus;
-use ballast_raft_store::{Following, PeerError};
+use ballast_raft_store::{Following, PeerError, Store};
 use ballast_vrrp::{Gateways, PeerReport, State};
 use futures_util::stream;
 use serde::{Deserialize, Serialize};
 use tokio::time::{MissedTickBehavior, interval};
 
-use crate::Inner;
 use crate::engine::Command;
+use crate::{Attached, Inner};
 
 /// Path below `/peer/v1/`.
 pub(crate) const HEARTBEAT: &str = "ha/heartbeat";
@@ -65,14 +65,14 @@ pub(crate) struct Heard(BTreeMap<u64, (Instant, u32)>);
 
 /// Follows every other traffic node until this one stops; each on its own, so that a dead one does not
 /// hold up the others.
-pub(crate) async fn run(inner: Arc<Inner>) {
+pub(crate) async fn run(inner: Arc<Inner>, attached: Arc<Attached>) {
     let mut followers: BTreeMap<u64, tokio::task::JoinHandle<()>> = BTreeMap::new();
     let mut looks = interval(LOOK_INTERVAL);
     looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         // Cancel-safe: both branches only wait.
         tokio::select! {
-            () = inner.stop.cancelled() => break,
+            () = attached.stop.cancelled() => break,
             _ = looks.tick() => {}
         }
         let peers = inner.peer_ids();
@@ -84,19 +84,18 @@ pub(crate) async fn run(inner: Arc<Inner>) {
             is_kept
         });
         for id in peers {
-            let inner = &inner;
+            let (inner, attached) = (&inner, &attached);
             followers.entry(id).or_insert_with(|| {
-                let inner = Arc::clone(inner);
+                let (inner, attached) = (Arc::clone(inner), Arc::clone(attached));
                 inner.tasks.clone().spawn(async move {
-                    inner.stop.clone().run_until_cancelled(follow(&inner, id)).await;
+                    attached.stop.run_until_cancelled(follow(&inner, &attached.store, id)).await;
                 })
             });
         }
     }
 }
 
-async fn follow(inner: &Inner, id: u64) {
-    let Some(store) = inner.store.get() else { return };
+async fn follow(inner: &Inner, store: &Store, id: u64) {
     loop {
         let ended = match store.peers().follow(id, HEARTBEAT, &(), SILENCE_LIMIT).await {
             Ok(reports) => take_reports(inner, id, reports).await,
@@ -128,9 +127,14 @@ async fn take_reports(inner: &Inner, id: u64, mut reports: Following) -> Result<
 pub(crate) async fn report(Extract(inner): Extract<Arc<Inner>>) -> Body {
     let first = tokio::time::Instant::now();
     let until = first + ANSWER_LIFE;
-    let lines = stream::unfold((inner, first), move |(inner, due)| async move {
+    // None: the store is being closed.
+    let stop = inner.attached.load_full().map(|attached| attached.stop.clone());
+    let stop = stop.unwrap_or_else(|| inner.stop.clone());
+    let lines = stream::unfold((inner, stop, first), move |(inner, stop, due)| async move {
+        // Who does not speak for the node yet says nothing.
+        stop.run_until_cancelled(inner.is_live.cancelled()).await?;
         tokio::select! {
-            () = inner.stop.cancelled() => return None,
+            () = stop.cancelled() => return None,
             () = tokio::time::sleep_until(due) => {}
         }
         if due > until {
@@ -141,10 +145,10 @@ pub(crate) async fn report(Extract(inner): Extract<Arc<Inner>>) -> Body {
             tokio::time::Instant::now() + Duration::from_millis(u64::from(heartbeat.interval_ms));
         let mut line = match serde_json::to_vec(&heartbeat) {
             Ok(line) => line,
-            Err(error) => return Some((Err(error), (inner, next))),
+            Err(error) => return Some((Err(error), (inner, stop, next))),
         };
         line.push(b'\n');
-        Some((Ok(line), (inner, next)))
+        Some((Ok(line), (inner, stop, next)))
     });
     Body::from_stream(lines)
 }

@@ -24,6 +24,7 @@ mod leaving;
 mod pulse;
 mod standing;
 mod status;
+mod succession;
 mod thread;
 mod timeline;
 mod tracking;
@@ -39,7 +40,7 @@ use std::sync::mpsc::SyncSender;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use ballast_model::Snapshot;
 use ballast_model::event::EventBody;
 use ballast_model::ha::HaTransition;
@@ -50,6 +51,8 @@ use futures_util::future::BoxFuture;
 use tokio::sync::{broadcast, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+
+pub use succession::OwnedGroups;
 
 use control::Judgements;
 use engine::{Command, EngineOptions, Published};
@@ -82,6 +85,8 @@ pub struct HaOptions {
     pub state_dir: PathBuf,
     /// What advertisements are signed with: derived from the cluster's key.
     pub advert_key: [u8; 32],
+    /// Another process owns the groups still: nothing is said to other nodes before [`Ha::resume`].
+    pub is_successor: bool,
 }
 
 /// What high availability asks of the node that it runs on.
@@ -132,7 +137,9 @@ pub(crate) struct Inner {
     /// Why it learns of no change any more.
     store_failure: OnceLock<String>,
     view: Arc<dyn TrafficView>,
-    store: OnceLock<Store>,
+    attached: ArcSwapOption<Attached>,
+    /// Cancelled once this process speaks for the node.
+    is_live: CancellationToken,
     commands: SyncSender<Command>,
     pulse: Arc<Pulse>,
     /// Commands that the thread did not take since it last took one.
@@ -199,7 +206,8 @@ impl Ha {
             caught_up: OnceLock::new(),
             store_failure: OnceLock::new(),
             view,
-            store: OnceLock::new(),
+            attached: ArcSwapOption::empty(),
+            is_live: is_live(options.is_successor),
             commands,
             pulse,
             refused_count: AtomicU64::new(0),
@@ -235,12 +243,18 @@ impl Ha {
 
     /// Gives it the store, once it is open: from then on it talks with the other nodes.
     pub fn attach(&self, store: Store) {
-        if self.0.store.set(store).is_err() {
-            tracing::error!("a node has one store");
-            return;
+        let attached = Arc::new(Attached { store, stop: self.0.stop.child_token() });
+        self.0.attached.store(Some(Arc::clone(&attached)));
+        self.0.tasks.spawn(heartbeat::run(Arc::clone(&self.0), Arc::clone(&attached)));
+        self.0.tasks.spawn(control::catch_up(Arc::clone(&self.0), attached));
+    }
+
+    /// Takes the store away, before it is closed. Traffic groups go on; other nodes hear of them by
+    /// advertisements alone until [`Ha::attach`] brings another.
+    pub fn detach(&self) {
+        if let Some(attached) = self.0.attached.swap(None) {
+            attached.stop.cancel();
         }
-        self.0.tasks.spawn(heartbeat::run(Arc::clone(&self.0)));
-        self.0.tasks.spawn(control::catch_up(Arc::clone(&self.0)));
     }
 
     /// Has the configuration carried out.
@@ -311,6 +325,20 @@ impl Ha {
         self.0.tasks.close();
         self.0.tasks.wait().await;
     }
+}
+
+/// A store, for as long as it is open.
+pub(crate) struct Attached {
+    store: Store,
+    stop: CancellationToken,
+}
+
+fn is_live(is_successor: bool) -> CancellationToken {
+    let is_live = CancellationToken::new();
+    if !is_successor {
+        is_live.cancel();
+    }
+    is_live
 }
 
 impl Inner {

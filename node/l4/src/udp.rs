@@ -147,7 +147,7 @@ impl Listening {
             tokio::select! {
                 () = self.listener.turned() => {}
                 _ = looks.tick(), if self.listener.is_closed() => {}
-                ready = self.listener.socket.readable() => {
+                ready = self.listener.socket.readable(), if !self.listener.is_handed_over() => {
                     if ready.is_ok() {
                         self.receive();
                     }

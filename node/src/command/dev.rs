@@ -6,12 +6,12 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use ballast_model::NodeRole;
+use ballast_raft_store::IdentityError;
 use ballast_raft_store::identity::{self, InitOptions};
-use ballast_raft_store::{IdentityError, Listen};
 use clap::Args;
 
 use super::init::print_access;
-use crate::assembly::{self, NodeOptions};
+use crate::assembly::{self, Listeners, NodeOptions, Origin};
 use crate::config::{LogFormat, NodeConfig, access_log_to};
 use crate::logging;
 
@@ -67,10 +67,11 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let options = NodeOptions {
         identity: identity::load(&state_dir)?,
         config,
-        cluster_listen: Listen::Bound(cluster),
-        api_listeners: vec![api],
+        listeners: Listeners { cluster, api: vec![api] },
+        // What is kept for the time being goes with this process.
+        origin: Origin::Alone,
     };
-    assembly::block_on_node(options, move || {
+    assembly::block_on_node(assembly::control_runtime()?, options, move || {
         println!("console: https://{api_address}/");
         if passing.is_some() {
             println!("nothing is kept when this stops; --state DIR keeps it");
@@ -111,6 +112,8 @@ fn node_config(
         any_ipv4: Some(arguments.any_ipv4),
         any_ipv6: None,
         drain_timeout: Duration::from_secs(5),
+        upgrade_timeout: Duration::from_secs(60),
+        upgrade_drain_timeout: Duration::from_secs(5),
         log_format: LogFormat::Text,
         log_level: arguments.log_level.clone(),
         access_log: access_log_to(&arguments.access_log),

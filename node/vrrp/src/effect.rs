@@ -101,6 +101,8 @@ pub enum Reason {
     Failback,
     /// An operator moved the group here.
     TakenOver,
+    /// The process before this one left the group to it.
+    Resumed,
     /// Another router with a higher priority is Active.
     HigherPriority,
     /// Another router with the same priority and a higher address is Active.
@@ -204,6 +206,7 @@ impl Reason {
             Self::PeerLeaving => "peer_leaving",
             Self::Failback => "failback",
             Self::TakenOver => "taken_over",
+            Self::Resumed => "resumed",
             Self::HigherPriority => "higher_priority",
             Self::TieLost => "tie_lost",
             Self::LateTick => "late_tick",
@@ -261,6 +264,7 @@ impl fmt::Display for Because<'_> {
                 write!(f, "this node is preferred with priority {own} over {heard}")
             }
             Reason::TakenOver => f.write_str("an operator moved the group here"),
+            Reason::Resumed => f.write_str("the process before left the group to this one"),
             Reason::HigherPriority => write!(f, "another router outranks priority {own}: {heard}"),
             Reason::TieLost => {
                 write!(f, "another router has priority {own} too and a higher address: {heard}")

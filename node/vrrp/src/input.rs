@@ -46,6 +46,12 @@ pub enum Input {
     },
     /// An operator moves the group here: at once, and with priority 254 until it leaves again.
     TakeOver,
+    /// The process that owned the group here until now has left it to this one, addresses and all: go on as
+    /// Active at once. An Active that rested goes on.
+    Resume {
+        /// Whether an operator moved the group here.
+        is_manual: bool,
+    },
     /// An operator moves the group away to another node, which is being told to take over: a
     /// manual owner stops insisting. Addresses stay until the other node is heard.
     HandOver,

@@ -265,7 +265,10 @@ impl GroupMachine {
         if self.is_shut_down {
             return;
         }
-        self.step_down_if_late(effects);
+        // Who resumes has been served in time: by another process.
+        if !matches!(input, Input::Resume { .. }) {
+            self.step_down_if_late(effects);
+        }
         match input {
             Input::Advertisement(received) => self.hear(received, effects),
             Input::Tick => self.tick(effects),
@@ -277,6 +280,7 @@ impl GroupMachine {
             Input::Heartbeat(report) => self.take_report(report, effects),
             Input::HeartbeatClosed { node_id } => self.lose_peer(node_id),
             Input::TakeOver => self.take_over(effects),
+            Input::Resume { is_manual } => self.resume(is_manual, effects),
             Input::HandOver => self.hand_over(effects),
             Input::StepDown => self.step_down(effects),
             Input::Shutdown => self.shut_down(effects),

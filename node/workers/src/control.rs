@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
@@ -20,7 +21,8 @@ use crate::binding::Binding;
 use crate::compile::Compiler;
 use crate::connections::GroupId;
 use crate::explain;
-use crate::listener::{self, overlap};
+use crate::inherited::{Inheritance, Inherited};
+use crate::listener::{self, ListenError, ListenSocket, overlap};
 use crate::plane::Applied;
 use crate::policy::ProviderMap;
 use crate::reconcile::{self, AnyAddress, Listener, Owners};
@@ -43,6 +45,9 @@ pub(crate) struct Control {
     closing: BTreeMap<Listener, Arc<Binding>>,
     failures: BTreeMap<Listener, String>,
     is_draining: bool,
+    /// Listeners of these are not opened yet.
+    held: Vec<Transport>,
+    inherited: Inherited,
     /// What of the last snapshot could not be carried out.
     errors: Vec<String>,
     /// Every address of every virtual server.
@@ -56,8 +61,17 @@ struct Open {
 }
 
 impl Control {
-    pub(crate) fn new(compiler: Compiler, any: AnyAddress, workers: Vec<WorkerHandle>) -> Self {
+    pub(crate) fn new(
+        compiler: Compiler,
+        any: AnyAddress,
+        workers: Vec<WorkerHandle>,
+        inheritance: Inheritance,
+    ) -> Self {
+        let Inheritance { sockets, is_held } = inheritance;
+        let held = if is_held { vec![Transport::Tcp, Transport::Udp] } else { Vec::new() };
         Self {
+            held,
+            inherited: sockets,
             compiler,
             any,
             workers,
@@ -115,6 +129,7 @@ impl Control {
         if self.is_draining {
             desired.clear();
         }
+        desired.retain(|(transport, _), _| !self.held.contains(transport));
         let actual: Owners =
             self.open.iter().map(|(address, open)| (*address, open.owner)).collect();
         let diff = reconcile::diff(&actual, &desired);
@@ -135,9 +150,33 @@ impl Control {
                 open.binding.slot.store(Arc::clone(slot));
             }
         }
-        self.close(&diff.close).await;
+        self.close(&diff.close, false).await;
+        if self.held.is_empty() && self.snapshot.index > 0 {
+            for (transport, address) in self.inherited.close_all() {
+                let transport = transport.as_str();
+                tracing::info!(%address, transport, "no virtual server wants this socket: closed");
+            }
+        }
         self.cover();
         self.describe();
+    }
+
+    /// Opens the listeners of these, which were held until now.
+    pub(crate) async fn release(&mut self, transport: Transport) {
+        self.held.retain(|held| *held != transport);
+        self.reconcile().await;
+    }
+
+    /// A second descriptor of every listening socket.
+    pub(crate) async fn share(&self) -> Vec<OwnedFd> {
+        let mut sockets = Vec::new();
+        for worker in &self.workers {
+            let (done, shared) = oneshot::channel();
+            send(worker, Command::Share { done }).await;
+            // An error: that worker has ended.
+            sockets.extend(shared.await.unwrap_or_default());
+        }
+        sockets
     }
 
     async fn open(&mut self, listener: Listener, owner: GroupId) -> Result<(), String> {
@@ -152,16 +191,18 @@ impl Control {
                 binding
             }
         };
+        let inherited = self.inherited.take(listener);
         let without = self.reopen(listener, &binding).await;
         // Our own socket on the wildcard address, or on one that it covers, is no foreigner.
         let mut ours = self.open.keys().chain(self.closing.keys());
         let is_ours = without.len() < self.workers.len();
-        if !is_ours && !ours.any(|open| overlap(*open, listener)) {
+        if inherited.is_empty() && !is_ours && !ours.any(|open| overlap(*open, listener)) {
             listener::probe(listener).map_err(|error| error.to_string())?;
         }
-        match listener::listen(listener, without.len()) {
+        match with_inherited(listener, inherited, without.len()) {
             Ok(sockets) => {
-                for (worker, socket) in without.into_iter().zip(sockets) {
+                // There may be more sockets than workers: each of them holds clients.
+                for (worker, socket) in without.into_iter().cycle().zip(sockets) {
                     let binding = Arc::clone(&binding);
                     send(worker, Command::Listen { listener, socket, binding }).await;
                 }
@@ -171,7 +212,7 @@ impl Control {
             Err(error) => {
                 if is_ours {
                     self.open.insert(listener, Open { owner, binding });
-                    self.close(&[listener]).await;
+                    self.close(&[listener], false).await;
                 }
                 Err(error.to_string())
             }
@@ -210,7 +251,7 @@ impl Control {
         }
     }
 
-    async fn close(&mut self, listeners: &[Listener]) {
+    async fn close(&mut self, listeners: &[Listener], is_handed_over: bool) {
         let mut closing = Vec::new();
         for listener in listeners {
             if let Some(Open { binding, .. }) = self.open.remove(listener)
@@ -220,7 +261,8 @@ impl Control {
             }
             for worker in &self.workers {
                 let (done, closed) = oneshot::channel();
-                send(worker, Command::Close { listener: *listener, done }).await;
+                let listener = *listener;
+                send(worker, Command::Close { listener, is_handed_over, done }).await;
                 closing.push(closed);
             }
         }
@@ -236,8 +278,12 @@ impl Control {
     }
 
     /// See [`DataPlane::drain`](crate::DataPlane::drain).
-    pub(crate) async fn drain(&mut self, deadline: Duration) -> usize {
+    pub(crate) async fn drain(&mut self, deadline: Duration, is_handed_over: bool) -> usize {
         self.is_draining = true;
+        if is_handed_over {
+            let open: Vec<_> = self.open.keys().copied().collect();
+            self.close(&open, true).await;
+        }
         self.reconcile().await;
         let mut ending = Vec::new();
         for worker in &self.workers {
@@ -379,9 +425,24 @@ impl Control {
         match self.open.get(&listener) {
             Some(_) => format!("{address} belongs to another virtual server on this node"),
             None if self.is_draining => "the node is draining".to_owned(),
+            None if !self.held.is_empty() => "the node is starting".to_owned(),
             None => format!("{address} is not open yet"),
         }
     }
+}
+
+/// A socket for each worker: those that there are, and further ones where they share their port. Where
+/// they don't, workers without one are given connections by the others.
+fn with_inherited(
+    listener: Listener,
+    mut sockets: Vec<ListenSocket>,
+    worker_count: usize,
+) -> Result<Vec<ListenSocket>, ListenError> {
+    let missing_count = worker_count.saturating_sub(sockets.len());
+    if sockets.first().is_none_or(listener::shares_port) {
+        sockets.extend(listener::listen(listener, missing_count)?);
+    }
+    Ok(sockets)
 }
 
 async fn send(worker: &WorkerHandle, command: Command) {

@@ -23,7 +23,7 @@ use crate::worker::{AcceptStop, Shared};
 /// A socket that clients send datagrams to, and the door behind it.
 pub struct DatagramListener {
     /// The socket.
-    pub socket: UdpSocket,
+    pub socket: Rc<UdpSocket>,
     /// Where it is bound; unspecified where that is every address of the node.
     pub local: SocketAddr,
     /// Lets sessions in.
@@ -35,6 +35,12 @@ impl DatagramListener {
     /// Whether it is closed: no session may begin any more, those that are there go on.
     pub fn is_closed(&self) -> bool {
         self.stop.is_closed.get()
+    }
+
+    /// Whether it is closed and another process goes on with its socket: what comes in is not for this
+    /// one to read.
+    pub fn is_handed_over(&self) -> bool {
+        self.stop.is_handed_over.get()
     }
 
     /// Returns once [`is_closed`](Self::is_closed) may say something else: a listener that still has

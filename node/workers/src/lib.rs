@@ -27,6 +27,7 @@ pub mod datagram;
 mod explain;
 pub mod handler;
 mod heartbeat;
+pub mod inherited;
 pub mod listener;
 pub mod passthrough;
 mod plane;
@@ -50,6 +51,7 @@ pub use handler::{
     Connection, ConnectionHandler, ConnectionTask, HandlerFactory, Handlers, Refused, WorkerContext,
 };
 pub use heartbeat::BEAT_INTERVAL;
+pub use inherited::{Inheritance, Inherited};
 pub use passthrough::Passthrough;
 pub use plane::{Applied, DataPlane, DataPlaneConfig, PlaneTotals, QUIESCE_MAX};
 pub use policy::{PolicySet, ProviderMap, ProviderSlot};

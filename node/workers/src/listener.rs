@@ -5,10 +5,11 @@
 
 use std::io;
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
+use std::os::fd::AsFd;
 
 use ballast_model::Transport;
 use rustix::net::{SocketFlags, acceptfrom_with};
-use socket2::{Domain, Protocol, SockAddr, Socket, Type};
+use socket2::{Domain, Protocol, SockAddr, SockRef, Socket, Type};
 
 use crate::reconcile::Listener;
 
@@ -127,6 +128,26 @@ pub(crate) fn accept(listener: &TcpListener) -> io::Result<(TcpStream, SocketAdd
     let (stream, peer) = acceptfrom_with(listener, flags)?;
     let peer = peer.and_then(|peer| SocketAddr::try_from(peer).ok());
     Ok((stream.into(), peer.ok_or(io::ErrorKind::ConnectionAborted)?))
+}
+
+/// Sets what is set of every listening socket, on one that somebody else has opened.
+pub(crate) fn make_ready(socket: &impl AsFd, transport: Transport) -> io::Result<()> {
+    let socket = SockRef::from(socket);
+    socket.set_cloexec(true)?;
+    socket.set_nonblocking(true)?;
+    match transport {
+        Transport::Tcp => socket.set_tcp_nodelay(true),
+        Transport::Udp => socket.set_recv_buffer_size(DATAGRAM_BUFFER_BYTES),
+    }
+}
+
+/// Whether a socket lets others of this process have its port too.
+pub(crate) fn shares_port(socket: &ListenSocket) -> bool {
+    let shares = match socket {
+        ListenSocket::Stream(socket) => SockRef::from(socket).reuse_port(),
+        ListenSocket::Datagram(socket) => SockRef::from(socket).reuse_port(),
+    };
+    shares.unwrap_or(false)
 }
 
 /// Whether a socket on one of them stands in the way of one on the other.

@@ -6,6 +6,7 @@
 use std::io;
 use std::net::IpAddr;
 use std::ops::ControlFlow;
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
@@ -14,13 +15,14 @@ use std::time::Duration;
 use ballast_balance::{Observed, PersistenceKey, PoolMap};
 use ballast_model::explain::{ExplainReport, ExplainRequest};
 use ballast_model::status::{ListenerStatus, VirtualServerStatus};
-use ballast_model::{Priority, Snapshot};
+use ballast_model::{Priority, Snapshot, Transport};
 use ballast_telemetry::CounterRegistry;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::compile::Compiler;
 use crate::control::Control;
 use crate::handler::Handlers;
+use crate::inherited::Inheritance;
 use crate::policy::ProviderMap;
 use crate::pressure::{Pressure, PressureGauge, SAMPLE_INTERVAL};
 use crate::reconcile::AnyAddress;
@@ -100,7 +102,9 @@ pub struct DataPlane {
 /// What the plane's thread is asked.
 #[derive(Debug)]
 enum PlaneRequest {
-    Drain { deadline: Duration, done: oneshot::Sender<usize> },
+    Drain { deadline: Duration, is_handed_over: bool, done: oneshot::Sender<usize> },
+    Open { transport: Transport, done: oneshot::Sender<()> },
+    Share { done: oneshot::Sender<Vec<OwnedFd>> },
     Quiesce { addresses: Arc<[IpAddr]>, limit: Duration, done: oneshot::Sender<Quieting> },
     Explain { request: Box<ExplainRequest>, done: oneshot::Sender<Option<ExplainReport>> },
     Shutdown { done: oneshot::Sender<()> },
@@ -115,6 +119,18 @@ impl DataPlane {
     /// # Errors
     /// A thread or its runtime can't be had.
     pub fn start(config: DataPlaneConfig, handlers: Handlers) -> io::Result<Self> {
+        Self::start_with(config, handlers, Inheritance::default())
+    }
+
+    /// The same, with sockets that somebody else has opened.
+    ///
+    /// # Errors
+    /// As [`start`](Self::start).
+    pub fn start_with(
+        config: DataPlaneConfig,
+        handlers: Handlers,
+        inheritance: Inheritance,
+    ) -> io::Result<Self> {
         let worker_count = config.worker_count.max(1);
         let shared = Arc::new(Shared::new(worker_count, config.connection_max_count));
         let handlers = Arc::new(handlers);
@@ -137,7 +153,7 @@ impl DataPlane {
             Arc::clone(&counters),
             config.unseal,
         );
-        let control = Control::new(compiler, config.any_address, workers);
+        let control = Control::new(compiler, config.any_address, workers, inheritance);
         let (snapshots, snapshot_receiver) = watch::channel(None);
         let (observed, observed_receiver) = watch::channel(Observed::default());
         let (requests, request_receiver) = mpsc::channel(REQUEST_MAX_COUNT);
@@ -257,11 +273,41 @@ impl DataPlane {
     /// cuts what is left when `deadline` has passed. Returns how many were cut.
     /// [`shutdown`](Self::shutdown) cuts it short.
     pub async fn drain(&self, deadline: Duration) -> usize {
+        self.end_clients(deadline, false).await
+    }
+
+    /// As [`drain`](Self::drain), after another process was given the sockets of [`share`](Self::share):
+    /// clients that wait in their queues are left to it, and so are datagrams.
+    pub async fn leave_to_heir(&self, deadline: Duration) -> usize {
+        self.end_clients(deadline, true).await
+    }
+
+    async fn end_clients(&self, deadline: Duration, is_handed_over: bool) -> usize {
         let (done, finished) = oneshot::channel();
-        if self.requests.send(PlaneRequest::Drain { deadline, done }).await.is_err() {
+        let request = PlaneRequest::Drain { deadline, is_handed_over, done };
+        if self.requests.send(request).await.is_err() {
             return 0;
         }
         finished.await.unwrap_or(0)
+    }
+
+    /// Opens the listeners of streams or of datagrams of a plane that was started with them held; returns
+    /// when clients are served.
+    pub async fn open(&self, transport: Transport) {
+        let (done, opened) = oneshot::channel();
+        if self.requests.send(PlaneRequest::Open { transport, done }).await.is_ok() {
+            // An error means that the plane has ended.
+            let _ = opened.await;
+        }
+    }
+
+    /// A second descriptor of every listening socket, for another process: both accept what comes.
+    pub async fn share(&self) -> Vec<OwnedFd> {
+        let (done, shared) = oneshot::channel();
+        if self.requests.send(PlaneRequest::Share { done }).await.is_err() {
+            return Vec::new();
+        }
+        shared.await.unwrap_or_default()
     }
 
     /// Prepares for these local addresses to go to another node: for `limit`, at most
@@ -357,8 +403,18 @@ impl Plane {
                     self.publish_pools();
                 }
                 request = self.requests.recv() => match request {
-                    Some(PlaneRequest::Drain { deadline, done }) => {
-                        if let ControlFlow::Break(told) = self.drain(deadline, done).await {
+                    Some(PlaneRequest::Open { transport, done }) => {
+                        self.control.release(transport).await;
+                        self.report();
+                        // Nobody may be waiting any more, here and below.
+                        let _ = done.send(());
+                    }
+                    Some(PlaneRequest::Share { done }) => {
+                        let _ = done.send(self.control.share().await);
+                    }
+                    Some(PlaneRequest::Drain { deadline, is_handed_over, done }) => {
+                        let drained = self.drain(deadline, is_handed_over, done).await;
+                        if let ControlFlow::Break(told) = drained {
                             return self.end(told);
                         }
                     }
@@ -387,11 +443,12 @@ impl Plane {
     async fn drain(
         &mut self,
         deadline: Duration,
+        is_handed_over: bool,
         done: oneshot::Sender<usize>,
     ) -> ControlFlow<Option<oneshot::Sender<()>>> {
         let mut waiting = vec![done];
         let cut_count = {
-            let mut drain = std::pin::pin!(self.control.drain(deadline));
+            let mut drain = std::pin::pin!(self.control.drain(deadline, is_handed_over));
             loop {
                 // Cancel-safe: `drain` is kept, and where it is not, everything ends at once.
                 tokio::select! {
@@ -402,6 +459,7 @@ impl Plane {
                         Some(PlaneRequest::Quiesce { .. }) => {}
                         // Nothing is served any more.
                         Some(PlaneRequest::Explain { .. }) => {}
+                        Some(PlaneRequest::Open { .. } | PlaneRequest::Share { .. }) => {}
                         Some(PlaneRequest::Shutdown { done }) => {
                             return ControlFlow::Break(Some(done));
                         }

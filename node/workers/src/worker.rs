@@ -6,33 +6,34 @@
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::io;
-use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
+use std::net::{IpAddr, SocketAddr, TcpStream};
+use std::os::fd::OwnedFd;
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use ballast_model::{Protocol, Transport};
-use tokio::io::unix::AsyncFd;
-use tokio::io::{AsyncReadExt, AsyncWriteExt, Interest};
-use tokio::net::UdpSocket;
-use tokio::sync::{Notify, mpsc, oneshot};
+use ballast_model::Protocol;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::LocalSet;
 
 use crate::admission::{Accepted, Arrival, Loads, OpenGuard};
 use crate::binding::Binding;
 use crate::connections::{Connections, GroupId, TICK_MS};
-use crate::datagram::{DatagramHandler, DatagramListener, Door};
-use crate::handler::{
-    Connection, ConnectionHandler, ConnectionTask, Handlers, Refused, WorkerContext,
-};
+use crate::datagram::DatagramHandler;
+use crate::handler::{Connection, ConnectionHandler, Handlers, Refused, WorkerContext};
 use crate::heartbeat::{BEAT_INTERVAL, Heartbeats};
-use crate::listener::{self, ListenSocket};
+use crate::listener::ListenSocket;
 use crate::reconcile::Listener;
 use crate::slot::VirtualServerSlot;
 use crate::sources::SourceTable;
 use crate::stream::ClientStream;
+
+mod listening;
+
+pub(crate) use listening::AcceptStop;
 
 /// Commands that wait for a worker.
 const COMMAND_MAX_COUNT: usize = 1_024;
@@ -53,8 +54,11 @@ pub(crate) enum Command {
     Listen { listener: Listener, socket: ListenSocket, binding: Arc<Binding> },
     /// Serve a connection that another worker has accepted.
     Adopt(Box<Arrival>),
-    /// Accept what has arrived, then close the socket of this address.
-    Close { listener: Listener, done: oneshot::Sender<()> },
+    /// Accept what has arrived, then close the sockets of this address; where they were handed to another
+    /// process, what has arrived is its own.
+    Close { listener: Listener, is_handed_over: bool, done: oneshot::Sender<()> },
+    /// Give a second descriptor of each listening socket.
+    Share { done: oneshot::Sender<Vec<OwnedFd>> },
     /// Go on with the sockets of this address, which was closed while sessions lasted; answers whether
     /// they were still there.
     Reopen { listener: Listener, done: oneshot::Sender<bool> },
@@ -171,17 +175,10 @@ struct Worker {
     peers: Vec<mpsc::WeakSender<Command>>,
     /// Clients that are being told that they are turned away.
     refusal_count: Rc<Cell<u32>>,
-    /// Stops the accept loop of each address; gone once the loop has ended.
-    listeners: RefCell<HashMap<Listener, Rc<AcceptStop>>>,
+    /// Stops the accept loops of each address, one for each socket; gone once the loop has ended.
+    listeners: RefCell<HashMap<Listener, Vec<Rc<AcceptStop>>>>,
     /// Listeners of datagrams that are closed, and go once no session is left.
-    closing: RefCell<HashMap<Listener, Weak<AcceptStop>>>,
-}
-
-#[derive(Default)]
-pub(crate) struct AcceptStop {
-    pub(crate) wake: Notify,
-    pub(crate) is_closed: Cell<bool>,
-    done: RefCell<Option<oneshot::Sender<()>>>,
+    closing: RefCell<HashMap<Listener, Vec<Weak<AcceptStop>>>>,
 }
 
 impl Worker {
@@ -222,7 +219,13 @@ impl Worker {
                 arrival.guard.move_to(self.context.index);
                 self.serve(arrival);
             }
-            Command::Close { listener, done } => self.close(listener, done),
+            Command::Close { listener, is_handed_over, done } => {
+                self.close(listener, is_handed_over, done);
+            }
+            Command::Share { done } => {
+                // Nobody waits any more where the plane is going.
+                let _ = done.send(self.share());
+            }
             Command::Reopen { listener, done } => {
                 // Nobody waits any more where the plane is going.
                 let _ = done.send(self.reopen(listener));
@@ -242,100 +245,6 @@ impl Worker {
                 }));
             }
             Command::CutAll => connections.cut_all(),
-        }
-    }
-
-    fn listen(self: &Rc<Self>, listener: Listener, socket: ListenSocket, binding: Arc<Binding>) {
-        let (_, address) = listener;
-        let stop = Rc::new(AcceptStop::default());
-        let task: io::Result<ConnectionTask> = match socket {
-            ListenSocket::Stream(socket) => registered(socket).map(|socket| {
-                let (worker, stop) = (Rc::clone(self), Rc::clone(&stop));
-                Box::pin(async move { worker.accept(address, socket, &binding, &stop).await }) as _
-            }),
-            ListenSocket::Datagram(socket) => UdpSocket::from_std(socket).map(|socket| {
-                let (shared, context) = (Arc::clone(&self.shared), Rc::clone(&self.context));
-                let door = Door { binding, shared, context };
-                let stop = Rc::clone(&stop);
-                let listener = DatagramListener { socket, local: address, door, stop };
-                Rc::clone(&self.udp).serve(listener)
-            }),
-        };
-        match task {
-            Ok(task) => {
-                self.listeners.borrow_mut().insert(listener, stop);
-                drop(tokio::task::spawn_local(task));
-            }
-            Err(error) => tracing::error!(%address, %error, "a listener can't be registered"),
-        }
-    }
-
-    fn close(&self, listener: Listener, done: oneshot::Sender<()>) {
-        // Without a listener, dropping `done` says that there is nothing to wait for.
-        let Some(stop) = self.listeners.borrow_mut().remove(&listener) else { return };
-        if listener.0 == Transport::Tcp {
-            stop.done.replace(Some(done));
-        } else {
-            let mut closing = self.closing.borrow_mut();
-            closing.retain(|_, stop| stop.strong_count() > 0);
-            closing.insert(listener, Rc::downgrade(&stop));
-        }
-        stop.is_closed.set(true);
-        stop.wake.notify_one();
-    }
-
-    fn reopen(&self, listener: Listener) -> bool {
-        let stop = self.closing.borrow_mut().remove(&listener);
-        let Some(stop) = stop.as_ref().and_then(Weak::upgrade) else { return false };
-        stop.is_closed.set(false);
-        stop.wake.notify_one();
-        self.listeners.borrow_mut().insert(listener, stop);
-        true
-    }
-
-    async fn accept(
-        self: &Rc<Self>,
-        address: SocketAddr,
-        listener: AsyncFd<TcpListener>,
-        binding: &Binding,
-        stop: &AcceptStop,
-    ) {
-        loop {
-            // Cancel-safe: a connection is either returned or still in the queue.
-            let accepted = tokio::select! {
-                biased;
-                () = stop.wake.notified() => break,
-                accepted = listener.async_io(Interest::READABLE, listener::accept) => accepted,
-            };
-            if !self.accepted(address, accepted, binding) {
-                tokio::time::sleep(ACCEPT_PAUSE).await;
-            }
-        }
-        self.empty_queue(address, &listener.into_inner(), binding);
-        if let Some(done) = stop.done.take() {
-            // Nobody waits any more where the deadline has passed.
-            let _ = done.send(());
-        }
-    }
-
-    /// Serves the clients that are in the queue: they have been told that they are connected. Asks
-    /// the kernel each time, not the reactor, which learns of them later.
-    fn empty_queue(
-        self: &Rc<Self>,
-        address: SocketAddr,
-        listener: &TcpListener,
-        binding: &Binding,
-    ) {
-        // More are not in it; clients that come meanwhile must not keep it from being closed.
-        for _ in 0..=listener::BACKLOG_COUNT {
-            match listener::accept(listener) {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
-                accepted => {
-                    if !self.accepted(address, accepted, binding) {
-                        return;
-                    }
-                }
-            }
         }
     }
 
@@ -521,16 +430,6 @@ impl Worker {
             }
         }
     }
-}
-
-/// The socket as the reactor knows it: tokio's own listener would have the reactor know each connection
-/// at once, too.
-#[expect(
-    deprecated,
-    reason = "a listener's descriptor stays what it is, so the old function is sound"
-)]
-fn registered(listener: TcpListener) -> io::Result<AsyncFd<TcpListener>> {
-    AsyncFd::with_interest(listener, Interest::READABLE)
 }
 
 /// Asks connections of these addresses to end until `limit` has passed; tells when none was left.

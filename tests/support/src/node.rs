@@ -14,7 +14,7 @@ use serde::Deserialize;
 
 use crate::forward::Forward;
 use crate::lab::{Host, Kind};
-use crate::process::{self, Process};
+use crate::process::{self, Heir, Process};
 use crate::programs;
 use crate::wait::wait_for;
 
@@ -61,7 +61,11 @@ pub struct Node {
     api: SocketAddr,
     cluster: SocketAddr,
     reach: Reach,
+    /// A link to the program, which tests may put another one behind.
+    program: PathBuf,
     process: Option<Process>,
+    /// Processes that others of this node have started, the newest last.
+    heirs: Vec<Heir>,
 }
 
 impl Node {
@@ -80,8 +84,11 @@ impl Node {
             api,
             reach: Reach::to(host, api)?,
             cluster: cluster_socket(host)?,
+            program: dir.join("ballastd"),
             process: None,
+            heirs: Vec::new(),
         };
+        node.link_program(&programs::find("ballastd")?)?;
         fs::write(&node.config, node.configuration(&dir.join("state")))?;
         Ok(node)
     }
@@ -150,6 +157,21 @@ impl Node {
         Ok(())
     }
 
+    /// Starts it as [`Node::start`] does, through another program and with these variables.
+    ///
+    /// # Errors
+    /// When it runs already, or cannot be started.
+    pub fn start_through(&mut self, wrapper: &[&str], variables: &[(&str, &str)]) -> Result<()> {
+        if self.is_running() {
+            bail!("{} runs already", self.name());
+        }
+        let mut command = self.host.command_with(wrapper, &self.program);
+        command.arg("run").arg("--config").arg(&self.config);
+        command.envs(variables.iter().copied());
+        self.process = Some(Process::start(self.host.name(), command, &self.log)?);
+        Ok(())
+    }
+
     /// Waits until `/readyz` says 200.
     ///
     /// # Errors
@@ -178,6 +200,7 @@ impl Node {
     /// # Errors
     /// When it does not run.
     pub fn sigkill(&mut self) -> Result<()> {
+        self.heirs.clear();
         self.process.take().context("it does not run")?.kill()
     }
 
@@ -226,6 +249,67 @@ impl Node {
         }
         self.start()?;
         self.wait_ready(limit).await
+    }
+
+    /// Puts another program where `ballastd` is.
+    ///
+    /// # Errors
+    /// When the link can't be made.
+    pub fn link_program(&self, program: &Path) -> Result<()> {
+        let new = self.program.with_extension("new");
+        std::os::unix::fs::symlink(program, &new)?;
+        Ok(fs::rename(new, &self.program)?)
+    }
+
+    /// Asks it to hand over to a new process (SIGUSR2).
+    ///
+    /// # Errors
+    /// When it does not run.
+    pub fn sigusr2(&self) -> Result<()> {
+        match self.heirs.last() {
+            Some(heir) => heir.signal(Signal::USR2),
+            None => self.process.as_ref().context("it does not run")?.signal(Signal::USR2),
+        }
+    }
+
+    /// Asks it to hand over to a new process, and waits until that serves; the end of the old one is
+    /// another matter. Returns the new process's number.
+    ///
+    /// # Errors
+    /// When that does not happen; the end of the log is quoted.
+    pub async fn upgrade(&mut self, limit: Duration) -> Result<u32> {
+        let begun = self.upgrades("an upgrade begins").len();
+        let served = self.upgrades("the new process serves").len();
+        self.sigusr2()?;
+        let waited = wait_for("an upgrade to begin", limit, async || {
+            self.upgrades("an upgrade begins").len() > begun
+        });
+        waited.await.with_context(|| self.log_tail(25))?;
+        let pid = self.upgrades("an upgrade begins").last().copied().context("it has begun")?;
+        self.heirs.push(Heir::of(pid)?);
+        let waited = wait_for("the new process to serve", limit, async || {
+            self.upgrades("the new process serves").len() > served
+        });
+        waited.await.with_context(|| self.log_tail(25))?;
+        Ok(pid)
+    }
+
+    /// The processes of which its log says this.
+    fn upgrades(&self, what: &str) -> Vec<u32> {
+        let text = fs::read_to_string(&self.log).unwrap_or_default();
+        let lines = text.lines().filter(|line| line.contains(what));
+        let number = |line: &str| {
+            let (_, after) = line.split_once("pid=")?;
+            after.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok()
+        };
+        lines.filter_map(number).collect()
+    }
+
+    /// Whether every process of it but the newest has ended.
+    pub fn has_one_process(&mut self) -> bool {
+        let Some((_, old)) = self.heirs.split_last() else { return true };
+        let first_has_ended = self.process.as_mut().is_none_or(|it| it.ended().is_some());
+        first_has_ended && old.iter().all(Heir::has_ended)
     }
 
     /// A client of this very node's API, from this process; nobody is signed in.
@@ -288,8 +372,18 @@ impl Node {
         all[all.len().saturating_sub(lines)..].join("\n")
     }
 
+    /// Its whole log.
+    pub fn log(&self) -> String {
+        fs::read_to_string(&self.log).unwrap_or_default()
+    }
+
+    /// Its configuration file.
+    pub fn config(&self) -> &Path {
+        &self.config
+    }
+
     fn ballastd(&self, verb: &str) -> Result<Command> {
-        let program = programs::find("ballastd")?;
+        let program = &self.program;
         let wrapper = if verb == "run" { self.options.wrapper.as_slice() } else { &[] };
         let mut command = self.host.command_with(wrapper, program);
         command.arg(verb).arg("--config").arg(&self.config);

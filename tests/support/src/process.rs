@@ -2,6 +2,7 @@
 
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File};
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::OnceLock;
@@ -9,7 +10,8 @@ use std::sync::mpsc::{SyncSender, sync_channel};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open, pidfd_send_signal};
 
 use crate::wait::wait_for;
 
@@ -19,6 +21,52 @@ pub struct Process {
     name: String,
     child: Child,
     log: PathBuf,
+}
+
+/// A process that another one started, and that is ours to end.
+#[derive(Debug)]
+pub struct Heir {
+    pid: Pid,
+    /// Of this very process, whoever has its number later.
+    handle: OwnedFd,
+}
+
+impl Heir {
+    /// The process of that number.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub fn of(pid: u32) -> Result<Self> {
+        let pid = Pid::from_raw(i32::try_from(pid)?).context("process ids are above 0")?;
+        let handle = pidfd_open(pid, PidfdFlags::empty()).context("the new process is gone")?;
+        Ok(Self { pid, handle })
+    }
+
+    /// Its process id.
+    pub fn id(&self) -> u32 {
+        self.pid.as_raw_nonzero().get().unsigned_abs()
+    }
+
+    /// Sends a signal.
+    ///
+    /// # Errors
+    /// When the process is gone.
+    pub fn signal(&self, signal: Signal) -> Result<()> {
+        pidfd_send_signal(&self.handle, signal).context("signalling the new process")
+    }
+
+    /// Whether it has ended.
+    pub fn has_ended(&self) -> bool {
+        let mut polled = [PollFd::new(&self.handle, PollFlags::IN)];
+        poll(&mut polled, Some(&Timespec::default())).is_ok_and(|count| count > 0)
+    }
+}
+
+impl Drop for Heir {
+    fn drop(&mut self) {
+        // An error means that it has ended.
+        drop(self.signal(Signal::KILL));
+    }
 }
 
 impl Process {

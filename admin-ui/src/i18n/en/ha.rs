@@ -165,6 +165,7 @@ fn reason(code: &str) -> Option<&'static str> {
         "peer_leaving" => "the owner gave it away",
         "failback" => "preferred, and fit again",
         "taken_over" => "moved here by an operator",
+        "resumed" => "taken on from the process before, after an upgrade",
         "higher_priority" => "a node with a higher priority owns it",
         "tie_lost" => "a node with the same priority and a higher address owns it",
         "late_tick" => "its own timer was late",

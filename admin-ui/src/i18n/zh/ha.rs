@@ -163,6 +163,7 @@ fn reason(code: &str) -> Option<&'static str> {
         "peer_leaving" => "持有者主动让出",
         "failback" => "首选节点恢复良好",
         "taken_over" => "由操作员迁移至此",
+        "resumed" => "升级后由新进程接续",
         "higher_priority" => "优先级更高的节点持有",
         "tie_lost" => "优先级相同但地址更高的节点持有",
         "late_tick" => "自身定时器延迟",

@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use ballast_vrrp::{Family, Input};
 
-use super::Engine;
 use super::group::Running;
+use super::{Engine, virtual_mac};
 use crate::kernel::{self, FrameSocket, VrrpSocket};
 use crate::wanted::{GroupPlan, WantedGroup, wanted};
 
@@ -89,8 +89,12 @@ impl Engine {
             running.handle(Input::Shutdown, &mut self.shell);
         }
         let homes = self.open_sockets(&plan).and_then(|()| {
-            let current = self.groups.get(&name).map(Running::homes);
-            self.virtual_macs.ensure(&plan, current, &self.devices, &mut self.shell.netlink)
+            let current = self.groups.get(&name).map(|group| group.homes().clone());
+            let left = || virtual_mac::left_behind(&plan, &self.devices);
+            let is_assumed = self.assumed.contains_key(&name);
+            let current = current.or_else(|| is_assumed.then(left));
+            let netlink = &mut self.shell.netlink;
+            self.virtual_macs.ensure(&plan, current.as_ref(), &self.devices, netlink)
         });
         let homes = match homes {
             Ok(homes) => homes,
@@ -110,7 +114,10 @@ impl Engine {
         }
         let standing = self.standings.get(&name).copied();
         match Running::start(name.clone(), plan, homes, standing, &mut self.shell) {
-            Ok(running) => {
+            Ok(mut running) => {
+                if let Some(is_manual) = self.assumed.remove(&name) {
+                    running.handle(Input::Resume { is_manual }, &mut self.shell);
+                }
                 self.groups.insert(name, running);
             }
             Err(error) => self.problems.push(format!("traffic group {name}: {error}")),

@@ -131,6 +131,10 @@ impl Running {
         Ok(running)
     }
 
+    pub(crate) fn state(&self) -> State {
+        self.machine.state()
+    }
+
     pub(crate) fn plan(&self) -> &GroupPlan {
         &self.plan
     }

@@ -133,6 +133,20 @@ fn is_of(node: &str, device: &Device) -> bool {
     macvlan.is_some_and(|macvlan| macvlan.alias.starts_with(&alias_start(node)))
 }
 
+/// The devices of a group that the process before this one has made.
+pub(super) fn left_behind(plan: &GroupPlan, devices: &[Device]) -> Homes {
+    let Some(alias) = &plan.virtual_mac_alias else { return Homes::new() };
+    let is_ours =
+        |device: &&Device| device.macvlan.as_ref().is_some_and(|macvlan| macvlan.alias == *alias);
+    let families = plan.machine.instances.iter().map(|instance| instance.family);
+    let found = families.filter_map(|family| {
+        let name = device_name(plan, family);
+        let device = devices.iter().find(|device| device.name == name).filter(is_ours)?;
+        Some((family, device.index))
+    });
+    found.collect()
+}
+
 /// 15 bytes at most, for devices numbered below ten millions.
 fn device_name(plan: &GroupPlan, family: Family) -> String {
     let version = match family {

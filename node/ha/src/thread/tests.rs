@@ -44,6 +44,7 @@ fn start(directory: &tempfile::TempDir) -> Ha {
         node_id: 1,
         state_dir: directory.path().to_owned(),
         advert_key: [7; 32],
+        is_successor: false,
     };
     Ha::start(options, Arc::new(Idle)).unwrap()
 }

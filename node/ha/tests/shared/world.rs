@@ -86,6 +86,7 @@ impl World {
             node_id,
             state_dir,
             advert_key: [7; 32],
+            is_successor: false,
         };
         let _entered = self.runtime.enter();
         let ha = Ha::start(options, Arc::new(Ready)).unwrap();

@@ -12,6 +12,7 @@ const ALL: [Reason; 19] = [
     Reason::PeerLeaving,
     Reason::Failback,
     Reason::TakenOver,
+    Reason::Resumed,
     Reason::HigherPriority,
     Reason::TieLost,
     Reason::LateTick,

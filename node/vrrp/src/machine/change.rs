@@ -73,6 +73,19 @@ impl GroupMachine {
         }
     }
 
+    pub(super) fn resume(&mut self, is_manual: bool, effects: &mut Vec<Effect>) {
+        if self.state == State::Active {
+            self.advertise_soon(effects);
+            return;
+        }
+        if self.state == State::Initialize {
+            effects.push(Effect::Note(Note::TakeOverRefused { refusal: Refusal::NotTakingPart }));
+            return;
+        }
+        self.manual_from = is_manual.then_some(self.standing.priority);
+        self.become_active(Reason::Resumed, effects);
+    }
+
     pub(super) fn hand_over(&mut self, effects: &mut Vec<Effect>) {
         if self.manual_from.take().is_some() {
             self.advertise_soon(effects);

@@ -255,3 +255,39 @@ fn priorities_that_are_not_a_standing_are_put_right() {
         assert_eq!(rig.machine.priority(), taken);
     }
 }
+
+#[test]
+fn a_successor_goes_on_as_active_at_once_and_without_a_release() {
+    let mut rig = Rig::backup(v4_only());
+    let effects = rig.give(Input::Resume { is_manual: false });
+    assert_eq!(rig.state(), State::Active);
+    assert_eq!(reasons(&effects), [Reason::Resumed]);
+    assert!(matches!(effects[0], Effect::AddAddresses(_)));
+    let is_release =
+        |effect: &Effect| matches!(effect, Effect::SendAdvertisement(it) if it.priority == 0);
+    assert!(!effects.iter().any(is_release));
+    assert!(!rig.machine.view(Time(rig.now)).is_manual);
+}
+
+#[test]
+fn a_successor_of_a_manual_owner_is_one() {
+    let mut rig = Rig::backup(v4_only());
+    rig.give(Input::Resume { is_manual: true });
+    assert!(rig.machine.view(Time(rig.now)).is_manual);
+}
+
+#[test]
+fn an_active_that_rested_goes_on_though_its_timer_is_late() {
+    let mut rig = Rig::active(v4_only());
+    rig.pass(10 * INTERVAL_US);
+    let effects = rig.give(Input::Resume { is_manual: false });
+    assert_eq!(rig.state(), State::Active);
+    assert!(effects.iter().any(|effect| matches!(effect, Effect::SendAdvertisement(_))));
+}
+
+#[test]
+fn who_takes_no_part_resumes_nothing() {
+    let mut rig = Rig::new(v4_only());
+    rig.give(Input::Resume { is_manual: false });
+    assert_eq!(rig.state(), State::Initialize);
+}

@@ -1,0 +1,246 @@
+//! An upgrade: this process starts the program that is on the disk now, gives it every listening socket, lets
+//! it have the store and the traffic groups, and ends when its last client has.
+//!
+//! ```text
+//! serving ─► prepared? ─► store closed ─► serving? ─► VRRP rests ─► owning? ─► clients end ─► gone
+//!                │                            │                         │
+//!                └── no: nothing has changed  └──── no: the new process is killed, everything is taken back
+//! ```
+//!
+//! Invariant: traffic is served throughout, by this process, the new one, or both; and a new process that does
+//! not come up costs nothing but the time in which the configuration could not be changed here.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::process::ExitStatus;
+use std::time::Duration;
+
+use ballast_raft_store::identity;
+use ballast_upgrade::channel::{DESCRIPTOR_MAX_COUNT, pack};
+use ballast_upgrade::message::OwnedGroup;
+use ballast_upgrade::{ChannelError, Hello, Successor, ToNew, ToOld, manager};
+use tokio::time::{Instant, timeout, timeout_at};
+
+use crate::assembly::Node;
+use crate::control_plane::ControlPlane;
+use crate::signals::{Signals, Stop, Told};
+
+mod heir;
+
+pub(crate) use heir::Heir;
+
+/// How long a new process may take to own the traffic groups that rest meanwhile. Within it their addresses
+/// last, and at most intervals no other node has held them for abandoned.
+const OWN_LIMIT: Duration = Duration::from_secs(2);
+/// How long a process that has hung up may take to end.
+const END_LIMIT: Duration = Duration::from_secs(2);
+/// Longest time for the words that need no work.
+const WORD_LIMIT: Duration = Duration::from_secs(5);
+
+/// What became of an upgrade.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Upgraded {
+    /// The new process serves; this one is to end.
+    Done,
+    /// It does not; this one serves as before.
+    Failed,
+    /// This one was told to stop meanwhile.
+    Told(Stop),
+}
+
+/// Why an upgrade does not go on.
+enum Broken {
+    Failed(String),
+    Told(Stop),
+}
+
+impl From<ChannelError> for Broken {
+    fn from(error: ChannelError) -> Self {
+        let mut why = error.to_string();
+        if let ChannelError::Io(source) = &error {
+            why = format!("{why}: {source}");
+        }
+        Self::Failed(why)
+    }
+}
+
+/// The new process, and what is heard meanwhile.
+struct Talk<'a> {
+    successor: &'a mut Successor,
+    signals: &'a mut Signals,
+    until: Instant,
+}
+
+impl Node {
+    /// Hands over to a new process.
+    pub(crate) async fn upgrade(&mut self, signals: &mut Signals) -> Upgraded {
+        let Some(line) = &self.line else {
+            tracing::error!("this node can't be upgraded while it runs: nothing of it is kept");
+            return Upgraded::Failed;
+        };
+        if self.control.is_none() {
+            tracing::error!("no upgrade without a store: restart ballastd");
+            return Upgraded::Failed;
+        }
+        let program = line.program().display().to_string();
+        let mut successor = match Successor::start(line) {
+            Ok(successor) => successor,
+            Err(error) => {
+                tracing::error!(program, %error, "the upgrade failed: the program can't be started");
+                return Upgraded::Failed;
+            }
+        };
+        let pid = successor.pid();
+        tracing::info!(program, pid, "an upgrade begins");
+        manager::status("upgrading");
+        let until = Instant::now() + self.shared.config.upgrade_timeout;
+        let mut talk = Talk { successor: &mut successor, signals, until };
+        let broken = match self.hand_over(&mut talk).await {
+            Ok(()) => {
+                tracing::info!(
+                    pid,
+                    "the new process serves; this one waits for its clients to end"
+                );
+                return Upgraded::Done;
+            }
+            Err(broken) => broken,
+        };
+        successor.kill().await;
+        if let Some(ha) = &self.shared.ha {
+            // Where it did not rest, that is nothing to it.
+            ha.go_on();
+        }
+        match broken {
+            Broken::Told(stop) => Upgraded::Told(stop),
+            Broken::Failed(why) => {
+                tracing::error!(pid, why, "the upgrade failed: this process goes on");
+                self.take_back().await;
+                manager::status("serving; the last upgrade failed");
+                Upgraded::Failed
+            }
+        }
+    }
+
+    async fn hand_over(&mut self, talk: &mut Talk<'_>) -> Result<(), Broken> {
+        let node_id = match &self.control {
+            Some(control) => control.store().node_id(),
+            None => return Err(Broken::Failed("the store is not open".to_owned())),
+        };
+        let hello = Hello::new(env!("CARGO_PKG_VERSION"), node_id);
+        talk.say(&ToNew::Hello(hello.clone()), &[]).await?;
+        match talk.hear().await? {
+            ToOld::Hello(other) => hello.accepts(&other).map_err(Broken::Failed)?,
+            other => return Err(unexpected(&other)),
+        }
+        let sockets = self.share().await.map_err(|error| Broken::Failed(error.to_string()))?;
+        for batch in sockets.chunks(DESCRIPTOR_MAX_COUNT) {
+            let batch: Vec<BorrowedFd<'_>> = batch.iter().map(AsFd::as_fd).collect();
+            talk.say(&ToNew::Sockets, &batch).await?;
+        }
+        drop(sockets);
+        talk.say(&ToNew::SocketsDone, &[]).await?;
+        talk.expect(&ToOld::Prepared).await?;
+
+        let (index, parcel) = self.let_go_of_store().await?;
+        talk.say(&ToNew::Go { index }, &[parcel.as_fd()]).await?;
+        talk.expect(&ToOld::Serving).await?;
+
+        let groups = match &self.shared.ha {
+            Some(ha) => ha.rest().await.map_err(Broken::Failed)?,
+            None => Default::default(),
+        };
+        let named = groups.into_iter().map(|(name, is_manual)| OwnedGroup { name, is_manual });
+        talk.until = Instant::now() + OWN_LIMIT;
+        talk.say(&ToNew::Own { groups: named.collect() }, &[]).await?;
+        talk.expect(&ToOld::Owning).await?;
+        if let Some(ha) = &self.shared.ha {
+            ha.depart();
+        }
+        // From here on the new process is the node, whatever it hears.
+        let _told = timeout(WORD_LIMIT, talk.say(&ToNew::Done, &[])).await;
+        Ok(())
+    }
+
+    /// Closes the store; returns up to where its configuration went, and what is known of members.
+    async fn let_go_of_store(&mut self) -> Result<(u64, OwnedFd), Broken> {
+        let mut index = 0;
+        if let Some(control) = self.control.take() {
+            index = control.store().snapshot().index;
+            control.stop().await;
+        }
+        let members = self.shared.traffic.as_ref().map(|traffic| traffic.members());
+        Ok((index, pack(&members.unwrap_or_default())?))
+    }
+
+    /// Opens the store again, where it was closed.
+    async fn take_back(&mut self) {
+        if self.control.is_some() {
+            return;
+        }
+        let opened = match identity::load(&self.shared.config.state_dir) {
+            Ok(identity) => ControlPlane::start(self.shared.clone(), identity).await,
+            Err(error) => Err(error.into()),
+        };
+        match opened {
+            Ok(control) => self.control = Some(control),
+            Err(error) => tracing::error!("the store can't be opened again: {error:#}"),
+        }
+    }
+}
+
+impl Talk<'_> {
+    async fn say(&mut self, word: &ToNew, sockets: &[BorrowedFd<'_>]) -> Result<(), Broken> {
+        let saying = self.successor.channel().send(word, sockets);
+        match timeout_at(self.until, saying).await {
+            Ok(Err(ChannelError::Closed)) => Err(self.ended().await),
+            Ok(said) => Ok(said?),
+            Err(_) => Err(Broken::Failed("the new process does not listen".to_owned())),
+        }
+    }
+
+    async fn hear(&mut self) -> Result<ToOld, Broken> {
+        loop {
+            // Cancel-safe: each branch only waits.
+            let heard = tokio::select! {
+                heard = self.successor.channel().receive::<ToOld>() => heard,
+                told = self.signals.next() => match told {
+                    Told::Stop(stop) => return Err(Broken::Told(stop)),
+                    Told::Upgrade => {
+                        tracing::warn!("an upgrade is under way already");
+                        continue;
+                    }
+                    // The new process opens them anew anyway.
+                    Told::ReopenLogs => continue,
+                },
+                () = tokio::time::sleep_until(self.until) => {
+                    let why = "the new process takes too long (data_plane.upgrade_timeout_s)";
+                    return Err(Broken::Failed(why.to_owned()));
+                }
+            };
+            return match heard {
+                Ok((ToOld::Failed { why }, _)) => Err(Broken::Failed(why)),
+                Ok((word, _)) => Ok(word),
+                Err(ChannelError::Closed) => Err(self.ended().await),
+                Err(error) => Err(error.into()),
+            };
+        }
+    }
+
+    async fn expect(&mut self, wanted: &ToOld) -> Result<(), Broken> {
+        let heard = self.hear().await?;
+        if heard == *wanted { Ok(()) } else { Err(unexpected(&heard)) }
+    }
+
+    /// What became of a process that hung up.
+    async fn ended(&mut self) -> Broken {
+        let ended = timeout(END_LIMIT, self.successor.ended()).await;
+        let how = |status: ExitStatus| format!("the new process ended with {status}");
+        Broken::Failed(match ended {
+            Ok(Ok(status)) => how(status),
+            _ => "the new process has hung up".to_owned(),
+        })
+    }
+}
+
+fn unexpected(word: &ToOld) -> Broken {
+    Broken::Failed(format!("the new process says {word:?}, which was not to be said now"))
+}

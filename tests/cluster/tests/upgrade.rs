@@ -146,7 +146,15 @@ async fn three_upgrades_in_a_row_lose_no_request_and_no_long_connection() -> Res
         load.wait_for_requests(50).await?;
     }
     let mut pids = vec![world.node().pid().context("it runs")?];
-    for _ in 0..3 {
+    // With fewer workers than there are sockets, and with more.
+    for workers in [2, 1, 3] {
+        let config = world.node().config().to_owned();
+        let text = fs::read_to_string(&config)?;
+        let is_other = |line: &&str| !line.starts_with("workers = ");
+        let others: Vec<_> = text.lines().filter(is_other).collect();
+        let section = "[data_plane]";
+        let with = format!("{section}\nworkers = {workers}");
+        fs::write(&config, others.join("\n").replace(section, &with))?;
         let pid = world.node().upgrade(LIMIT).await?;
         ensure!(!pids.contains(&pid), "{pid} is not new");
         pids.push(pid);

@@ -94,6 +94,11 @@ impl Channel {
         message: &impl Serialize,
         descriptors: &[BorrowedFd<'_>],
     ) -> Result<(), ChannelError> {
+        // The kernel's buffer is rounded up: there is room for some more.
+        if descriptors.len() > DESCRIPTOR_MAX_COUNT {
+            let why = format!("{} descriptors for one message", descriptors.len());
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, why).into());
+        }
         let bytes = serde_json::to_vec(message).map_err(io::Error::from)?;
         if bytes.len() > MESSAGE_MAX_BYTES {
             let (bytes, max) = (bytes.len() as u64, MESSAGE_MAX_BYTES as u64);
@@ -106,7 +111,7 @@ impl Channel {
             if !descriptors.is_empty()
                 && !control.push(SendAncillaryMessage::ScmRights(descriptors))
             {
-                return Err(io::Error::new(io::ErrorKind::InvalidInput, "too many descriptors"));
+                return Err(io::ErrorKind::InvalidInput.into());
             }
             let content = [IoSlice::new(&bytes)];
             Ok(sendmsg(&self.0, &content, &mut control, SendFlags::NOSIGNAL)?)

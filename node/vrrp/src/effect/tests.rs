@@ -2,7 +2,7 @@ use std::collections::BTreeSet;
 
 use super::*;
 
-const ALL: [Reason; 19] = [
+const ALL: [Reason; 20] = [
     Reason::Able,
     Reason::NobodyHeard,
     Reason::Silence,

@@ -24,7 +24,7 @@ const SOCKET_COUNT: u16 = 4;
 struct World {
     // First: what runs in the lab ends before it.
     cluster: Cluster,
-    origin: Origin,
+    _origin: Origin,
     ports: [u16; 3],
     ca: PathBuf,
     lab: Lab,
@@ -46,7 +46,7 @@ impl World {
         cluster.apply(&declaration(&origin, &certificate, ports)).await?;
         let name = origin.http().to_string();
         cluster.wait_for_health(&[&name], Health::Up, LIMIT).await?;
-        Ok(Self { cluster, origin, ports, ca, lab })
+        Ok(Self { cluster, _origin: origin, ports, ca, lab })
     }
 
     fn node(&mut self) -> &mut Node {

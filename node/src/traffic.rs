@@ -26,8 +26,8 @@ use ballast_telemetry::prometheus::{self, MetricKind, Metrics};
 use ballast_telemetry::{AccessLog, CounterRegistry, Tail};
 use ballast_workers::tls::certificate::now_s;
 use ballast_workers::{
-    AnyAddress, CertificateMap, DataPlane, DataPlaneConfig, Handlers, Inheritance, PressureGauge, ProviderMap,
-    Unseal,
+    AnyAddress, CertificateMap, DataPlane, DataPlaneConfig, Handlers, Inheritance, PressureGauge,
+    ProviderMap, Unseal,
 };
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::runtime::Handle;

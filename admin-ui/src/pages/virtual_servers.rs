@@ -98,7 +98,7 @@ fn row(live: Live, server: &Resource<VirtualServerSpec>, brief: bool) -> AnyView
                 <div class="row-notes">
                     <Badge tone symbol text />
                     <Badge tone=Tone::Neutral text=protocol />
-                    {cookie(&server.spec)}
+                    {persistence(&server.spec)}
                 </div>
             </th>
             <td>{listeners.into_iter().map(listener).collect_view()}</td>
@@ -149,14 +149,17 @@ fn certificates(spec: &VirtualServerSpec) -> AnyView {
     view! { <td>{spec.certificates.join(", ")}</td> }.into_any()
 }
 
-fn cookie(spec: &VirtualServerSpec) -> Option<AnyView> {
-    match &spec.persistence {
-        Persistence::None => None,
-        Persistence::Cookie { name, .. } => {
-            let text = format!("{} {name}", texts().cookie);
-            Some(view! { <Badge tone=Tone::Neutral text /> }.into_any())
+fn persistence(spec: &VirtualServerSpec) -> Option<AnyView> {
+    let text = match &spec.persistence {
+        Persistence::None => return None,
+        Persistence::Cookie { name, .. } => format!("{} {name}", texts().cookie),
+        Persistence::Source { .. } => texts().source_persistence.to_owned(),
+        Persistence::Header { name, .. } => format!("{} {name}", texts().header_persistence),
+        Persistence::ApplicationCookie { name, .. } => {
+            format!("{} {name}", texts().application_cookie)
         }
-    }
+    };
+    Some(view! { <Badge tone=Tone::Neutral text /> }.into_any())
 }
 
 /// A declared address, and what the nodes say of it.

@@ -49,6 +49,7 @@ pub use spec::pool::consistent_hash::{ConsistentHash, HashKey};
 pub use spec::pool::dns::{AddressFamily, DnsMember, DnsRecord};
 pub use spec::pool::http2::{MemberProtocol, PoolHttp2};
 pub use spec::pool::outlier::OutlierEjection;
+pub use spec::pool::persistence_table::PersistenceTableSettings;
 pub use spec::pool::proxy_protocol::ProxyProtocolVersion;
 pub use spec::pool::queue::QueueSettings;
 pub use spec::pool::retry::{RetryCause, RetryPolicy};

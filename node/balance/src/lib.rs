@@ -2,7 +2,8 @@
 //! machine that turns probe results into health.
 //!
 //! Everything here is pure: time and randomness arrive as arguments. Choosing a member takes no
-//! lock and allocates nothing; the state of a member outlives recompilation of its pool.
+//! lock and allocates nothing; the state of a member outlives recompilation of its pool. Remembering
+//! clients, where that is asked for, takes a lock for one entry.
 
 #![forbid(unsafe_code)]
 
@@ -33,6 +34,8 @@ pub use member::{HealthReport, InFlight, Member, MemberState, Slot};
 pub use observed::{
     Advice, AdviceMap, Observed, PoolAdvice, PoolResolved, ResolvedMap, ResolvedMember,
 };
+pub use persistence::client::{ClientHasher, ClientKey, Known};
+pub use persistence::table::{PersistenceTable, TableRecord, Version};
 pub use persistence::{CookieCodec, MemberKey, PersistenceKey};
 pub use pick::{NoMember, PickInput, PickState, Picked};
 pub use pool::Pool;

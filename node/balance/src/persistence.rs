@@ -5,26 +5,52 @@
 //! keeps pool and member. Whatever else a client sends is ignored.
 //!
 //! So a failover costs no persistence, and nodes need not tell each other of sessions. A persistence
-//! that remembers (by source address, say) would yield a [`MemberKey`] as well, from a table that
-//! the nodes feed each other with; what follows, [`Pool::index_of`](crate::Pool::index_of), is the
-//! same.
+//! that remembers (by source address, say) yields a [`MemberKey`] as well, from a [table] that the
+//! nodes feed each other with; what follows, [`Pool::index_of`](crate::Pool::index_of), is the same.
 
 use std::fmt;
 
 use aws_lc_rs::hmac;
 
-/// The key under which member identities are made: derived from the cluster's key.
-pub struct PersistenceKey(hmac::Key);
+pub mod client;
+pub mod table;
+
+use client::ClientHasher;
+
+/// The key under which member identities are made: derived from the cluster's key. And which node
+/// makes them, for what it tells others.
+pub struct PersistenceKey {
+    key: hmac::Key,
+    node_id: u64,
+}
 
 impl PersistenceKey {
     /// Takes 32 bytes that every node of the cluster derives alike and nobody else knows.
     pub fn new(bytes: &[u8; 32]) -> Self {
-        Self(hmac::Key::new(hmac::HMAC_SHA256, bytes))
+        Self { key: hmac::Key::new(hmac::HMAC_SHA256, bytes), node_id: 0 }
+    }
+
+    /// The same in the hands of that node.
+    #[must_use]
+    pub fn of_node(self, node_id: u64) -> Self {
+        Self { node_id, ..self }
+    }
+
+    pub(crate) fn node_id(&self) -> u64 {
+        self.node_id
+    }
+
+    /// Makes the keys of clients in persistence tables.
+    pub(crate) fn client_hasher(&self) -> ClientHasher {
+        let tag = hmac::sign(&self.key, b"ballast client v1\0");
+        let mut key = [0; 16];
+        key.copy_from_slice(&tag.as_ref()[..16]);
+        ClientHasher::new(&key)
     }
 
     /// The identity of a member; `pool_uid` is never used again, unlike a pool's name.
     pub fn member_key(&self, pool_uid: &str, member_name: &str) -> MemberKey {
-        let mut context = hmac::Context::with_key(&self.0);
+        let mut context = hmac::Context::with_key(&self.key);
         context.update(b"ballast member v1\0");
         // The length in front keeps ("a", "bc") and ("ab", "c") apart.
         context.update(&(pool_uid.len() as u64).to_be_bytes());
@@ -45,8 +71,20 @@ impl fmt::Debug for PersistenceKey {
 const MEMBER_KEY_BYTES: usize = 16;
 
 /// The keyed identity of a member.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct MemberKey([u8; MEMBER_KEY_BYTES]);
+
+impl MemberKey {
+    /// As bytes, for other nodes.
+    pub fn to_bytes(self) -> [u8; MEMBER_KEY_BYTES] {
+        self.0
+    }
+
+    /// From bytes that another node sent.
+    pub fn from_bytes(bytes: [u8; MEMBER_KEY_BYTES]) -> Self {
+        Self(bytes)
+    }
+}
 
 impl fmt::Debug for MemberKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -16,6 +16,7 @@ use crate::maglev::Maglev;
 use crate::member::Member;
 use crate::observed::PoolObserved;
 use crate::persistence::MemberKey;
+use crate::persistence::table::PersistenceTable;
 use crate::queue::PoolQueue;
 use crate::retry::RetryBudget;
 
@@ -38,6 +39,8 @@ pub struct Pool {
     retry_budget: Arc<RetryBudget>,
     /// As the queue, while it has limits.
     gate: Option<Arc<Gate>>,
+    /// As the queue.
+    table: Arc<PersistenceTable>,
     /// Indices of the members by priority, the highest first; empty where priorities are not looked
     /// at.
     by_priority: Box<[u32]>,
@@ -53,7 +56,7 @@ impl Pool {
     pub(crate) fn new(
         resource: Arc<Resource<PoolSpec>>,
         members: Vec<Arc<Member>>,
-        queue: Arc<PoolQueue>,
+        (queue, table): (Arc<PoolQueue>, Arc<PersistenceTable>),
         previous: Option<&Self>,
         generation: u64,
     ) -> Self {
@@ -87,6 +90,7 @@ impl Pool {
             judgement,
             retry_budget,
             gate,
+            table,
             by_priority,
             generation,
             security: Security::Plain,
@@ -159,6 +163,11 @@ impl Pool {
     /// Who waits for its members to have room.
     pub fn queue(&self) -> &Arc<PoolQueue> {
         &self.queue
+    }
+
+    /// What it remembers of its clients.
+    pub fn persistence_table(&self) -> &Arc<PersistenceTable> {
+        &self.table
     }
 
     /// What of a request the algorithm goes by; none where it goes by none.

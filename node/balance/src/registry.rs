@@ -17,6 +17,7 @@ use crate::health::WAITING;
 use crate::member::{HealthReport, Member, MemberState};
 use crate::observed::{Advice, Observed, PoolObserved};
 use crate::persistence::PersistenceKey;
+use crate::persistence::table::PersistenceTable;
 use crate::pool::Pool;
 
 /// Every compiled pool, by name.
@@ -179,6 +180,14 @@ fn compile(
     let unmonitored = resource.spec.monitors.is_empty();
     let same = previous.filter(|pool| pool.uid() == resource.uid);
     let queue = same.map_or_else(Arc::default, |pool| Arc::clone(pool.queue()));
+    let remembering = resource.spec.persistence_table.clone().unwrap_or_default();
+    let capacity = remembering.entry_max_count;
+    let table = match same {
+        Some(pool) => Arc::clone(pool.persistence_table()),
+        None => Arc::new(PersistenceTable::new(with.key, capacity as usize)),
+    };
+    table.set_capacity(capacity as usize);
+    table.clear_until(remembering.forgotten_until_ms.unwrap_or(0));
     let members = specs.iter().zip(&names).map(|(spec, name)| {
         let kept = kept.remove(&(name.as_ref(), spec.socket_address()));
         let is_new = kept.is_none();
@@ -203,7 +212,8 @@ fn compile(
     });
     let members = members.collect();
     kept.values().for_each(|state| state.remove());
-    let pool = Pool::new(Arc::clone(resource), members, queue, previous, with.generation);
+    let kept = (queue, table);
+    let pool = Pool::new(Arc::clone(resource), members, kept, previous, with.generation);
     pool.observing(with.observed.clone())
 }
 

@@ -20,6 +20,7 @@ use tokio::io::{AsyncReadExt, Interest};
 use tokio::net::TcpStream;
 
 use crate::client_hello::{self, ClientHello, HELLO_MAX_BYTES, Parsed};
+use crate::persistence::Belonging;
 use crate::queue;
 use crate::relay::{Moved, Relay, reset};
 use crate::watch::Watch;
@@ -191,20 +192,24 @@ impl Session {
         let mut tried = [0; ATTEMPT_MAX_COUNT];
         let mut failure = FailureReason::NoMember;
         let attempt_max_count = usize::from(self.server.tcp.connect_attempt_max_count);
+        let now_ms = context.clock.coarse_unix_ms();
+        let mut belonging = Belonging::find(&self.server, &pool, self.peer.ip(), now_ms);
         for attempt in 0..attempt_max_count.min(ATTEMPT_MAX_COUNT) {
             let input = PickInput {
                 client: self.peer.ip(),
                 key: None,
                 random: context.random(),
                 now_ms: context.clock.coarse_unix_ms(),
-                persistent: None,
+                persistent: belonging.member,
                 exclude: &tried[..attempt],
             };
-            let (index, in_flight) = match self.worker.begin(slot, &pool, &input) {
+            let (index, in_flight) = match belonging.begin(&self.worker, slot, &pool, &input) {
                 Ok(begun) => begun,
                 Err(NoMember::AllBusy | NoMember::PersistentBusy) if attempt == 0 => {
-                    Box::pin(queue::wait(&self.worker, &self.ticket, client, slot, &pool, &input))
-                        .await?
+                    let wait = queue::wait(&self.worker, &self.ticket, client, slot, &pool, &input);
+                    let (index, in_flight) = Box::pin(wait).await?;
+                    belonging.note(&pool, index, context.clock.coarse_unix_ms());
+                    (index, in_flight)
                 }
                 // The failure of the attempts so far says more than that there is nobody left.
                 Err(why) => return Err(why_none(why, failure)),

@@ -15,6 +15,7 @@
 mod buffer;
 pub mod client_hello;
 mod connection;
+mod persistence;
 mod queue;
 mod relay;
 mod udp;

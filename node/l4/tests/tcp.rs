@@ -375,3 +375,37 @@ async fn connection_that_waits_for_too_long_is_reset() {
     assert!(within(refused).await.is_err());
     site.until_reason("queue_timeout").await;
 }
+
+#[tokio::test]
+async fn a_source_leads_back_to_its_member() {
+    let mut site = Site::new();
+    let (one, other) = (echo().await, echo().await);
+    site.put_pool(|pool| {
+        pool.members = vec![member(one.0), member(other.0)];
+        pool.algorithm = Algorithm::RoundRobin;
+    })
+    .await;
+    let source = serde_json::from_str(r#"{"type": "source"}"#).unwrap();
+    let listen = site.put_server(|server| server.persistence = source).await;
+    for _ in 0..6 {
+        let mut client = TcpStream::connect(listen).await.unwrap();
+        client.write_all(b"a").await.unwrap();
+        assert_eq!(within(client.read_u8()).await.unwrap(), b'a');
+    }
+    let records = site.records_of(6).await;
+    assert!(records.iter().all(|record| record["member"] == records[0]["member"]), "{records:?}");
+    // Its member is taken offline: another one, and that one from then on.
+    let first = usize::from(records[0]["member"] != one.0.to_string());
+    site.put_pool(|pool| {
+        pool.members = vec![member(one.0), member(other.0)];
+        pool.members[first].admin_state = AdminState::ForcedOffline;
+    })
+    .await;
+    for _ in 0..3 {
+        let mut client = TcpStream::connect(listen).await.unwrap();
+        client.write_all(b"b").await.unwrap();
+        assert_eq!(within(client.read_u8()).await.unwrap(), b'b');
+    }
+    let records = site.records_of(9).await;
+    assert!(records[6..].iter().all(|record| record["member"] != records[0]["member"]));
+}

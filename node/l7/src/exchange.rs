@@ -11,7 +11,7 @@ use std::cell::Cell;
 use std::future::poll_fn;
 use std::rc::Rc;
 
-use ballast_balance::{CookieCodec, InFlight, NoMember};
+use ballast_balance::{InFlight, NoMember};
 use ballast_model::RetryCause;
 use ballast_telemetry::trace::UUID_BYTES;
 use ballast_telemetry::{FailureReason, RetryKind};
@@ -19,7 +19,7 @@ use ballast_workers::Interrupted;
 
 use crate::buffer::Buffer;
 use crate::codec::framing::BodyLength;
-use crate::codec::head::{FieldName, HeadScanner};
+use crate::codec::head::HeadScanner;
 use crate::codec::request::{Method, RequestHead, RequestLimits};
 use crate::connection::{FoundHead, Session};
 use crate::failure::Failure;
@@ -27,6 +27,7 @@ use crate::forward;
 use crate::key;
 use crate::member::{self, MemberStream, Way};
 use crate::peer::{Peer, Stream};
+use crate::persistence;
 use crate::policy::{self, Routing};
 use crate::pump::{Frames, Pump};
 use crate::queue;
@@ -39,7 +40,7 @@ use crate::upstream::{self, Chosen, Wanted, WorkerPool};
 mod answer;
 mod response;
 
-use response::{cookie, may_keep_alive, may_upgrade, pass_head};
+use response::{may_keep_alive, may_upgrade, pass_head};
 
 /// Members tried for one request.
 const MEMBER_TRY_MAX_COUNT: usize = 3;
@@ -188,13 +189,11 @@ impl<'a, S: Stream> Exchange<'a, S> {
                 self.pool = Rc::clone(pool);
             }
         }
-        let persistent = cookie(self.session, routing.as_ref()).and_then(|cookie| {
-            let cookies = fields.iter().filter(|field| field.name == FieldName::Cookie);
-            let mut values = cookies.map(|field| field.value.of_head(raw));
-            values.find_map(|value| CookieCodec::find(value, cookie.name.as_bytes()))
-        });
+        let setting = persistence::setting(self.session, routing.as_ref());
+        let belonging = persistence::find(self.session, setting, &self.pool, raw, fields);
         let key = self.pool.key(|wanted| key::of_request(wanted, raw, &head, fields));
-        let wanted = Wanted { client: peer.ip(), key, persistent, priority: 0 };
+        let persistence::Belonging { member: persistent, known } = belonging;
+        let wanted = Wanted { client: peer.ip(), key, persistent, known, priority: 0 };
         let mut output = Buffer::default();
         output.acquire(&worker.buffers);
         forward::write_request(
@@ -348,10 +347,10 @@ impl<'a, S: Stream> Exchange<'a, S> {
 
     fn choose(
         &self,
-        request: &Request<'_>,
+        request: &mut Request<'_>,
         tried: &[Chosen],
     ) -> Result<(Chosen, InFlight), NoMember> {
-        self.pool.choose(&self.session.worker.context, request.wanted, tried)
+        persistence::choose(self.session, &self.pool, &mut request.wanted, tried)
     }
 
     fn may_retry(&mut self, chosen: &Chosen, cause: RetryCause, by_default: bool) -> bool {
@@ -362,7 +361,7 @@ impl<'a, S: Stream> Exchange<'a, S> {
     /// wait in line for the rest.
     async fn find_no_member(
         &mut self,
-        request: &Request<'_>,
+        request: &mut Request<'_>,
         why: NoMember,
         last_failure: Option<Failure>,
     ) -> Result<(Chosen, InFlight), Failure> {
@@ -378,7 +377,10 @@ impl<'a, S: Stream> Exchange<'a, S> {
                 let waited_us = clock.now_us().saturating_sub(start_us);
                 self.record.queue_us = Some(waited_us);
                 self.pool.shard().queued(waited_us);
-                Ok(found?)
+                let (chosen, in_flight) = found?;
+                // It waited for this one: what other requests found meanwhile does not undo that.
+                persistence::remember(self.session, &self.pool, &mut request.wanted, &chosen);
+                Ok((chosen, in_flight))
             }
             (why, None) => Err(upstream::why_none(why).into()),
         }

@@ -19,7 +19,8 @@ use crate::codec::request::RequestHead;
 use crate::codec::response::ResponseHead;
 use crate::identity::Identity;
 use crate::own::OwnFields;
-use crate::policy::{CookieName, Routing};
+use crate::persistence::CookieName;
+use crate::policy::Routing;
 use crate::pump::Frames;
 
 /// What members are told of a client connection; made once per connection.

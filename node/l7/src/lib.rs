@@ -31,6 +31,7 @@ mod key;
 mod member;
 mod own;
 mod peer;
+mod persistence;
 mod policy;
 mod pump;
 mod queue;

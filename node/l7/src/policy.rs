@@ -19,7 +19,7 @@ use ballast_policy::normalize::is_ambiguous;
 use ballast_policy::{Decision, RequestView, Scratch, Verdict};
 use ballast_telemetry::FailureReason;
 use ballast_telemetry::trace::{UUID_BYTES, uuid_text, uuid7};
-use ballast_workers::{CookiePersistence, PolicySet};
+use ballast_workers::PolicySet;
 
 use crate::codec::head::Field;
 use crate::codec::request::RequestHead;
@@ -56,7 +56,7 @@ pub(crate) struct Routing<'a> {
     /// The pool that serves it, unless it is the virtual server's.
     pub(crate) pool: Option<Rc<WorkerPool>>,
     /// How the client finds back, instead of the virtual server's way.
-    persistence: Option<&'a Persistence>,
+    pub(crate) persistence: Option<&'a Persistence>,
     /// Timeouts instead of the virtual server's.
     pub(crate) timeouts: RequestTimeouts,
     /// Changes to the header that the member gets.
@@ -69,20 +69,6 @@ pub(crate) struct Routing<'a> {
     pub(crate) host: Vec<u8>,
     /// The pool that gets a copy.
     pub(crate) mirror: Option<Rc<WorkerPool>>,
-}
-
-/// A cookie by which clients find back.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct CookieName<'a> {
-    pub(crate) name: &'a str,
-    /// `Max-Age`, in seconds; 0 makes a session cookie.
-    pub(crate) ttl_s: u64,
-}
-
-impl<'a> CookieName<'a> {
-    pub(crate) fn of(cookie: &'a CookiePersistence) -> Self {
-        Self { name: &cookie.name, ttl_s: cookie.ttl_s }
-    }
 }
 
 /// Refuses a path that a member may take for another one than the rules did.
@@ -99,16 +85,6 @@ pub(crate) fn check_path(session: &Session, target: &[u8]) -> Result<(), Failure
 }
 
 impl<'a> Routing<'a> {
-    /// The cookie by which the client finds back to its member, where `default` is the virtual
-    /// server's.
-    pub(crate) fn cookie(&self, default: Option<CookieName<'a>>) -> Option<CookieName<'a>> {
-        match self.persistence {
-            None => default,
-            Some(Persistence::None) => None,
-            Some(Persistence::Cookie { name, ttl_s }) => Some(CookieName { name, ttl_s: *ttl_s }),
-        }
-    }
-
     /// Gives lent texts back.
     pub(crate) fn release(self, worker: &HttpWorker) {
         let Self { request, response, target, host, answer, .. } = self;

@@ -11,8 +11,8 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use ballast_balance::{
-    Attempt, InFlight, KeyHash, Member, MemberKey, NoMember, PickInput, PickState, Pool, PoolQueue,
-    Priority, Slot,
+    Attempt, InFlight, KeyHash, Known, Member, MemberKey, NoMember, PersistenceTable, PickInput,
+    PickState, Pool, PoolQueue, Priority, Slot,
 };
 use ballast_model::{HashKey, MemberProtocol, QueueSettings};
 use ballast_telemetry::{FailureReason, PoolCounters, PoolShard};
@@ -87,6 +87,8 @@ pub(crate) struct Wanted {
     pub(crate) key: Option<KeyHash>,
     /// The member that the client belongs to.
     pub(crate) persistent: Option<MemberKey>,
+    /// How the pool remembers it, if it does.
+    pub(crate) known: Option<Known>,
     /// How soon it is served where members have no room.
     pub(crate) priority: Priority,
 }
@@ -123,6 +125,13 @@ impl WorkerPool {
         let mut state = self.state.borrow_mut();
         self.refresh(&mut state);
         find(state.pool.hash_key()?)
+    }
+
+    /// Does something with what the pool remembers of its clients.
+    pub(crate) fn with_table<T>(&self, act: impl FnOnce(&PersistenceTable) -> T) -> T {
+        let mut state = self.state.borrow_mut();
+        state.refresh(&self.slot);
+        act(state.pool.persistence_table())
     }
 
     /// Chooses a member for a request, and counts it as in flight there.

@@ -59,6 +59,8 @@ mod member_http2;
 mod member_http2_waits;
 #[path = "plane/member_tls.rs"]
 mod member_tls;
+#[path = "plane/persistence.rs"]
+mod persistence;
 #[path = "plane/pki.rs"]
 mod pki;
 #[path = "plane/policy.rs"]

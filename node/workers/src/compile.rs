@@ -13,15 +13,13 @@ use std::sync::Arc;
 
 use ballast_balance::{Observed, PersistenceKey, PoolMap, PoolRegistry};
 use ballast_model::config::Table;
-use ballast_model::{
-    CertificateSpec, Config, Persistence, Protocol, Resource, TicketKey, VirtualServerSpec,
-};
+use ballast_model::{CertificateSpec, Config, Protocol, Resource, TicketKey, VirtualServerSpec};
 use ballast_telemetry::CounterRegistry;
 
 use crate::compile::member_tls::MemberTlsStore;
 use crate::passthrough::Passthrough;
 use crate::policy::{PolicySet, PolicyStore, ProviderMap, SetSources};
-use crate::slot::{ClientIdentity, CookiePersistence, PoolSlot, VirtualServer, VirtualServerSlot};
+use crate::slot::{ClientIdentity, PoolSlot, VirtualServer, VirtualServerSlot};
 use crate::tls::tickets::TicketKeys;
 use crate::tls::{Certificate, CertificateMap, CertificateStore, TlsSettings, Unseal};
 
@@ -343,12 +341,7 @@ impl Compiler {
             http: spec.http.clone(),
             tcp: spec.tcp.clone(),
             udp: spec.udp.clone(),
-            cookie: match &spec.persistence {
-                Persistence::None => None,
-                Persistence::Cookie { name, ttl_s } => {
-                    Some(CookiePersistence { name: name.clone(), ttl_s: *ttl_s })
-                }
-            },
+            persistence: spec.persistence.clone(),
             passthrough: spec.tls_passthrough.as_ref().map(|passthrough| {
                 Passthrough::new(passthrough, &pool, |name| self.pool_slots.get(name).cloned())
             }),

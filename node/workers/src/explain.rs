@@ -4,7 +4,7 @@
 //! Invariant: asking leaves no trace: no turn is taken, no key of a limit is charged, no connection
 //! is counted.
 
-use ballast_balance::{CookieCodec, KeyHash, NoMember, PickInput, PickState, Pool, key};
+use ballast_balance::{CookieCodec, KeyHash, MemberKey, NoMember, PickInput, PickState, Pool, key};
 use ballast_model::explain::{ExplainReport, ExplainRequest, ExplainStep};
 use ballast_model::spec::policy::Scheme;
 use ballast_model::{HashKey, Persistence, Protocol};
@@ -26,7 +26,7 @@ pub(crate) fn explain(
         ..ExplainReport::default()
     };
     let mut pool = Some(server.pool.current().load_full());
-    let mut cookie = server.cookie.as_ref().map(|cookie| cookie.name.clone());
+    let mut persistence = server.persistence.clone();
     let is_refused = server.policies.is_some()
         && !server.http.allow_ambiguous_paths
         && is_ambiguous(request.path.split('?').next().unwrap_or_default().as_bytes());
@@ -50,14 +50,12 @@ pub(crate) fn explain(
             }
             Verdict::Redirect(_) | Verdict::Respond(_) | Verdict::Denied { .. } => None,
         };
-        match decision.persistence() {
-            None => {}
-            Some(Persistence::Cookie { name, .. }) => cookie = Some(name.clone()),
-            Some(Persistence::None) => cookie = None,
+        if let Some(own) = decision.persistence() {
+            persistence = own.clone();
         }
     }
     match pool {
-        Some(pool) => described.choose(&pool, cookie.as_deref(), now_ms, &mut report),
+        Some(pool) => described.choose(&pool, &persistence, now_ms, &mut report),
         None => "no member is asked".clone_into(&mut report.why),
     }
     report
@@ -138,14 +136,16 @@ impl<'a> Described<'a> {
         (!value.is_empty()).then(|| KeyHash::of_bytes(value))
     }
 
-    fn choose(&self, pool: &Pool, cookie: Option<&str>, now_ms: u64, report: &mut ExplainReport) {
+    fn choose(
+        &self,
+        pool: &Pool,
+        persistence: &Persistence,
+        now_ms: u64,
+        report: &mut ExplainReport,
+    ) {
         report.pool = Some(pool.name().to_owned());
         report.members = pool.statuses(now_ms).collect();
-        let persistent = cookie.and_then(|name| {
-            let headers = self.headers();
-            let mut cookies = headers.iter().filter(|(n, _)| n.eq_ignore_ascii_case(b"cookie"));
-            cookies.find_map(|(_, value)| CookieCodec::find(value, name.as_bytes()))
-        });
+        let persistent = self.persistent(pool, persistence, now_ms);
         let input = PickInput {
             client: self.request.source.to_canonical(),
             key: pool.hash_key().and_then(|wanted| self.key(wanted)),
@@ -154,21 +154,63 @@ impl<'a> Described<'a> {
             persistent,
             exclude: &[],
         };
+        let by = match persistence {
+            Persistence::None => String::new(),
+            Persistence::Cookie { name, .. } => format!("the cookie {name}"),
+            Persistence::Source { .. } => "the pool's table, by the source address,".to_owned(),
+            Persistence::Header { name, .. } => format!("the pool's table, by the header {name},"),
+            Persistence::ApplicationCookie { name, .. } => {
+                format!("the pool's table, by the cookie {name},")
+            }
+        };
         // A state of its own: the workers' turns go on as if nobody had asked.
         match pool.pick(&mut PickState::default(), &input) {
             Ok(picked) => {
                 report.member = Some(picked.member.name.to_string());
                 report.why = if picked.persistent {
-                    format!("the cookie {} names it", cookie.unwrap_or_default())
+                    format!("{by} names it")
                 } else {
-                    let lost = persistent.is_some();
-                    let lost =
-                        if lost { "; the member of its cookie takes no requests" } else { "" };
+                    let lost = match (persistent, persistence) {
+                        (None, _) => "",
+                        (_, Persistence::Cookie { .. }) => {
+                            "; the member of its cookie takes no requests"
+                        }
+                        _ => "; the member that is remembered for it takes no requests",
+                    };
                     format!("chosen by {}{lost}", pool.spec().algorithm.as_str())
                 };
             }
             Err(why) => report.why = no_member(why).to_owned(),
         }
+    }
+
+    /// The member that the described client belongs to; asking makes nobody count as seen.
+    fn persistent(&self, pool: &Pool, persistence: &Persistence, now_ms: u64) -> Option<MemberKey> {
+        let headers = self.headers();
+        let mut cookies = headers
+            .iter()
+            .filter(|(name, _)| name.eq_ignore_ascii_case(b"cookie"))
+            .map(|(_, value)| *value);
+        let table = pool.persistence_table();
+        let known = match persistence {
+            Persistence::None => None,
+            Persistence::Cookie { name, .. } => {
+                return cookies.find_map(|value| CookieCodec::find(value, name.as_bytes()));
+            }
+            Persistence::Source { .. } => {
+                table.hasher().by_source(persistence, self.request.source)
+            }
+            Persistence::Header { name, .. } => {
+                let is_it = |(other, _): &&(&[u8], _)| other.eq_ignore_ascii_case(name.as_bytes());
+                let (_, value) = headers.iter().find(is_it)?;
+                table.hasher().by_value(persistence, value)
+            }
+            Persistence::ApplicationCookie { name, .. } => {
+                let value = cookies.find_map(|value| key::cookie_value(value, name.as_bytes()))?;
+                table.hasher().by_value(persistence, value)
+            }
+        };
+        table.peek(known?, now_ms)
     }
 }
 

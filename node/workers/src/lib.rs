@@ -57,9 +57,7 @@ pub use plane::{Applied, DataPlane, DataPlaneConfig, PlaneTotals, QUIESCE_MAX};
 pub use policy::{PolicySet, ProviderMap, ProviderSlot};
 pub use pressure::{Pressure, PressureGauge};
 pub use reconcile::AnyAddress;
-pub use slot::{
-    Admission, ClientIdentity, CookiePersistence, PoolSlot, VirtualServer, VirtualServerSlot,
-};
+pub use slot::{Admission, ClientIdentity, PoolSlot, VirtualServer, VirtualServerSlot};
 pub use stream::ClientStream;
 pub use tls::tickets::{RotationError, rotation, rotation_due};
 pub use tls::{Certificate, CertificateMap, Unseal};

@@ -10,8 +10,8 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use arc_swap::{ArcSwap, ArcSwapOption};
 use ballast_balance::Pool;
 use ballast_model::{
-    AcceptProxyProtocol, ClientAuth, HttpSettings, Priority, Protocol, ServerTls, SourceLimits,
-    TcpSettings, UdpSettings,
+    AcceptProxyProtocol, ClientAuth, HttpSettings, Persistence, Priority, Protocol, ServerTls,
+    SourceLimits, TcpSettings, UdpSettings,
 };
 use ballast_telemetry::{PoolCounters, VirtualServerCounters};
 use rustls::ServerConfig;
@@ -33,7 +33,7 @@ pub struct VirtualServer {
     /// Settings for `tcp`.
     pub tcp: TcpSettings,
     /// How a client finds back to its member.
-    pub cookie: Option<CookiePersistence>,
+    pub persistence: Persistence,
     /// The pool that serves it.
     pub pool: Arc<PoolSlot>,
     /// Settings for `udp`.
@@ -80,15 +80,6 @@ impl From<&ServerTls> for ClientIdentity {
             Some(ClientAuth { identity_headers: true, .. }) => Self::Told,
         }
     }
-}
-
-/// Persistence by cookie.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct CookiePersistence {
-    /// The cookie's name.
-    pub name: String,
-    /// `Max-Age`, in seconds; 0 makes a session cookie.
-    pub ttl_s: u64,
 }
 
 /// A virtual server's place.

@@ -7,8 +7,8 @@ use ballast_client::{ClientError, ListQuery, Method, Request};
 use ballast_model::status::{DnsStatus, MemberStatus};
 use ballast_model::{
     CertificateSpec, DnsMember, Failback, JwtProviderSpec, Kind, MonitorKind, MonitorSpec,
-    NodeSpec, Persistence, PolicySpec, PoolSpec, RegionSpec, Resource, Spec, TokenSpec,
-    TrafficGroupSpec, UserSpec, VirtualServerSpec,
+    NodeSpec, PolicySpec, PoolSpec, RegionSpec, Resource, Spec, TokenSpec, TrafficGroupSpec,
+    UserSpec, VirtualServerSpec,
 };
 use clap::Args;
 use serde::Deserialize;
@@ -365,15 +365,11 @@ fn user(spec: &UserSpec) -> Vec<Field> {
 
 fn virtual_server(spec: &VirtualServerSpec) -> Vec<Field> {
     let listeners: Vec<_> = spec.listeners().map(|listener| listener.to_string()).collect();
-    let persistence = match &spec.persistence {
-        Persistence::None => "none",
-        Persistence::Cookie { .. } => "cookie",
-    };
     vec![
         spec.protocol.as_str().into(),
         listeners.join(" ").into(),
         spec.pool.as_str().into(),
-        persistence.into(),
+        spec.persistence.as_str().into(),
         on_or_off(spec.enabled),
     ]
 }

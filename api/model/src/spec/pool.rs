@@ -19,6 +19,7 @@ pub mod consistent_hash;
 pub mod dns;
 pub mod http2;
 pub mod outlier;
+pub mod persistence_table;
 pub mod proxy_protocol;
 pub mod queue;
 pub mod retry;
@@ -30,6 +31,7 @@ use consistent_hash::ConsistentHash;
 use dns::{DNS_MEMBER_MAX_COUNT, DnsMember};
 use http2::{MemberProtocol, PoolHttp2};
 use outlier::OutlierEjection;
+use persistence_table::PersistenceTableSettings;
 use proxy_protocol::ProxyProtocolVersion;
 use queue::QueueSettings;
 use retry::RetryPolicy;
@@ -58,6 +60,9 @@ pub struct PoolSpec {
     /// What happens where all members are at their `connection_limit`. Absent: the defaults.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub queue: Option<QueueSettings>,
+    /// What is remembered of clients whose persistence is not a cookie of ours. Absent: the defaults.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub persistence_table: Option<PersistenceTableSettings>,
     /// Members of lower `priority` serve only while fewer than this many of the higher ones can, 1 to
     /// 4096. Absent: priorities are not looked at.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -265,6 +270,7 @@ impl Default for PoolSpec {
             members: Vec::new(),
             dns_members: Vec::new(),
             queue: None,
+            persistence_table: None,
             priority_min_members: None,
             slow_start_s: 0,
             panic_threshold_percent: None,
@@ -345,6 +351,9 @@ impl Spec for PoolSpec {
         }
         if let Some(queue) = &self.queue {
             errors.within("queue", |errors| queue.validate(errors));
+        }
+        if let Some(table) = &self.persistence_table {
+            errors.within("persistence_table", |errors| table.validate(errors));
         }
         let mut names = BTreeSet::new();
         errors.within("members", |errors| {

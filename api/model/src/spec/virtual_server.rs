@@ -21,6 +21,7 @@ mod access_log;
 mod https;
 mod limits;
 mod passthrough;
+mod persistence;
 mod proxy_protocol;
 mod tcp;
 mod tls;
@@ -32,6 +33,7 @@ pub use access_log::AccessLogSettings;
 pub use https::{ForceHttps, Hsts};
 pub use limits::{Priority, SourceLimits};
 pub use passthrough::{SniRoute, TlsPassthrough, UnmatchedName};
+pub use persistence::{PERSISTENCE_IDLE_MAX_S, Persistence};
 pub use proxy_protocol::{AcceptProxyProtocol, OtherSources};
 pub use tcp::TcpSettings;
 pub use tls::{ClientAuth, ClientAuthMode, ServerTls, UnknownName};
@@ -168,38 +170,6 @@ impl Transport {
         match self {
             Self::Tcp => "tcp",
             Self::Udp => "udp",
-        }
-    }
-}
-
-/// How a client finds back to the member that served it before.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
-#[serde(rename_all = "snake_case", tag = "type", deny_unknown_fields)]
-pub enum Persistence {
-    /// It does not.
-    #[default]
-    None,
-    /// By a cookie that holds the member's keyed identity: no address and no index is shown, and
-    /// every node of the cluster understands it.
-    Cookie {
-        /// The cookie's name (an RFC 9110 token).
-        #[serde(default = "default_cookie_name")]
-        name: String,
-        /// `Max-Age`, in seconds; 0 makes a session cookie.
-        #[serde(default)]
-        ttl_s: u64,
-    },
-}
-
-impl Persistence {
-    /// Notes every fault that can be seen without knowing who uses it.
-    pub(super) fn validate(&self, errors: &mut FieldErrors) {
-        if let Self::Cookie { name, ttl_s } = self {
-            errors.require(is_token(name), "name", "invalid_cookie_name", || {
-                "must be an RFC 9110 token of 1 to 64 characters".to_owned()
-            });
-            errors.range("ttl_s", *ttl_s, 0, 400 * 24 * 3_600);
         }
     }
 }
@@ -385,9 +355,10 @@ impl Spec for VirtualServerSpec {
             }
         }
         errors.within("persistence", |errors| {
-            let needs_http = self.persistence != Persistence::None;
+            let needs_http = self.persistence.needs_http();
             errors.require(!needs_http || self.protocol.is_http(), "type", "not_allowed", || {
-                "cookie persistence needs protocol http or https".to_owned()
+                let kind = self.persistence.as_str();
+                format!("persistence {kind} needs protocol http or https; \"source\" does not")
             });
             self.persistence.validate(errors);
         });
@@ -462,10 +433,6 @@ impl HttpSettings {
             errors.within("hsts", |errors| hsts.validate(errors));
         }
     }
-}
-
-fn default_cookie_name() -> String {
-    "BALLAST".to_owned()
 }
 
 fn list_without_repeats<T: Ord>(errors: &mut FieldErrors, segment: &str, list: &[T], max: usize) {

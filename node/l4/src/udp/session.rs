@@ -18,6 +18,7 @@ use tokio::net::UdpSocket;
 
 use super::socket::{self, Replies};
 use super::{DATAGRAM_MAX_BYTES, SessionKey, connected};
+use crate::persistence::Belonging;
 use crate::watch::Watch;
 use crate::worker::{TcpWorker, why_none};
 
@@ -210,16 +211,19 @@ impl Facts {
         let context = &self.worker.context;
         let mut tried = [0; ATTEMPT_MAX_COUNT];
         let mut failure = FailureReason::NoMember;
+        let now_ms = context.clock.coarse_unix_ms();
+        let server = &self.admitted.server;
+        let mut belonging = Belonging::find(server, &pool, self.peer.ip(), now_ms);
         for attempt in 0..ATTEMPT_MAX_COUNT {
             let input = PickInput {
                 client: self.peer.ip(),
                 key: None,
                 random: context.random(),
                 now_ms: context.clock.coarse_unix_ms(),
-                persistent: None,
+                persistent: belonging.member,
                 exclude: &tried[..attempt],
             };
-            let (index, in_flight) = match self.worker.begin(slot, &pool, &input) {
+            let (index, in_flight) = match belonging.begin(&self.worker, slot, &pool, &input) {
                 Ok(begun) => begun,
                 // Datagrams don't wait: by the time that there is room they are asked for again.
                 Err(NoMember::AllBusy | NoMember::PersistentBusy) => {

@@ -314,3 +314,20 @@ async fn thousand_clients_get_their_own_answers() {
     assert_eq!(done.load(Ordering::Relaxed), 1_000);
     site.until_idle().await;
 }
+
+#[tokio::test]
+async fn sessions_of_one_source_have_one_member_where_the_pool_remembers_it() {
+    let mut site = Site::new();
+    let (one, _one) = named("127.0.0.1:0", "one", 1).await;
+    let (two, _two) = named("127.0.0.1:0", "two", 1).await;
+    site.put_pool(|pool| pool.members = vec![member(one), member(two)]).await;
+    let source = serde_json::from_str(r#"{"type": "source"}"#).unwrap();
+    let listen = site.put_server(udp(|spec| spec.persistence = source)).await;
+    let mut names = Vec::new();
+    for _ in 0..6 {
+        let client = client(listen).await;
+        names.push(ask(&client, "x").await.split(' ').next().unwrap().to_owned());
+    }
+    names.dedup();
+    assert_eq!(names.len(), 1, "{names:?}");
+}

@@ -20,7 +20,7 @@ fn server() -> VirtualServer {
         protocol: Protocol::Http,
         http: HttpSettings::default(),
         tcp: TcpSettings::default(),
-        cookie: None,
+        persistence: ballast_model::Persistence::None,
         pool: Arc::new(PoolSlot::new(Arc::clone(pools.pool("p").unwrap()), counters)),
         policies: None,
         tls: None,

@@ -16,7 +16,8 @@ use crate::failure::Failure;
 use crate::forward::{self, ResponsePlan};
 use crate::own::OwnFields;
 use crate::peer::Stream;
-use crate::policy::{CookieName, Routing};
+use crate::persistence;
+use crate::policy::Routing;
 use crate::pump::Frames;
 use crate::record::Record;
 use crate::relay::{AttemptError, Relay};
@@ -58,6 +59,8 @@ pub(super) fn pass_head<'a, S: Stream>(
         forward::write_response(output, raw, &response, fields, plan, own);
         if !response.is_interim() {
             write_persistence(output, session, routing, record);
+            let setting = persistence::setting(session, routing);
+            persistence::learn(session, setting, record.chosen.as_ref(), raw, fields);
             record.describe_response(session, raw, fields);
             if plan.tells_request_id {
                 record.write_request_id(output);
@@ -100,25 +103,13 @@ pub(super) fn may_keep_alive(session: &Session, request: &RequestHead) -> bool {
     request.keeps_alive() && !session.ticket.is_ending() && session.is_wanted()
 }
 
-/// The cookie by which the client finds back to its member.
-pub(super) fn cookie<'a>(
-    session: &'a Session,
-    routing: Option<&Routing<'a>>,
-) -> Option<CookieName<'a>> {
-    let default = session.server.cookie.as_ref().map(CookieName::of);
-    match routing {
-        Some(routing) => routing.cookie(default),
-        None => default,
-    }
-}
-
 fn write_persistence<'a>(
     output: &mut Buffer,
     session: &'a Session,
     routing: Option<&Routing<'a>>,
     record: &Record,
 ) {
-    if let (Some(cookie), Some(chosen)) = (cookie(session, routing), &record.chosen)
+    if let (Some(cookie), Some(chosen)) = (persistence::cookie(session, routing), &record.chosen)
         && !chosen.is_persistent
     {
         let value = CookieCodec::encode(chosen.member.key);

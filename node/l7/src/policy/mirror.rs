@@ -149,7 +149,9 @@ async fn send(
     client: (SocketAddr, SocketAddr),
     request: &[u8],
 ) -> io::Result<()> {
-    let wanted = Wanted { client: client.0.ip(), key: None, persistent: None, priority: 0 };
+    let client_ip = client.0.ip();
+    let wanted =
+        Wanted { client: client_ip, key: None, persistent: None, known: None, priority: 0 };
     let chosen = pool.choose(context, wanted, &[]);
     let (chosen, in_flight) = chosen.map_err(|_| io::Error::from(io::ErrorKind::NotConnected))?;
     let exchanged = async {

@@ -146,7 +146,15 @@ fn mirror() -> impl Strategy<Value = Mirror> {
 fn persistence() -> impl Strategy<Value = Persistence> {
     prop_oneof![
         Just(Persistence::None),
-        ("[A-Z]{1,8}", 0..1_000_u64).prop_map(|(name, ttl_s)| Persistence::Cookie { name, ttl_s })
+        ("[A-Z]{1,8}", 0..1_000_u64).prop_map(|(name, ttl_s)| Persistence::Cookie { name, ttl_s }),
+        (1..33_u8, 1..129_u8, 1..1_000_u32).prop_map(|(v4, v6, idle_timeout_s)| {
+            Persistence::Source { ipv4_prefix_bits: v4, ipv6_prefix_bits: v6, idle_timeout_s }
+        }),
+        ("[A-Z]{1,8}", 1..1_000_u32)
+            .prop_map(|(name, idle_timeout_s)| Persistence::Header { name, idle_timeout_s }),
+        ("[A-Z]{1,8}", 1..1_000_u32).prop_map(|(name, idle_timeout_s)| {
+            Persistence::ApplicationCookie { name, idle_timeout_s }
+        })
     ]
 }
 

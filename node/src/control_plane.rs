@@ -49,6 +49,8 @@ pub(crate) struct ControlPlane {
     jwks: Option<JoinHandle<()>>,
     /// Fetches answers of OCSP.
     ocsp: Option<JoinHandle<()>>,
+    /// Tells the other traffic nodes of clients and rate limits, until all clients are gone.
+    sharing: Option<JoinHandle<()>>,
     events: JoinHandle<()>,
     tickets: JoinHandle<()>,
     /// Writes down what is known of the network.
@@ -80,6 +82,9 @@ impl ControlPlane {
         if let Some(ha) = ha {
             peer_routes = peer_routes.merge(ha.peer_router());
         }
+        if let Some(traffic) = traffic {
+            peer_routes = peer_routes.merge(traffic.sharing().peer_router());
+        }
         let store = Store::open(store_config, peer_routes).await?;
         view.attach(Some(store.clone()));
         if let Some(ha) = ha {
@@ -102,6 +107,10 @@ impl ControlPlane {
             .as_ref()
             .map(|traffic| tokio::spawn(ocsp::follow(traffic.certificates(), follow_stop.clone())));
         let api_stop = CancellationToken::new();
+        let sharing = traffic.as_ref().map(|traffic| {
+            let share = traffic.sharing().clone();
+            tokio::spawn(share.run(store.clone(), api_stop.clone()))
+        });
         let events = tokio::spawn(Arc::clone(view).gather_events(api_stop.clone()));
         let tickets = tokio::spawn(tickets::rotate(store.clone(), api_stop.clone()));
         let known = known::keep(config.state_dir.clone(), store.watch(), api_stop.clone());
@@ -118,6 +127,7 @@ impl ControlPlane {
             observe,
             jwks,
             ocsp,
+            sharing,
             events,
             tickets,
             known,
@@ -178,6 +188,9 @@ impl ControlPlane {
         }
         if let Some(ocsp) = self.ocsp {
             log_failure("the task of OCSP", ocsp.await.context("it panicked"));
+        }
+        if let Some(sharing) = self.sharing {
+            log_failure("the task of what is shared", sharing.await.context("it panicked"));
         }
         if let Some(adoption) = self.adoption {
             log_failure("the task of members' health", adoption.await.context("it panicked"));

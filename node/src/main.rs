@@ -19,6 +19,7 @@ mod metrics;
 mod ocsp;
 mod otlp;
 mod pool_metrics;
+mod share;
 mod signals;
 mod tickets;
 mod traffic;

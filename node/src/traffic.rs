@@ -17,10 +17,11 @@ use ballast_model::event::EventBody;
 use ballast_model::explain::{ExplainReport, ExplainRequest};
 use ballast_model::status::{
     CertificateStatus, DnsStatus, Health, JwtProviderStatus, ListenerStatus, MemberStatus,
-    NodeStatus, PlaneStatus, VirtualServerStatus,
+    NodeStatus, PersistenceTableStatus, PlaneStatus, VirtualServerStatus,
 };
 use ballast_model::{Sealed, Snapshot, Transport};
 use ballast_raft_store::ClusterKey;
+use ballast_share::Share;
 use ballast_telemetry::otlp::{SpanBatch, SpanSink, SpanTotals};
 use ballast_telemetry::prometheus::{self, MetricKind, Metrics};
 use ballast_telemetry::{AccessLog, CounterRegistry, Tail};
@@ -37,6 +38,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::NodeConfig;
 use crate::pool_metrics;
+use crate::share;
 
 /// Most client connections at once on a node, all virtual servers together, where the limit on file
 /// descriptors allows it: each may need two, and 256 are kept for everything else.
@@ -61,11 +63,12 @@ pub(crate) struct Traffic {
     mirrors: Arc<MirrorTotals>,
     tail: Tail,
     spans: Option<(Arc<SpanTotals>, Mutex<Option<mpsc::Receiver<SpanBatch>>>)>,
+    share: Share,
 }
 
 impl Traffic {
     /// Starts threads; nothing is served before [`follow`] brings a configuration.
-    /// `seed` differs between nodes, so that they don't probe in step.
+    /// `seed` is the node's number; by it nodes don't probe in step.
     /// Listening sockets that were inherited are gone on with.
     pub(crate) fn start(
         config: &NodeConfig,
@@ -100,7 +103,7 @@ impl Traffic {
                 pin_to_cpus: if config.pin_workers { usable_cpus() } else { Vec::new() },
                 any_address: any_address(config),
                 connection_max_count: connection_max_count(),
-                persistence_key: PersistenceKey::new(&keys.derive("persistence")),
+                persistence_key: PersistenceKey::new(&keys.derive("persistence")).of_node(seed),
                 counters: Arc::clone(&counters),
                 unseal: unseal(keys.clone()),
                 pressure: PressureGauge::system(),
@@ -109,9 +112,21 @@ impl Traffic {
             inheritance,
         )
         .context("the data plane's threads can't be started")?;
+        let share = share::start(plane.pools(), Arc::clone(&rate_limits));
         let prober = Prober::start(ProberOptions::new(seed), &Handle::current());
         let names = Names::start(&Handle::current());
-        Ok(Self { plane, prober, names, counters, access_log, rate_limits, mirrors, tail, spans })
+        Ok(Self {
+            plane,
+            prober,
+            names,
+            counters,
+            access_log,
+            rate_limits,
+            mirrors,
+            tail,
+            spans,
+            share,
+        })
     }
 
     /// What each plane carries out.
@@ -173,6 +188,15 @@ impl Traffic {
         let mut statuses: Vec<_> = statuses.collect();
         statuses.sort_by(|one, other| one.name.cmp(&other.name));
         statuses
+    }
+
+    /// What is shared with the other traffic nodes.
+    pub(crate) fn sharing(&self) -> &Share {
+        &self.share
+    }
+
+    pub(crate) fn persistence_tables(&self) -> Vec<PersistenceTableStatus> {
+        share::tables(&self.plane.pools().borrow())
     }
 
     /// Tells what would become of a described request.
@@ -320,6 +344,7 @@ impl Traffic {
         prometheus::write_access_log(metrics, &self.access_log);
         let spans = self.spans.as_ref();
         prometheus::write_spans(metrics, spans.map_or((0, 0), |(totals, _)| totals.totals()));
+        share::write_metrics(metrics, &self.plane.pools().borrow(), &self.share);
         let totals = self.plane.totals();
         let limits = self.rate_limits.counts();
         for (name, help, value) in [

@@ -20,6 +20,7 @@ use tokio::sync::broadcast::error::RecvError;
 use tokio_util::sync::CancellationToken;
 
 use crate::metrics::write_node;
+use crate::share;
 use crate::traffic::Traffic;
 
 /// Events that a slow reader may be behind.
@@ -120,6 +121,8 @@ impl NodeView for View {
             dns: traffic.map(Traffic::dns).unwrap_or_default(),
             jwt_providers: traffic.map(Traffic::jwt_providers).unwrap_or_default(),
             certificates: traffic.map(Traffic::certificate_statuses).unwrap_or_default(),
+            persistence_tables: traffic.map(Traffic::persistence_tables).unwrap_or_default(),
+            share_peers: traffic.map(|t| share::peers(t.sharing())).unwrap_or_default(),
             name: self.name.clone(),
             node_id: self.node_id,
             role: self.role,

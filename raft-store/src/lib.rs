@@ -21,6 +21,6 @@ pub use identity::{Identity, IdentityError, ServerCertificate};
 pub use keys::{ClusterKey, KeyError};
 pub use storage::StorageError;
 pub use store::{
-    Change, Following, JoinToken, Listen, OpenError, PeerError, Peers, ProposeError,
+    Caller, Change, Following, JoinToken, Listen, OpenError, PeerError, Peers, ProposeError,
     SnapshotPolicy, Store, StoreConfig, StoreFailure, TokenError,
 };

@@ -33,6 +33,7 @@ use crate::storage::machine::Published;
 pub use crate::store::status::StoreFailure;
 pub use crate::transport::client::{PeerError, Peers};
 pub use crate::transport::following::Following;
+pub use crate::transport::server::Caller;
 
 mod admission;
 pub(crate) mod contact;

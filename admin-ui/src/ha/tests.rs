@@ -39,6 +39,8 @@ fn report(name: &str, parts: Option<Vec<GroupStatus>>) -> NodeReport {
         dns: Vec::new(),
         jwt_providers: Vec::new(),
         certificates: Vec::new(),
+        persistence_tables: Vec::new(),
+        share_peers: Vec::new(),
         name: name.to_owned(),
         node_id: 1,
         role: NodeRole::Traffic,

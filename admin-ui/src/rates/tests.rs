@@ -11,6 +11,8 @@ fn status(nodes: &[(&str, u64, u64)]) -> ClusterStatus {
             dns: Vec::new(),
             jwt_providers: Vec::new(),
             certificates: Vec::new(),
+            persistence_tables: Vec::new(),
+            share_peers: Vec::new(),
             ha: None,
             name: (*name).to_owned(),
             node_id: 1,

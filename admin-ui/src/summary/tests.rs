@@ -38,6 +38,8 @@ fn status(nodes: &[(&str, Vec<MemberStatus>)]) -> ClusterStatus {
             dns: Vec::new(),
             jwt_providers: Vec::new(),
             certificates: Vec::new(),
+            persistence_tables: Vec::new(),
+            share_peers: Vec::new(),
             ha: None,
             name: (*name).to_owned(),
             node_id: 1,

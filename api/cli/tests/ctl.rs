@@ -46,6 +46,8 @@ impl NodeView for View {
             dns: Vec::new(),
             jwt_providers: Vec::new(),
             certificates: Vec::new(),
+            persistence_tables: Vec::new(),
+            share_peers: Vec::new(),
             ha: None,
             name: store.node_name().to_owned(),
             node_id: store.node_id(),

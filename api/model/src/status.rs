@@ -71,9 +71,47 @@ pub struct NodeStatus {
     /// Members' host names as this node has resolved them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub dns: Vec<DnsStatus>,
+    /// Pools that remember clients on this node.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub persistence_tables: Vec<PersistenceTableStatus>,
+    /// How this node tells the other traffic nodes of clients and rate limits.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub share_peers: Vec<SharePeerStatus>,
     /// High availability; absent on a witness.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ha: Option<HaStatus>,
+}
+
+/// What a pool remembers of its clients on one node.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct PersistenceTableStatus {
+    /// The pool.
+    pub pool: String,
+    /// Clients that are remembered.
+    pub entry_count: u64,
+    /// Most that may be.
+    pub entry_max_count: u64,
+    /// Clients that were forgotten because others came, since the node started.
+    pub evicted_total: u64,
+}
+
+/// How one node tells another of clients and rate limits.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct SharePeerStatus {
+    /// The other node.
+    pub node: String,
+    /// Whether it answered the last message.
+    pub reachable: bool,
+    /// How long it has not known of something that the node knows, in ms; 0 where it knows all.
+    pub lag_ms: u64,
+    /// Entries and keys that wait to be told.
+    pub pending_count: u64,
+    /// Those that were dropped because too many waited, or for too long, since the node started.
+    pub dropped_total: u64,
+    /// Times that it was sent all that is remembered, since the node started.
+    pub full_transfers_total: u64,
 }
 
 /// The keys of a JWT provider as one node has them.

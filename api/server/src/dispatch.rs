@@ -278,6 +278,7 @@ async fn run(call: Call) -> Answer {
         Op::CurrentSession => sessions::current(&call),
         Op::Delete(kind) => resources::delete(&call, kind).await,
         Op::DeleteMember => members::delete(&call).await,
+        Op::ForgetClients => members::forget_clients(&call).await,
         Op::Events => events::stream(&call),
         Op::Explain => explain::explain(&call).await,
         Op::Export => declaration::export(&call),

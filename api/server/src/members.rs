@@ -74,6 +74,17 @@ pub(crate) async fn delete(call: &Call) -> Answer {
     .await
 }
 
+/// Has the pool's tables forget who is known now; that it did stands in the pool, so that every node
+/// does, whenever it gets to know.
+pub(crate) async fn forget_clients(call: &Call) -> Answer {
+    change_pool(call, |pool| {
+        let table = pool.persistence_table.get_or_insert_default();
+        table.forgotten_until_ms = Some(now_ms());
+        Ok(())
+    })
+    .await
+}
+
 async fn change_pool(call: &Call, change: impl Fn(&mut PoolSpec) -> Result<(), Failure>) -> Answer {
     resources::change(call, Kind::Pool, |resource| {
         let AnyResource::Pool(pool) = resource else {

@@ -180,6 +180,7 @@ fn operation_id(route: &Route) -> String {
         Operation::CurrentSession => "read_session".to_owned(),
         Operation::Delete(kind) => of("delete", kind),
         Operation::DeleteMember => "delete_member".to_owned(),
+        Operation::ForgetClients => "forget_clients".to_owned(),
         Operation::Events => "stream_events".to_owned(),
         Operation::Explain => "explain".to_owned(),
         Operation::Export => "export".to_owned(),
@@ -229,6 +230,7 @@ fn tag(operation: Operation) -> &'static str {
         | Operation::Patch(kind)
         | Operation::Put(kind) => kind.plural(),
         Operation::DeleteMember
+        | Operation::ForgetClients
         | Operation::PatchMember
         | Operation::PutMember
         | Operation::SetMember(_) => Kind::Pool.plural(),
@@ -364,6 +366,7 @@ fn has_precondition(operation: Operation) -> bool {
         operation,
         Operation::Delete(_)
             | Operation::DeleteMember
+            | Operation::ForgetClients
             | Operation::Patch(_)
             | Operation::PatchMember
             | Operation::Put(_)
@@ -455,6 +458,7 @@ fn successes(operation: Operation) -> Vec<Success> {
         Operation::CurrentSession => vec![("200", "Who it is", json(schema("SessionInfo")))],
         Operation::Delete(_) | Operation::LogOut => vec![("204", "Done", None)],
         Operation::DeleteMember
+        | Operation::ForgetClients
         | Operation::PatchMember
         | Operation::PutMember
         | Operation::SetMember(_) => {

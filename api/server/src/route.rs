@@ -29,6 +29,7 @@ pub(crate) enum Operation {
     Explain,
     Export,
     Failover,
+    ForgetClients,
     Get(Kind),
     Ha,
     HaEvents,
@@ -295,6 +296,13 @@ fn member_routes(routes: &mut Vec<Route>) {
         let path = format!("{member}/{action}");
         add(Method::POST, &path, Op::SetMember(state), OPERATOR, summary);
     }
+    add(
+        Method::POST,
+        "/api/v1/pools/{name}/forget-clients",
+        Op::ForgetClients,
+        OPERATOR,
+        "Has a pool forget which clients belong to which member; cookies of ours stay good",
+    );
 }
 
 fn ha_routes(routes: &mut Vec<Route>) {
@@ -366,9 +374,10 @@ fn route(method: Method, path: &str, operation: Operation, access: Access, summa
         Operation::HaPreview => (HA_PREVIEW, 0),
         Operation::Explain | Operation::Failover => (&[][..], BODY_MAX_BYTES),
         Operation::SetUp | Operation::LogIn => (&[][..], PUBLIC_BODY_MAX_BYTES),
-        Operation::Delete(_) | Operation::DeleteMember | Operation::SetAvailability(_) => {
-            (WRITE, 0)
-        }
+        Operation::Delete(_)
+        | Operation::DeleteMember
+        | Operation::ForgetClients
+        | Operation::SetAvailability(_) => (WRITE, 0),
         Operation::Create(kind) | Operation::Put(kind) | Operation::Patch(kind)
             if matches!(kind, Kind::Policy | Kind::Region) =>
         {

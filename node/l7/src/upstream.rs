@@ -130,7 +130,7 @@ impl WorkerPool {
     /// Does something with what the pool remembers of its clients.
     pub(crate) fn with_table<T>(&self, act: impl FnOnce(&PersistenceTable) -> T) -> T {
         let mut state = self.state.borrow_mut();
-        state.refresh(&self.slot);
+        self.refresh(&mut state);
         act(state.pool.persistence_table())
     }
 

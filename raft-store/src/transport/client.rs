@@ -161,6 +161,22 @@ impl Peers {
         self.call_path(node_id, &path, body, timeout).await
     }
 
+    /// Calls `POST /peer/v1/<path>` of another node with those bytes; the bytes of an answer of status
+    /// 200.
+    ///
+    /// # Errors
+    /// Where the node is unknown, can't be reached, does not answer in time, or refuses.
+    pub async fn call_bytes(
+        &self,
+        node_id: u64,
+        path: &str,
+        body: Bytes,
+        timeout: Duration,
+    ) -> Result<Bytes, PeerError> {
+        let path = format!("{PEER_PREFIX}/{}", path.trim_start_matches('/'));
+        self.exchange(node_id, &path, body, timeout).await
+    }
+
     pub(crate) async fn call_path<Req: Serialize, Res: DeserializeOwned>(
         &self,
         node_id: u64,

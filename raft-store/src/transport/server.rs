@@ -42,7 +42,14 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// Who is at the other end of a connection: the node whose certificate it showed, if any.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Caller(pub(crate) Option<u64>);
+pub struct Caller(pub(crate) Option<u64>);
+
+impl Caller {
+    /// The number of the node that calls; behind `/peer/v1/` there always is one.
+    pub fn node_id(self) -> Option<u64> {
+        self.0
+    }
+}
 
 /// What may be asked by whom.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 pub mod churn;
+pub mod origins;
 
 use std::time::Duration;
 

@@ -230,6 +230,8 @@ fn cluster_status() -> ClusterStatus {
         dns: Vec::new(),
         jwt_providers: Vec::new(),
         certificates: Vec::new(),
+        persistence_tables: Vec::new(),
+        share_peers: Vec::new(),
         ha: None,
         name: "lb1".to_owned(),
         node_id: 1,

@@ -81,6 +81,8 @@ fn status(node: &str, parts: &[(&str, GroupState)]) -> NodeStatus {
         dns: Vec::new(),
         jwt_providers: Vec::new(),
         certificates: Vec::new(),
+        persistence_tables: Vec::new(),
+        share_peers: Vec::new(),
         name: node.to_owned(),
         node_id: 1,
         role: NodeRole::Traffic,

@@ -37,6 +37,8 @@ fn report(name: &str, state: GroupState) -> NodeReport {
         dns: Vec::new(),
         jwt_providers: Vec::new(),
         certificates: Vec::new(),
+        persistence_tables: Vec::new(),
+        share_peers: Vec::new(),
         ha: Some(ha),
         name: name.to_owned(),
         node_id: 1,

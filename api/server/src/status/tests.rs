@@ -18,6 +18,8 @@ fn report(name: &str, id: u64) -> NodeReport {
         dns: Vec::new(),
         jwt_providers: Vec::new(),
         certificates: Vec::new(),
+        persistence_tables: Vec::new(),
+        share_peers: Vec::new(),
         ha: None,
         name: name.to_owned(),
         node_id: id,

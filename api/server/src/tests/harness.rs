@@ -99,6 +99,8 @@ impl NodeView for FakeView {
             dns: Vec::new(),
             jwt_providers: Vec::new(),
             certificates: Vec::new(),
+            persistence_tables: Vec::new(),
+            share_peers: Vec::new(),
             ha: self.ha.lock().unwrap().clone(),
             name: store.node_name().to_owned(),
             node_id: store.node_id(),

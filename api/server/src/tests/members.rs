@@ -68,3 +68,18 @@ async fn changes_side_by_side_are_all_made() {
     let pool = snapshot.state.config.pools.get("web").unwrap();
     assert!(pool.spec.members.iter().all(|member| member.admin_state.as_str() == "disabled"));
 }
+
+#[tokio::test]
+async fn an_operator_has_a_pool_forget_its_clients() {
+    let node = Node::start().await;
+    let admin = node.admin().await;
+    let operator = node.token(&admin, "operator").await;
+    let before_ms = now_ms();
+    node.put(&admin, "/api/v1/pools/web", pool(&["10.0.0.1:80"])).await.expect(201);
+    let reply = node.post(&operator, "/api/v1/pools/web/forget-clients", json!({})).await;
+    let table = reply.expect(200).json()["spec"]["persistence_table"].clone();
+    assert!(table["forgotten_until_ms"].as_u64().unwrap() >= before_ms, "{table}");
+    assert_eq!(table["entry_max_count"], 100_000, "the rest stays");
+    let reply = node.post(&operator, "/api/v1/pools/none/forget-clients", json!({})).await;
+    reply.expect_problem(404, "not_found");
+}

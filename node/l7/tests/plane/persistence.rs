@@ -170,7 +170,8 @@ async fn a_member_that_can_not_be_reached_loses_its_clients_to_the_one_that_serv
 async fn a_full_table_counts_who_it_forgets_and_a_rule_may_choose_the_way() {
     let origins = origins().await;
     let mut site = site(&origins, json!({"type": "none"})).await;
-    site.pool.persistence_table = Some(PersistenceTableSettings { entry_max_count: 10, ..Default::default() });
+    site.pool.persistence_table =
+        Some(PersistenceTableSettings { entry_max_count: 10, ..Default::default() });
     let rules = r#"[{"name": "r", "when": {"path": {"prefix": "/"}},
         "persistence": {"type": "header", "name": "X-User", "idle_timeout_s": 60}}]"#;
     crate::policy::declare(&mut site, rules);

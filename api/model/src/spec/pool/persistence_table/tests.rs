@@ -4,7 +4,8 @@ use super::*;
 fn the_count_holds_at_its_ends_and_not_beyond() {
     let count = |entry_max_count| {
         let mut errors = FieldErrors::default();
-        PersistenceTableSettings { entry_max_count, forgotten_until_ms: None }.validate(&mut errors);
+        PersistenceTableSettings { entry_max_count, forgotten_until_ms: None }
+            .validate(&mut errors);
         errors.into_vec().len()
     };
     assert_eq!([0, 1].map(count), [1, 0]);

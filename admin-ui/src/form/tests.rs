@@ -1,3 +1,5 @@
+use ballast_model::AdminState;
+
 use super::*;
 
 fn pool() -> Resource<PoolSpec> {

@@ -159,7 +159,7 @@ fn facts(live: Live, pool: &Resource<PoolSpec>) -> AnyView {
     let users = live.declared.with(|declared| {
         let servers = declared.iter().flat_map(|declared| &declared.virtual_servers);
         let names = servers
-            .filter(|server| crate::summary::uses(&server.spec, &pool.name))
+            .filter(|server| summary::uses(&server.spec, &pool.name))
             .map(|s| s.name.clone());
         names.collect::<Vec<_>>().join(", ")
     });

@@ -1,4 +1,4 @@
-use ballast_model::status::{NodeStatus, RaftStatus};
+use ballast_model::status::{DnsStatus, NodeStatus, RaftStatus};
 use ballast_model::{NodeRole, Origin};
 
 use super::*;
@@ -178,4 +178,47 @@ fn one_dead_member_of_thousands_still_shows() {
     assert_eq!(parts.len(), 2);
     assert!(parts[1].2 >= BAR_GAP);
     assert!(bar(&Counts::new()).is_empty());
+}
+
+#[test]
+fn addresses_of_a_host_name_have_rows_of_their_own() {
+    let mut spec = pool(&[AdminState::Enabled]);
+    spec.dns_members.push(ballast_model::DnsMember::new("app.test", 8080));
+    let leaving = MemberStatus {
+        address: "10.0.0.2:8080".to_owned(),
+        admin_state: AdminState::Draining,
+        ..member("app.test@10.0.0.2:8080", Health::Up)
+    };
+    let resolved = member("app.test@10.0.0.1:8080", Health::Up);
+    let stranger = member("gone.test@10.0.0.1:8080", Health::Up);
+    let mut status = status(&[("a", vec![member("m0", Health::Up), resolved, leaving, stranger])]);
+    let rows = members("web", &spec, Some(&status));
+    let told: Vec<_> =
+        rows.iter().map(|row| (row.name.as_str(), row.condition, row.is_resolved)).collect();
+    let expected = [
+        ("m0", Condition::Up, false),
+        ("app.test@10.0.0.1:8080", Condition::Up, true),
+        ("app.test@10.0.0.2:8080", Condition::Draining, true),
+    ];
+    assert_eq!(told, expected);
+
+    let told = |dns: DnsStatus| DnsStatus {
+        pool: "web".to_owned(),
+        host: "app.test".to_owned(),
+        port: Some(8080),
+        ..dns
+    };
+    let node = status.nodes[0].status.as_mut().unwrap();
+    node.dns = vec![told(DnsStatus {
+        addresses: vec!["10.0.0.1:8080".to_owned()],
+        error: Some("NXDOMAIN".to_owned()),
+        ..DnsStatus::default()
+    })];
+    let names = host_names("web", &spec, Some(&status));
+    let expected = HostName {
+        host: "app.test".to_owned(),
+        addresses: ["10.0.0.1:8080".to_owned()].into(),
+        faults: vec![("a".to_owned(), "NXDOMAIN".to_owned())],
+    };
+    assert_eq!(names, [expected]);
 }

@@ -43,6 +43,8 @@ pub(crate) struct ControlPlane {
     store: Store,
     follow: Option<JoinHandle<()>>,
     adoption: Option<JoinHandle<()>>,
+    /// Closes inherited sockets that nobody wants.
+    settle: Option<JoinHandle<()>>,
     /// Takes what is seen of members to the data plane.
     observe: Option<JoinHandle<()>>,
     /// Fetches the keys of JWT providers.
@@ -97,6 +99,9 @@ impl ControlPlane {
         let adoption = traffic.clone().map(|traffic| {
             tokio::spawn(adopt::from_peers(store.clone(), traffic, follow_stop.clone()))
         });
+        let settle = traffic.clone().map(|traffic| {
+            tokio::spawn(traffic::settle(traffic, store.clone(), follow_stop.clone()))
+        });
         let observe = traffic
             .clone()
             .map(|traffic| tokio::spawn(traffic::observe(traffic, follow_stop.clone())));
@@ -124,6 +129,7 @@ impl ControlPlane {
             store,
             follow,
             adoption,
+            settle,
             observe,
             jwks,
             ocsp,
@@ -176,6 +182,9 @@ impl ControlPlane {
         log_failure("the event task", self.events.await.context("it panicked"));
         if let Some(follow) = self.follow {
             log_failure("the follow task", follow.await.context("it panicked"));
+        }
+        if let Some(settle) = self.settle {
+            log_failure("the task of inherited sockets", settle.await.context("it panicked"));
         }
         if let Some(observe) = self.observe {
             log_failure(

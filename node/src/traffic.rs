@@ -20,7 +20,7 @@ use ballast_model::status::{
     NodeStatus, PersistenceTableStatus, PlaneStatus, VirtualServerStatus,
 };
 use ballast_model::{Sealed, Snapshot, Transport};
-use ballast_raft_store::ClusterKey;
+use ballast_raft_store::{ClusterKey, Store};
 use ballast_share::Share;
 use ballast_telemetry::otlp::{SpanBatch, SpanSink, SpanTotals};
 use ballast_telemetry::prometheus::{self, MetricKind, Metrics};
@@ -51,6 +51,8 @@ const DESCRIPTOR_RESERVE_COUNT: u64 = 256;
 /// Longest wait for what the process before knew of members, and how often it is looked.
 const ADOPTION_LIMIT: Duration = Duration::from_secs(2);
 const ADOPTION_LOOK_INTERVAL: Duration = Duration::from_millis(5);
+/// Pause before the cluster is asked again how new its configuration is.
+const SETTLE_INTERVAL: Duration = Duration::from_millis(500);
 
 /// What carries traffic on a node.
 pub(crate) struct Traffic {
@@ -455,6 +457,22 @@ pub(crate) async fn observe(traffic: Arc<Traffic>, stop: CancellationToken) {
         traffic.plane.observe(observed);
         rounds.tick().await;
     }
+}
+
+/// Closes inherited sockets that nobody wants, once this node has caught up with the cluster's
+/// configuration and carries it out.
+pub(crate) async fn settle(traffic: Arc<Traffic>, store: Store, stop: CancellationToken) {
+    let settled = async {
+        while store.read_barrier().await.is_err() {
+            tokio::time::sleep(SETTLE_INTERVAL).await;
+        }
+        let index = store.snapshot().index;
+        let mut applied = traffic.plane.applied();
+        // An error means that the plane has ended.
+        let _ended = applied.wait_for(|applied| applied.index >= index).await.map(drop);
+        traffic.plane.settle().await;
+    };
+    stop.run_until_cancelled(settled).await;
 }
 
 /// Has the planes carry out each snapshot, until `stop`.

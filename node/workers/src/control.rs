@@ -48,6 +48,8 @@ pub(crate) struct Control {
     /// Listeners of these are not opened yet.
     held: Vec<Transport>,
     inherited: Inherited,
+    /// Whether the configuration is as new as the cluster's: what it does not want, nobody does.
+    is_settled: bool,
     /// What of the last snapshot could not be carried out.
     errors: Vec<String>,
     /// Every address of every virtual server.
@@ -72,6 +74,7 @@ impl Control {
         Self {
             held,
             inherited: sockets,
+            is_settled: false,
             compiler,
             any,
             workers,
@@ -151,7 +154,7 @@ impl Control {
             }
         }
         self.close(&diff.close, false).await;
-        if self.held.is_empty() && self.snapshot.index > 0 {
+        if self.held.is_empty() && self.is_settled {
             for (transport, address) in self.inherited.close_all() {
                 let transport = transport.as_str();
                 tracing::info!(%address, transport, "no virtual server wants this socket: closed");
@@ -159,6 +162,12 @@ impl Control {
         }
         self.cover();
         self.describe();
+    }
+
+    /// Closes inherited sockets that the configuration does not want.
+    pub(crate) async fn settle(&mut self) {
+        self.is_settled = true;
+        self.reconcile().await;
     }
 
     /// Opens the listeners of these, which were held until now.

@@ -104,6 +104,7 @@ pub struct DataPlane {
 enum PlaneRequest {
     Drain { deadline: Duration, is_handed_over: bool, done: oneshot::Sender<usize> },
     Open { transport: Transport, done: oneshot::Sender<()> },
+    Settle,
     Share { done: oneshot::Sender<Vec<OwnedFd>> },
     Quiesce { addresses: Arc<[IpAddr]>, limit: Duration, done: oneshot::Sender<Quieting> },
     Explain { request: Box<ExplainRequest>, done: oneshot::Sender<Option<ExplainReport>> },
@@ -301,6 +302,13 @@ impl DataPlane {
         }
     }
 
+    /// Closes the inherited sockets that the configuration does not want: it is known to be the newest.
+    /// Until then they are kept for the one to come.
+    pub async fn settle(&self) {
+        // An error means that the plane has ended.
+        let _ended = self.requests.send(PlaneRequest::Settle).await;
+    }
+
     /// A second descriptor of every listening socket, for another process: both accept what comes.
     pub async fn share(&self) -> Vec<OwnedFd> {
         let (done, shared) = oneshot::channel();
@@ -409,6 +417,7 @@ impl Plane {
                         // Nobody may be waiting any more, here and below.
                         let _ = done.send(());
                     }
+                    Some(PlaneRequest::Settle) => self.control.settle().await,
                     Some(PlaneRequest::Share { done }) => {
                         let _ = done.send(self.control.share().await);
                     }
@@ -459,7 +468,11 @@ impl Plane {
                         Some(PlaneRequest::Quiesce { .. }) => {}
                         // Nothing is served any more.
                         Some(PlaneRequest::Explain { .. }) => {}
-                        Some(PlaneRequest::Open { .. } | PlaneRequest::Share { .. }) => {}
+                        Some(
+                            PlaneRequest::Open { .. }
+                            | PlaneRequest::Settle
+                            | PlaneRequest::Share { .. },
+                        ) => {}
                         Some(PlaneRequest::Shutdown { done }) => {
                             return ControlFlow::Break(Some(done));
                         }

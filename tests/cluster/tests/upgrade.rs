@@ -305,7 +305,15 @@ async fn sockets_of_the_service_manager_are_used_where_they_are_wanted() -> Resu
     let activated = format!("{api},{ip}:{port},{ip}:{unwanted}");
     world.node().start_through(&["python3", "-c", ACTIVATION], &[("ACTIVATED", &activated)])?;
     world.node().wait_ready(LIMIT).await?;
-    let loads = world.requests().await?;
+    let mut loads = world.requests().await?;
+    for load in &mut loads {
+        load.wait_for_requests(150).await?;
+    }
+    let node = world.node();
+    wait_for("the unwanted socket to be closed", LIMIT, async || {
+        node.log().contains("no virtual server wants this socket")
+    })
+    .await?;
     let log = world.node().log();
     let closed = log.lines().filter(|line| line.contains("no virtual server wants this socket"));
     let closed: Vec<_> = closed.collect();

@@ -54,6 +54,9 @@ const ADOPTION_LOOK_INTERVAL: Duration = Duration::from_millis(5);
 /// Pause before the cluster is asked again how new its configuration is.
 const SETTLE_INTERVAL: Duration = Duration::from_millis(500);
 
+/// What became of spans, and where they come from until somebody takes that.
+type Spans = (Arc<SpanTotals>, Mutex<Option<mpsc::Receiver<SpanBatch>>>);
+
 /// What carries traffic on a node.
 pub(crate) struct Traffic {
     plane: DataPlane,
@@ -64,7 +67,7 @@ pub(crate) struct Traffic {
     rate_limits: Arc<RateLimits>,
     mirrors: Arc<MirrorTotals>,
     tail: Tail,
-    spans: Option<(Arc<SpanTotals>, Mutex<Option<mpsc::Receiver<SpanBatch>>>)>,
+    spans: Option<Spans>,
     share: Share,
 }
 

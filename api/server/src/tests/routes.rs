@@ -23,7 +23,12 @@ fn needed(method: &Method, path: &str) -> Option<Role> {
         _ if is_read => Some(Role::Viewer),
         ("apply", _) => Some(Role::Editor),
         (path, "pools") if path.contains("/{member}/") => Some(Role::Operator),
-        ("traffic-groups/{name}/failover" | "nodes/{name}/standby", _) => Some(Role::Operator),
+        (
+            "pools/{name}/forget-clients"
+            | "traffic-groups/{name}/failover"
+            | "nodes/{name}/standby",
+            _,
+        ) => Some(Role::Operator),
         (path, "nodes") if path.contains("/availability/") => Some(Role::Operator),
         (
             _,

@@ -173,7 +173,7 @@ impl DnsMember {
             for (i, resolver) in self.resolvers.iter().enumerate() {
                 let ip = resolver.ip();
                 let usable = !ip.is_unspecified() && !ip.is_multicast() && resolver.port() > 0;
-                errors.require(usable, &i.to_string(), "invalid_address", || {
+                errors.require(usable, i.to_string(), "invalid_address", || {
                     format!("{resolver} is no address of a name server")
                 });
             }

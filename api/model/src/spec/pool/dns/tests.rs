@@ -4,7 +4,7 @@ use super::*;
 use crate::resource::Spec;
 use crate::spec::pool::PoolSpec;
 
-fn faults(member: serde_json::Value) -> Vec<(String, String)> {
+fn faults(member: &serde_json::Value) -> Vec<(String, String)> {
     let spec: PoolSpec = serde_json::from_value(json!({"dns_members": [member]})).unwrap();
     faults_of(&spec)
 }
@@ -17,8 +17,8 @@ fn faults_of(spec: &PoolSpec) -> Vec<(String, String)> {
 
 #[test]
 fn name_and_port_are_enough() {
-    assert_eq!(faults(json!({"host": "app.example.com", "port": 80})), []);
-    assert_eq!(faults(json!({"host": "_http._tcp.example.com", "record": "srv"})), []);
+    assert_eq!(faults(&json!({"host": "app.example.com", "port": 80})), []);
+    assert_eq!(faults(&json!({"host": "_http._tcp.example.com", "record": "srv"})), []);
     let spec: PoolSpec = serde_json::from_value(json!({})).unwrap();
     assert_eq!(spec.dns_members, [], "pools of before have none");
 }
@@ -27,11 +27,11 @@ fn name_and_port_are_enough() {
 fn hosts_that_are_none_are_refused() {
     let long = ["x".repeat(63), "y".repeat(63), "z".repeat(63), "w".repeat(61)].join(".");
     assert_eq!(long.len(), 253);
-    assert_eq!(faults(json!({"host": long, "port": 80})), []);
+    assert_eq!(faults(&json!({"host": long, "port": 80})), []);
     for host in
         ["", "10.0.0.1", "::1", "a..b", "a.", "-a", "a b", &format!("w{long}"), &"x".repeat(64)]
     {
-        let found = faults(json!({"host": host, "port": 80}));
+        let found = faults(&json!({"host": host, "port": 80}));
         let expected = ("/spec/dns_members/0/host".to_owned(), "invalid_host".to_owned());
         assert_eq!(found, [expected], "{host}");
     }
@@ -42,7 +42,7 @@ fn limits_hold_at_the_limit_and_not_beyond() {
     let is_good = |field: &str, value: serde_json::Value| {
         let mut member = json!({"host": "a", "port": 80});
         member[field] = value;
-        faults(member).is_empty()
+        faults(&member).is_empty()
     };
     for (field, good, bad) in [
         ("address_max_count", 256, 257),
@@ -65,7 +65,9 @@ fn limits_hold_at_the_limit_and_not_beyond() {
 
 #[test]
 fn port_is_needed_where_the_record_brings_none() {
-    let code = |member| faults(member).into_iter().map(|(_, code)| code).collect::<Vec<_>>();
+    let code = |member: serde_json::Value| {
+        faults(&member).into_iter().map(|(_, code)| code).collect::<Vec<_>>()
+    };
     assert_eq!(code(json!({"host": "a"})), ["required"]);
     assert_eq!(code(json!({"host": "a", "port": 1, "record": "srv"})), ["not_allowed"]);
 }
@@ -84,8 +86,8 @@ fn names_bring_no_more_members_than_a_pool_may_have() {
 
 #[test]
 fn same_name_and_port_twice_is_refused() {
-    let mut spec = PoolSpec::default();
-    spec.dns_members = vec![DnsMember::new("a.test", 80), DnsMember::new("a.test", 81)];
+    let dns_members = vec![DnsMember::new("a.test", 80), DnsMember::new("a.test", 81)];
+    let mut spec = PoolSpec { dns_members, ..PoolSpec::default() };
     assert_eq!(faults_of(&spec), []);
     spec.dns_members[1].port = Some(80);
     spec.dns_members[1].host = "A.test".to_owned();

@@ -1,9 +1,9 @@
 //! Asking name servers.
 //!
-//! Invariant: a name is asked for as it is declared, whole; an answer is good only where every question
-//! that it takes was answered, be it by "there are no such records".
+//! Invariant: a name is asked for as it is declared, whole; an answer is good where some addresses came,
+//! and says of which family it knows nothing because that question failed. "There are no such records"
+//! is an answer.
 
-use std::collections::BTreeMap;
 use std::future::Future;
 use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
@@ -20,10 +20,13 @@ use hickory_resolver::net::NetError;
 use hickory_resolver::net::runtime::TokioRuntimeProvider;
 use hickory_resolver::proto::rr::{RData, RecordType};
 
-use crate::source::{Answer, Shape};
+use crate::source::{Answer, Shape, Unanswered};
 
 /// Longest time for all questions of one name.
 pub const LOOKUP_TIMEOUT: Duration = Duration::from_secs(10);
+/// Longest time for the addresses of one family: the other's are not held up by a name server that
+/// leaves questions for it without an answer.
+const FAMILY_TIMEOUT: Duration = Duration::from_secs(5);
 /// Longest wait for one name server.
 const SERVER_TIMEOUT: Duration = Duration::from_secs(2);
 /// How often each name server is asked again.
@@ -104,37 +107,87 @@ async fn addresses(
     port: u16,
     shape: Shape,
 ) -> Result<Answer, String> {
-    let wanted: &[RecordType] = match family {
-        AddressFamily::Any => &[RecordType::A, RecordType::AAAA],
-        AddressFamily::Ipv4 => &[RecordType::A],
-        AddressFamily::Ipv6 => &[RecordType::AAAA],
-    };
     // With a final dot it is whole: no search list is gone through.
     let name = format!("{}.", host.trim_end_matches('.'));
-    let mut answer = Answer { found: BTreeMap::new(), ttl_s: u32::MAX };
+    let (wants_ipv4, wants_ipv6) = (family != AddressFamily::Ipv6, family != AddressFamily::Ipv4);
+    let (ipv4, ipv6) = tokio::join!(
+        of_type(resolver, &name, RecordType::A, wants_ipv4),
+        of_type(resolver, &name, RecordType::AAAA, wants_ipv6),
+    );
+    let mut answer = Answer { ttl_s: u32::MAX, ..Answer::default() };
     let mut nothing = None;
-    for record_type in wanted {
-        match resolver.lookup(name.as_str(), *record_type).await {
-            Ok(lookup) => {
-                for record in lookup.answers() {
-                    answer.ttl_s = answer.ttl_s.min(record.ttl);
-                    let ip: IpAddr = match &record.data {
-                        RData::A(address) => address.0.into(),
-                        RData::AAAA(address) => address.0.into(),
-                        // An alias on the way: its time to live counts too.
-                        _ => continue,
-                    };
-                    answer.found.insert(SocketAddr::new(ip, port), shape);
-                }
+    for (outcome, unanswered) in
+        [(ipv4, &mut answer.unanswered.ipv4), (ipv6, &mut answer.unanswered.ipv6)]
+    {
+        match outcome {
+            Ok(records) => {
+                answer.ttl_s = answer.ttl_s.min(records.ttl_s);
+                let found =
+                    records.addresses.into_iter().map(|ip| (SocketAddr::new(ip, port), shape));
+                answer.found.extend(found);
             }
-            Err(error) if error.is_no_records_found() => nothing = Some(error),
-            Err(error) => return Err(told(&error)),
+            Err(NoRecords::Answered(why)) => nothing = Some(why),
+            Err(NoRecords::Unanswered(why)) => *unanswered = Some(why),
         }
     }
-    match nothing {
-        Some(error) if answer.found.is_empty() => Err(told(&error)),
-        _ => Ok(answer),
+    if answer.found.is_empty() {
+        let Unanswered { ipv4, ipv6 } = answer.unanswered;
+        return Err(ipv4.or(ipv6).or(nothing).unwrap_or_else(|| "it has no address".to_owned()));
     }
+    let Unanswered { ipv4, ipv6 } = &mut answer.unanswered;
+    for (of, why) in [("A", ipv4), ("AAAA", ipv6)] {
+        *why = why.take().map(|why| format!("its {of} records: {why}"));
+    }
+    Ok(answer)
+}
+
+/// What came for one type of record.
+struct Records {
+    addresses: Vec<IpAddr>,
+    /// The least of them and of the aliases on the way, in s.
+    ttl_s: u32,
+}
+
+/// Why there is none.
+enum NoRecords {
+    /// That is the answer.
+    Answered(String),
+    /// Nobody has said so.
+    Unanswered(String),
+}
+
+async fn of_type(
+    resolver: &TokioResolver,
+    name: &str,
+    record_type: RecordType,
+    is_wanted: bool,
+) -> Result<Records, NoRecords> {
+    let mut records = Records { addresses: Vec::new(), ttl_s: u32::MAX };
+    if !is_wanted {
+        return Ok(records);
+    }
+    let lookup =
+        match tokio::time::timeout(FAMILY_TIMEOUT, resolver.lookup(name, record_type)).await {
+            Ok(Ok(lookup)) => lookup,
+            Ok(Err(error)) if error.is_no_records_found() => {
+                return Err(NoRecords::Answered(told(&error)));
+            }
+            Ok(Err(error)) => return Err(NoRecords::Unanswered(told(&error))),
+            Err(_elapsed) => {
+                let limit_s = FAMILY_TIMEOUT.as_secs();
+                return Err(NoRecords::Unanswered(format!("no answer within {limit_s} s")));
+            }
+        };
+    for record in lookup.answers() {
+        records.ttl_s = records.ttl_s.min(record.ttl);
+        match &record.data {
+            RData::A(address) => records.addresses.push(address.0.into()),
+            RData::AAAA(address) => records.addresses.push(address.0.into()),
+            // An alias on the way: its time to live counts too.
+            _ => {}
+        }
+    }
+    Ok(records)
 }
 
 /// The hosts of an SRV answer, with their addresses (RFC 2782).
@@ -142,7 +195,7 @@ async fn services(resolver: &TokioResolver, spec: &DnsMember) -> Result<Answer, 
     let name = format!("{}.", spec.host.trim_end_matches('.'));
     let lookup = resolver.lookup(name.as_str(), RecordType::SRV).await;
     let lookup = lookup.map_err(|error| told(&error))?;
-    let mut answer = Answer { found: BTreeMap::new(), ttl_s: u32::MAX };
+    let mut answer = Answer { ttl_s: u32::MAX, ..Answer::default() };
     let mut targets = Vec::new();
     for record in lookup.answers() {
         answer.ttl_s = answer.ttl_s.min(record.ttl);
@@ -172,6 +225,8 @@ async fn services(resolver: &TokioResolver, spec: &DnsMember) -> Result<Answer, 
         let of = addresses(resolver, &target, spec.family, port, shape).await;
         let of = of.map_err(|error| format!("{target} {error}"))?;
         answer.ttl_s = answer.ttl_s.min(of.ttl_s);
+        answer.unanswered.ipv4 = answer.unanswered.ipv4.or(of.unanswered.ipv4);
+        answer.unanswered.ipv6 = answer.unanswered.ipv6.or(of.unanswered.ipv6);
         for (address, shape) in of.found {
             answer.found.entry(address).or_insert(shape);
         }

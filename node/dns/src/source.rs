@@ -6,7 +6,7 @@
 //!                       └──────────── in an answer again ─────┘
 //! ```
 //!
-//! Invariant: only a good answer moves an address; present and leaving hold at most
+//! Invariant: only a good answer moves an address, and only one of a family that it speaks of; present and leaving hold at most
 //! `address_max_count` each, and no address is in both.
 
 use std::collections::BTreeMap;
@@ -28,6 +28,29 @@ pub struct Answer {
     pub found: BTreeMap<SocketAddr, Shape>,
     /// The least time to live of its records, in s.
     pub ttl_s: u32,
+    /// What no answer could be had to.
+    pub unanswered: Unanswered,
+}
+
+/// Why one of the two questions for addresses was not answered, while the other was. Name servers
+/// that know nothing of IPv6 and refuse to speak of it are common.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Unanswered {
+    /// Of that for IPv4 addresses (A).
+    pub ipv4: Option<String>,
+    /// Of that for IPv6 addresses (AAAA).
+    pub ipv6: Option<String>,
+}
+
+impl Unanswered {
+    /// Why it is not known whether that address is still one.
+    fn of(&self, address: &SocketAddr) -> Option<&String> {
+        if address.is_ipv4() { self.ipv4.as_ref() } else { self.ipv6.as_ref() }
+    }
+
+    fn is_any(&self) -> bool {
+        self.ipv4.is_some() || self.ipv6.is_some()
+    }
 }
 
 /// What a record says of an address beside where it is.
@@ -132,14 +155,20 @@ impl Source {
         self.error = None;
         self.resolved_at_ms = Some(now_ms);
         self.ttl_s = answer.ttl_s.clamp(self.spec.ttl_min_s, self.spec.ttl_max_s);
-        self.ask_at_ms = now_ms.saturating_add(u64::from(self.ttl_s) * 1_000);
+        let mut wait_ms = u64::from(self.ttl_s) * 1_000;
+        let Answer { mut found, unanswered, .. } = answer;
+        if unanswered.is_any() {
+            wait_ms = wait_ms.min(RETRY_MAX_MS);
+            self.keep_unanswered(&mut found, &unanswered);
+        }
+        self.ask_at_ms = now_ms.saturating_add(wait_ms);
         let max_count = self.spec.address_max_count as usize;
         self.left_out_count =
-            u32::try_from(answer.found.len().saturating_sub(max_count)).unwrap_or(u32::MAX);
+            u32::try_from(found.len().saturating_sub(max_count)).unwrap_or(u32::MAX);
         let is_known = |address: &SocketAddr| self.present.contains_key(address);
         // Those that serve already first: which of too many are members shall not change each time.
         let (known, new): (Vec<_>, Vec<_>) =
-            answer.found.into_iter().partition(|(address, _)| is_known(address));
+            found.into_iter().partition(|(address, _)| is_known(address));
         let present: BTreeMap<_, _> = known.into_iter().chain(new).take(max_count).collect();
         let gone_at_ms = now_ms.saturating_add(u64::from(self.spec.drain_s) * 1_000);
         for (address, shape) in std::mem::replace(&mut self.present, present) {
@@ -150,6 +179,21 @@ impl Source {
         self.leaving.retain(|address, _| !self.present.contains_key(address));
         self.forget_gone(now_ms);
         self.members() != before
+    }
+
+    /// Adds what the last answer had of a family that was not answered this time; notes why if that is
+    /// anything.
+    fn keep_unanswered(
+        &mut self,
+        found: &mut BTreeMap<SocketAddr, Shape>,
+        unanswered: &Unanswered,
+    ) {
+        for (address, shape) in &self.present {
+            if let Some(why) = unanswered.of(address) {
+                found.entry(*address).or_insert(*shape);
+                self.error = Some(why.clone());
+            }
+        }
     }
 
     /// Lets go of addresses that have left; whether members change.

@@ -1,3 +1,4 @@
+use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 use std::sync::Mutex;
 
@@ -20,6 +21,8 @@ pub(crate) struct NameServer {
     pub(crate) zone: Arc<Mutex<Zone>>,
     /// The response code; none: no answer at all.
     pub(crate) code: Arc<Mutex<Option<u8>>>,
+    /// The response code to questions for records of that type; none: no answer to them.
+    pub(crate) code_of: Arc<Mutex<BTreeMap<u16, Option<u8>>>>,
     pub(crate) ttl_s: Arc<Mutex<u32>>,
     task: JoinHandle<()>,
 }
@@ -37,18 +40,21 @@ impl NameServer {
         let zone = Arc::new(Mutex::new(Zone::new()));
         let code = Arc::new(Mutex::new(Some(0)));
         let ttl_s = Arc::new(Mutex::new(60));
+        let by_type = Arc::new(Mutex::new(BTreeMap::new()));
         let (zone_of, code_of, ttl_of) = (Arc::clone(&zone), Arc::clone(&code), Arc::clone(&ttl_s));
+        let types = Arc::clone(&by_type);
         let task = tokio::spawn(async move {
             let mut query = [0; 1_500];
             loop {
                 let (count, from) = socket.recv_from(&mut query).await.unwrap();
-                let Some(code) = *code_of.lock().unwrap() else { continue };
+                let of_type = types.lock().unwrap().get(&record_type(&query[..count])).copied();
+                let Some(code) = of_type.unwrap_or(*code_of.lock().unwrap()) else { continue };
                 let ttl_s = *ttl_of.lock().unwrap();
                 let response = respond(&query[..count], &zone_of.lock().unwrap(), code, ttl_s);
                 socket.send_to(&response, from).await.unwrap();
             }
         });
-        Self { address, zone, code, ttl_s, task }
+        Self { address, zone, code, code_of: by_type, ttl_s, task }
     }
 
     pub(crate) fn set(&self, name: &str, record: u16, data: Vec<Vec<u8>>) {
@@ -63,6 +69,12 @@ impl NameServer {
     pub(crate) fn member(&self, host: &str) -> DnsMember {
         DnsMember { resolvers: vec![self.address], ttl_min_s: 1, ..DnsMember::new(host, 80) }
     }
+}
+
+/// What a query asks for.
+fn record_type(query: &[u8]) -> u16 {
+    let end = 12 + query[12..].iter().position(|byte| *byte == 0).unwrap();
+    u16::from_be_bytes([query[end + 1], query[end + 2]])
 }
 
 /// The response to one query (RFC 1035 §4.1), without compression.
@@ -147,6 +159,34 @@ async fn one_family_is_enough_but_a_question_that_failed_is_not() {
     *server.code.lock().unwrap() = Some(2);
     let told = asked(server.member("app.test")).await.unwrap_err();
     assert!(told.starts_with("it can't be resolved: "), "{told}");
+}
+
+/// As dnsmasq does for names that it knows IPv4 addresses of and nothing else: it refuses to say more.
+#[tokio::test]
+async fn family_that_is_refused_does_not_hide_the_other() {
+    const REFUSED: u8 = 5;
+    let server = NameServer::start().await;
+    server.set_ipv4("app.test", [1]);
+    server.code_of.lock().unwrap().insert(AAAA, Some(REFUSED));
+    let answer = asked(server.member("app.test")).await.unwrap();
+    assert_eq!(answer.found.into_keys().collect::<Vec<_>>(), [ipv4(1, 80)]);
+    assert_eq!(answer.unanswered.ipv4, None);
+    let why = answer.unanswered.ipv6.unwrap();
+    assert!(why.starts_with("its AAAA records: it can't be resolved: "), "{why}");
+    let only = DnsMember { family: AddressFamily::Ipv6, ..server.member("app.test") };
+    assert!(asked(only).await.is_err());
+    server.code_of.lock().unwrap().insert(A, Some(REFUSED));
+    assert!(asked(server.member("app.test")).await.is_err());
+}
+
+#[tokio::test]
+async fn family_without_an_answer_does_not_hide_the_other() {
+    let server = NameServer::start().await;
+    server.set_ipv4("app.test", [1]);
+    server.code_of.lock().unwrap().insert(AAAA, None);
+    let answer = asked(server.member("app.test")).await.unwrap();
+    assert_eq!(answer.found.into_keys().collect::<Vec<_>>(), [ipv4(1, 80)]);
+    assert!(answer.unanswered.ipv6.is_some());
 }
 
 #[tokio::test]

@@ -116,7 +116,7 @@ fn decided() -> (LookupFn, Answers, Arc<AtomicUsize>) {
 fn answer(ttl_s: u32, lasts: impl IntoIterator<Item = u8>) -> Answer {
     let shape = Shape { weight: 1, priority: 0 };
     let found = lasts.into_iter().map(|last| (SocketAddr::from(([10, 0, 0, last], 80)), shape));
-    Answer { found: found.collect(), ttl_s }
+    Answer { found: found.collect(), ttl_s, ..Answer::default() }
 }
 
 /// Virtual time passes.

@@ -13,7 +13,8 @@ fn address(last: u8) -> SocketAddr {
 }
 
 fn answer(ttl_s: u32, lasts: impl IntoIterator<Item = u8>) -> Result<Answer, String> {
-    Ok(Answer { found: lasts.into_iter().map(|last| (address(last), SHAPE)).collect(), ttl_s })
+    let found = lasts.into_iter().map(|last| (address(last), SHAPE)).collect();
+    Ok(Answer { found, ttl_s, ..Answer::default() })
 }
 
 fn present(source: &Source) -> Vec<SocketAddr> {
@@ -114,4 +115,38 @@ fn other_declaration_is_asked_for_at_once_and_the_same_is_not() {
     source.set_spec(other, 1_000);
     assert_eq!(source.ask_at_ms(), 1_000);
     assert_eq!(present(&source), [address(1)], "what is known stays until the answer");
+}
+
+#[test]
+fn family_that_was_not_answered_keeps_what_it_had() {
+    let ipv6: SocketAddr = "[2001:db8::1]:80".parse().unwrap();
+    let both = |lasts: Vec<u8>| {
+        let mut both = answer(300, lasts).unwrap();
+        both.found.insert(ipv6, SHAPE);
+        both
+    };
+    let refused = |lasts: Vec<u8>| {
+        let mut answer = answer(300, lasts).unwrap();
+        answer.unanswered.ipv6 = Some("refused".to_owned());
+        answer
+    };
+    let mut source = source(|_| {});
+    assert!(source.answered(Ok(both(vec![1])), 0));
+    assert!(source.answered(Ok(refused(vec![2])), 300_000));
+    assert_eq!(present(&source), [address(2), ipv6]);
+    assert_eq!(leaving(&source), [address(1)]);
+    assert_eq!(source.status("p").error.as_deref(), Some("refused"));
+    assert_eq!(source.ask_at_ms(), 300_000 + RETRY_MAX_MS, "it is asked again soon");
+    assert!(source.answered(answer(300, [2]), 400_000), "an answer without it lets it go");
+    assert_eq!((present(&source), source.status("p").error), (vec![address(2)], None));
+}
+
+#[test]
+fn family_that_never_had_an_answer_is_no_fault() {
+    let mut source = source(|_| {});
+    let mut partial = answer(5, [1]).unwrap();
+    partial.unanswered.ipv6 = Some("refused".to_owned());
+    assert!(source.answered(Ok(partial), 0));
+    assert_eq!((present(&source), source.status("p").error), (vec![address(1)], None));
+    assert_eq!(source.ask_at_ms(), 5_000);
 }

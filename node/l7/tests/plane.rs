@@ -55,6 +55,8 @@ mod limits;
 mod matrix;
 #[path = "plane/member_http2.rs"]
 mod member_http2;
+#[path = "plane/member_http2_malformed.rs"]
+mod member_http2_malformed;
 #[path = "plane/member_http2_waits.rs"]
 mod member_http2_waits;
 #[path = "plane/member_tls.rs"]

@@ -66,6 +66,18 @@ vectors! {
     "cl-space-before-colon" Refused, "HTTP/1.1 200 OK\r\nContent-Length : 2\r\n\r\nok";
     "te-x" Refused, "HTTP/1.1 200 OK\r\nTransfer-Encoding: xchunked\r\n\r\n2\r\nok\r\n0\r\n\r\n";
     "te-twice" Refused, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n";
+    "cl-same-twice" Refused, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 2\r\n\r\nok";
+    "cl-space-inside" Refused, "HTTP/1.1 200 OK\r\nContent-Length: 2 2\r\n\r\nok";
+    "cl-fraction" Refused, "HTTP/1.1 200 OK\r\nContent-Length: 2.0\r\n\r\nok";
+    "cl-folded" Refused, "HTTP/1.1 200 OK\r\nContent-Length:\r\n 2\r\n\r\nok";
+    "cl-te-close" Refused, "HTTP/1.1 200 OK\r\nConnection: close\r\nTransfer-Encoding: chunked\r\nContent-Length: 12\r\n\r\n2\r\nok\r\n0\r\n\r\n";
+    "te-space-before-colon" Refused, "HTTP/1.1 200 OK\r\nTransfer-Encoding : chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n";
+    "te-vertical-tab" Refused, "HTTP/1.1 200 OK\r\nTransfer-Encoding: \u{b}chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n";
+    "te-identity" Refused, "HTTP/1.1 200 OK\r\nTransfer-Encoding: identity\r\nContent-Length: 2\r\n\r\nok";
+    "te-gzip-chunked" Refused, "HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n";
+    "te-chunked-not-last" Refused, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked, gzip\r\n\r\n2\r\nok\r\n0\r\n\r\n";
+    "te-empty" Refused, "HTTP/1.1 200 OK\r\nTransfer-Encoding:\r\nContent-Length: 2\r\n\r\nok";
+    "te-null" Refused, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\u{0}\r\n\r\n2\r\nok\r\n0\r\n\r\n";
     "te-http-1.0" Refused, "HTTP/1.0 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n";
 
     // Lines.
@@ -91,6 +103,9 @@ vectors! {
     // Answers that are none yet, or something else.
     "continue" Passed(200, "ok"), "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
     "early-hints" Passed(200, "ok"), "HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
+    "interim-with-length" Passed(200, "ok"), "HTTP/1.1 103 Early Hints\r\nContent-Length: 60\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
+    "interim-in-chunks" Passed(200, "ok"), "HTTP/1.1 102 Processing\r\nTransfer-Encoding: chunked\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
+    "interim-bare-lf" Refused, "HTTP/1.1 100 Continue\n\nHTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
     "switching-unasked" Refused, "HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\nsmuggled";
 
     // Bodies that go wrong.
@@ -99,6 +114,15 @@ vectors! {
     "chunk-size-plus" Cut, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n+2\r\nok\r\n0\r\n\r\n";
     "chunk-end" Cut, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nokk\r\n0\r\n\r\n";
     "chunk-bare-lf" Cut, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\nok\n0\n\n";
+    "chunk-size-space" Cut, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n 2\r\nok\r\n0\r\n\r\n";
+    "chunk-size-0x" Cut, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0x2\r\nok\r\n0\r\n\r\n";
+    "chunk-size-empty" Cut, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n\r\nok\r\n0\r\n\r\n";
+    "chunk-size-overflow" Cut, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n10000000000000002\r\nok\r\n0\r\n\r\n";
+    "chunk-extension-bare-lf" Cut, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2;a\nok\r\n0\r\n\r\n";
+    "chunk-extension-bare-cr" Cut, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2;a\rb\r\nok\r\n0\r\n\r\n";
+    "chunk-end-bare-lf" Cut, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\n\nHTTP/1.1 200 OK\r\nContent-Length: 8\r\n\r\nsmuggled";
+    "chunk-trailer-bare-lf" Cut, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\nX: y\n\r\n";
+    "chunk-trailer-length" Passed(200, "ok"), "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\nContent-Length: 8\r\nTransfer-Encoding: identity\r\n\r\n";
     "chunk-no-last" Cut, "HTTP/1.1 200 OK\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n";
 }
 

@@ -209,6 +209,14 @@ async fn a_request_fails_where_every_member_refuses() {
 }
 
 #[tokio::test]
+async fn a_member_that_no_way_leads_to_is_told_from_one_that_refuses() {
+    // TCP has no way to a broadcast address.
+    let site = Site::start(&["127.255.255.255:80".parse().unwrap()]).await;
+    assert_eq!(site.connect().await.get("/").await.status(), 502);
+    site.failed(FailureReason::ConnectFailed, 1).await;
+}
+
+#[tokio::test]
 async fn a_pool_without_members_answers_503() {
     let site = Site::start(&[]).await;
     let mut client = site.connect().await;

@@ -1,6 +1,7 @@
 //! Ordinary requests.
 
 use ballast_model::{Algorithm, Persistence};
+use ballast_telemetry::FailureReason;
 
 use crate::harness::*;
 
@@ -126,6 +127,29 @@ async fn hints_are_passed_on_before_the_response() {
     assert_eq!(client.message().await.unwrap().text(), "done");
     let mut old = site.connect().await;
     assert_eq!(old.ask("GET / HTTP/1.0\r\n\r\n").await.status(), 200);
+}
+
+#[tokio::test]
+async fn interim_responses_are_limited_at_the_limit_and_not_below() {
+    for (count, status) in [(16, 200), (17, 502)] {
+        let origin = Origin::answering(move |_| {
+            format!("{}{}", "HTTP/1.1 102 Processing\r\n\r\n".repeat(count), ok("done"))
+        })
+        .await;
+        let site = Site::start(&[origin.address]).await;
+        let mut client = site.connect().await;
+        client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n").await;
+        let head = loop {
+            let head = client.head().await.unwrap();
+            if !head.starts_with("HTTP/1.1 102 ") {
+                break head;
+            }
+        };
+        assert!(head.starts_with(&format!("HTTP/1.1 {status} ")), "{count}: {head}");
+        let failed_count = u64::from(status != 200);
+        site.failures(failed_count).await;
+        assert_eq!(site.totals().failures_for(FailureReason::UpstreamProtocol), failed_count);
+    }
 }
 
 #[tokio::test]

@@ -68,6 +68,33 @@ async fn a_status_is_tried_again_at_another_member() {
 }
 
 #[tokio::test]
+async fn a_status_is_the_reason_where_no_other_member_has_room() {
+    let busy = Origin::start(|_, mut io| async move {
+        io.message().await;
+        std::future::pending::<()>().await;
+    })
+    .await;
+    let (bad, asked) = unavailable(usize::MAX).await;
+    let site = Site::start_with(&[bad.address, busy.address], |_, pool| {
+        pool.retry = Some(by_status(2));
+        pool.members[1].connection_limit = Some(1);
+    })
+    .await;
+    // Wherever it comes first, it ends at the one that keeps it.
+    let mut waiting = site.connect().await;
+    waiting.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n").await;
+    until(|| busy.connections() == 1).await;
+    let before = asked.load(Ordering::SeqCst);
+    let response = site.connect().await.get("/").await;
+    assert_eq!(
+        (response.status(), response.text().trim()),
+        (503, "503 Service Unavailable: upstream_status")
+    );
+    assert_eq!(asked.load(Ordering::SeqCst), before + 1);
+    site.failed(FailureReason::UpstreamStatus, 1).await;
+}
+
+#[tokio::test]
 async fn what_may_have_been_acted_on_is_tried_again_only_if_that_is_asked_for() {
     let (origin, asked) = unavailable(1).await;
     let site = site(&[&origin], by_status(3)).await;

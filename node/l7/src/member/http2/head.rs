@@ -20,6 +20,11 @@ use crate::codec::trailer;
 #[error("the request can't be said in HTTP/2: {0}")]
 pub(crate) struct Unsendable(&'static str);
 
+/// A response that is malformed (RFC 9113 §8.1.1) in a way that only shows here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the response is malformed: {0}")]
+pub(crate) struct Malformed(&'static str);
+
 /// A request as HTTP/2 says it.
 #[derive(Debug)]
 pub(crate) struct RequestParts {
@@ -112,11 +117,11 @@ pub(crate) fn write_response(
     head: &Response<()>,
     is_head: bool,
     has_ended: bool,
-) -> ResponseFraming {
+) -> Result<ResponseFraming, Malformed> {
+    let length = content_length(head.headers())?;
     let status = head.status();
     write_status(output, status);
-    write_fields(output, head.headers());
-    let length = content_length(head.headers());
+    write_fields(output, head.headers())?;
     let has_none =
         is_head || status == StatusCode::NO_CONTENT || status == StatusCode::NOT_MODIFIED;
     if let Some(length) = length
@@ -138,23 +143,28 @@ pub(crate) fn write_response(
         }
     };
     output.extend_from_slice(b"\r\n");
-    framing
+    Ok(framing)
 }
 
 /// Writes an interim response (1xx).
-pub(crate) fn write_interim(output: &mut Vec<u8>, head: &Response<()>) {
+pub(crate) fn write_interim(output: &mut Vec<u8>, head: &Response<()>) -> Result<(), Malformed> {
     write_status(output, head.status());
-    write_fields(output, head.headers());
+    write_fields(output, head.headers())?;
     output.extend_from_slice(b"\r\n");
+    Ok(())
 }
 
 /// Writes the last chunk and a trailer section.
-pub(crate) fn write_last_chunk(output: &mut Vec<u8>, trailers: Option<&HeaderMap>) {
+pub(crate) fn write_last_chunk(
+    output: &mut Vec<u8>,
+    trailers: Option<&HeaderMap>,
+) -> Result<(), Malformed> {
     output.extend_from_slice(b"0\r\n");
     if let Some(trailers) = trailers {
-        write_fields(output, trailers);
+        write_fields(output, trailers)?;
     }
     output.extend_from_slice(b"\r\n");
+    Ok(())
 }
 
 /// Writes what stands in front of a chunk of so many bytes.
@@ -171,16 +181,21 @@ fn write_status(output: &mut Vec<u8>, status: StatusCode) {
     output.extend_from_slice(b"\r\n");
 }
 
-fn write_fields(output: &mut Vec<u8>, fields: &HeaderMap) {
+fn write_fields(output: &mut Vec<u8>, fields: &HeaderMap) -> Result<(), Malformed> {
     for (name, value) in fields {
         if *name == CONTENT_LENGTH || concerns_the_connection(name) {
             continue;
+        }
+        // §8.2.1.
+        if matches!(value.as_bytes(), [b' ' | b'\t', ..] | [.., b' ' | b'\t']) {
+            return Err(Malformed("a value begins or ends with a space"));
         }
         output.extend_from_slice(name.as_str().as_bytes());
         output.extend_from_slice(b": ");
         output.extend_from_slice(value.as_bytes());
         output.extend_from_slice(b"\r\n");
     }
+    Ok(())
 }
 
 fn write_length(output: &mut Vec<u8>, length: u64) {
@@ -188,15 +203,16 @@ fn write_length(output: &mut Vec<u8>, length: u64) {
     let _ = write!(output, "content-length: {length}\r\n");
 }
 
-/// The one length that is said, if it is a number; the body is held against it below us.
-fn content_length(fields: &HeaderMap) -> Option<u64> {
+/// The one length that is said, if any is; the body is held against it below us.
+fn content_length(fields: &HeaderMap) -> Result<Option<u64>, Malformed> {
+    let malformed = |_| Malformed("its length");
     let mut framing = FramingFields::default();
     for value in fields.get_all(CONTENT_LENGTH) {
-        framing.content_length(value.as_bytes()).ok()?;
+        framing.content_length(value.as_bytes()).map_err(malformed)?;
     }
-    match framing.length(false) {
-        Ok(Some(BodyLength::Exact(length))) => Some(length),
-        _ => None,
+    match framing.length(false).map_err(malformed)? {
+        Some(BodyLength::Exact(length)) => Ok(Some(length)),
+        _ => Ok(None),
     }
 }
 

@@ -22,8 +22,8 @@ use h2::{Reason, RecvStream, SendStream};
 use tokio::io::ReadBuf;
 
 use super::head::{
-    RequestParts, ResponseFraming, Unsendable, read_request, read_trailers, write_chunk_size,
-    write_interim, write_last_chunk, write_response,
+    Malformed, RequestParts, ResponseFraming, Unsendable, read_request, read_trailers,
+    write_chunk_size, write_interim, write_last_chunk, write_response,
 };
 use super::{Connection, StreamGuard};
 use crate::codec::framing::{BodyDecoder, BodyPart};
@@ -86,6 +86,9 @@ impl Fault {
         let inner = error.get_ref()?;
         if inner.is::<Unsendable>() {
             return Some(Self::Unsendable);
+        }
+        if inner.is::<Malformed>() {
+            return Some(Self::Protocol);
         }
         let error: &h2::Error = inner.downcast_ref()?;
         if error.is_reset() && error.reason() == Some(Reason::REFUSED_STREAM) {
@@ -233,6 +236,10 @@ impl Http2Stream {
             if is_moved || self.edge_read < self.edge.len() {
                 continue;
             }
+            if space.filled().len() > before && matches!(self.download, Download::Failed(_)) {
+                // Who reads next is told why.
+                return Poll::Ready(Ok(()));
+            }
             match self.poll_next(cx) {
                 Poll::Ready(Ok(true)) => {}
                 Poll::Ready(Ok(false)) => return Poll::Ready(Ok(())),
@@ -285,25 +292,28 @@ impl Http2Stream {
             Download::Unasked => Poll::Pending,
             Download::Head(response) => {
                 if let Poll::Ready(Some(interim)) = response.poll_informational(cx) {
-                    write_interim(&mut self.edge, &interim.map_err(io::Error::other)?);
-                    return Poll::Ready(Ok(true));
+                    let interim = interim.map_err(io::Error::other)?;
+                    let written = write_interim(&mut self.edge, &interim);
+                    return self.unless_malformed(written);
                 }
                 let response = ready!(Pin::new(response).poll(cx)).map_err(io::Error::other)?;
                 self.guard.answered();
                 let (parts, recv) = response.into_parts();
                 let head = http::Response::from_parts(parts, ());
                 let has_ended = recv.is_end_stream();
-                let framing = write_response(&mut self.edge, &head, self.is_head, has_ended);
-                let piece = Bytes::new();
-                self.download = Download::Body { recv, framing, piece, has_ended };
-                Poll::Ready(Ok(true))
+                let written = write_response(&mut self.edge, &head, self.is_head, has_ended);
+                if let Ok(framing) = written {
+                    let piece = Bytes::new();
+                    self.download = Download::Body { recv, framing, piece, has_ended };
+                }
+                self.unless_malformed(written)
             }
             Download::Body { .. } => self.poll_body(cx),
             Download::Trailers(recv) => {
                 let trailers = ready!(recv.poll_trailers(cx)).map_err(io::Error::other)?;
-                write_last_chunk(&mut self.edge, trailers.as_ref());
                 self.download = Download::Done;
-                Poll::Ready(Ok(true))
+                let written = write_last_chunk(&mut self.edge, trailers.as_ref());
+                self.unless_malformed(written)
             }
             Download::Done => Poll::Ready(Ok(false)),
             Download::Failed(error) => {
@@ -311,6 +321,16 @@ impl Http2Stream {
                 Poll::Ready(Err(error.unwrap_or_else(|| io::ErrorKind::BrokenPipe.into())))
             }
         }
+    }
+
+    /// Nothing of what is malformed is read: an error in its place.
+    fn unless_malformed<T>(&mut self, written: Result<T, Malformed>) -> Poll<io::Result<bool>> {
+        if let Err(error) = written {
+            self.edge.clear();
+            self.edge_read = 0;
+            self.download = Download::Failed(Some(io::Error::other(error)));
+        }
+        Poll::Ready(Ok(true))
     }
 
     fn poll_body(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<bool>> {

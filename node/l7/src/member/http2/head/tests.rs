@@ -53,7 +53,8 @@ fn write(
         response = response.header(*name, *value);
     }
     let mut output = Vec::new();
-    let framing = write_response(&mut output, &response.body(()).unwrap(), is_head, has_ended);
+    let framing =
+        write_response(&mut output, &response.body(()).unwrap(), is_head, has_ended).unwrap();
     (String::from_utf8(output).unwrap(), framing)
 }
 
@@ -87,6 +88,6 @@ fn trailers_pass_but_for_those_that_may_not_be_there() {
     let fields = read_trailers(b"Grpc-Status: 0\r\nContent-Length: 7\r\nx: y\r\n");
     assert_eq!(fields.len(), 2);
     let mut output = Vec::new();
-    write_last_chunk(&mut output, Some(&fields));
+    write_last_chunk(&mut output, Some(&fields)).unwrap();
     assert_eq!(output, b"0\r\ngrpc-status: 0\r\nx: y\r\n\r\n");
 }

@@ -327,10 +327,22 @@ impl<'a, S: Stream> Exchange<'a, S> {
                     request.output = std::mem::take(&mut member.output);
                     request.output.rewind();
                 }
-                Err(AttemptError::Tls(fault, text)) => {
+                Err(AttemptError::Tls { fault, text, is_repeatable }) => {
                     in_flight.count_failure();
                     self.note_error(member::tls_text(&chosen, &text));
-                    return Err(member::tls_reason(fault).into());
+                    chosen.observe(&self.session.worker.context, begin_us, None);
+                    // As where the handshake fails at once, with older versions of TLS.
+                    let failure = member::tls_reason(fault).into();
+                    last_failure = Some(failure);
+                    let by_default = tried.len() + 1 < MEMBER_TRY_MAX_COUNT;
+                    let may_retry = is_repeatable
+                        && self.may_retry(&chosen, RetryCause::ConnectFailure, by_default);
+                    tried.push(chosen);
+                    if !may_retry {
+                        return Err(failure);
+                    }
+                    request.output = std::mem::take(&mut member.output);
+                    request.output.rewind();
                 }
                 Err(AttemptError::Failed(failure)) => {
                     if failure.reason.is_members_fault() {

@@ -23,6 +23,9 @@ use crate::persistence::CookieName;
 use crate::policy::Routing;
 use crate::pump::Frames;
 
+/// How often a request may be passed on (RFC 9110 §7.6.2).
+const MAX_FORWARDS: &[u8] = b"max-forwards";
+
 /// What members are told of a client connection; made once per connection.
 #[derive(Clone, Debug)]
 pub(crate) struct ClientFacts {
@@ -65,10 +68,14 @@ pub(crate) fn write_request(
     }
     let nominated = Nominated::new(raw, fields, head.connection.nominates);
     let is_asked = client.identity != ClientIdentity::Unasked;
+    let is_counted = head.max_forwards.is_some();
     let drops = |name: &[u8]| routing.is_some_and(|routing| routing.request.drops(name));
     push_kept(output, raw, fields, |field| match field.name {
         _ if routing.is_some() && drops(field.name_of(raw)) => false,
         FieldName::Other if is_asked && certificate::is_named(field.name_of(raw)) => false,
+        FieldName::Other if is_counted && field.name_of(raw).eq_ignore_ascii_case(MAX_FORWARDS) => {
+            false
+        }
         FieldName::Forwarded
         | FieldName::XForwardedFor
         | FieldName::XForwardedHost
@@ -97,6 +104,7 @@ pub(crate) fn write_request(
         routing.request.write(output);
     }
     identity.write(output, |name| routing.is_some() && drops(name));
+    push_max_forwards(output, head);
     match head.body {
         BodyLength::Exact(length) => push_content_length(output, length),
         BodyLength::Chunked => output.push(b"Transfer-Encoding: chunked\r\n"),
@@ -104,6 +112,14 @@ pub(crate) fn write_request(
     }
     push_upgrade(output, raw, head);
     output.push(b"\r\n");
+}
+
+fn push_max_forwards(output: &mut Buffer, head: &RequestHead) {
+    if let Some(left) = head.max_forwards {
+        output.push(b"Max-Forwards: ");
+        output.push_decimal(left.saturating_sub(1));
+        output.push(b"\r\n");
+    }
 }
 
 /// Asks anew for what concerns this connection only.

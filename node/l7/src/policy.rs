@@ -98,9 +98,26 @@ impl<'a> Routing<'a> {
     }
 }
 
+/// Decides what becomes of a request: what [`by_virtual_server`] says, unless it may go no further and
+/// is to be answered here (RFC 9110 §7.6.2).
+pub(crate) fn decide<'a>(
+    session: &'a Session,
+    raw: &[u8],
+    head: &RequestHead,
+    fields: &[Field],
+    given: &[u8],
+) -> Option<Routing<'a>> {
+    let mut routing = by_virtual_server(session, raw, head, fields, given);
+    if head.max_forwards == Some(0) {
+        let routing = routing.get_or_insert_with(Routing::default);
+        routing.answer.get_or_insert_with(|| Answer::of_last_hop(head.method));
+    }
+    routing
+}
+
 /// Decides what becomes of a request by the session's virtual server: whether it has to come with TLS,
 /// and what policies make of it; none where neither is set. What they say of the request's identifier is `given`, or a new one where that is empty.
-pub(crate) fn decide<'a>(
+fn by_virtual_server<'a>(
     session: &'a Session,
     raw: &[u8],
     head: &RequestHead,

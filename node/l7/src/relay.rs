@@ -37,8 +37,15 @@ pub(crate) enum AttemptError {
     /// The request shall be sent again, to another member if there is one: the pool's retry policy
     /// says so. The failure counts if that can't be done.
     Retry(Failure),
-    /// The member refused a new connection in TLS; why, in a sentence.
-    Tls(TlsFault, String),
+    /// The member refused a new connection in TLS.
+    Tls {
+        fault: TlsFault,
+        /// Why, in a sentence.
+        text: String,
+        /// Whether another member may be asked: the request is still there, and this one has not acted
+        /// on it, or doing so twice does no harm.
+        is_repeatable: bool,
+    },
     /// The request has failed.
     Failed(Failure),
 }
@@ -297,7 +304,10 @@ impl<'a, S: Stream> Relay<'a, S> {
     fn failed_connection(&self, error: &io::Error) -> AttemptError {
         match TlsFault::of(error) {
             Some(fault) if !self.conditions.is_reused && !self.has_answered => {
-                AttemptError::Tls(fault, fault::describe(error))
+                let may_be_repeated =
+                    self.conditions.is_idempotent || fault::refuses_certificate(error);
+                let is_repeatable = may_be_repeated && self.is_unchanged();
+                AttemptError::Tls { fault, text: fault::describe(error), is_repeatable }
             }
             _ => self.closed_early(),
         }

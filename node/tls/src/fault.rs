@@ -2,7 +2,7 @@
 
 use std::io;
 
-use rustls::{CertificateError, Error};
+use rustls::{AlertDescription, CertificateError, Error};
 
 /// Why TLS with a member failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -55,6 +55,26 @@ pub fn describe(error: &io::Error) -> String {
         }
         None => error.to_string(),
     }
+}
+
+/// Whether the member does not take our certificate, or wants one. By TLS 1.3 it says so behind the
+/// handshake, but before it looks at anything that was sent (RFC 8446 §4.4.2.4).
+pub fn refuses_certificate(error: &io::Error) -> bool {
+    use AlertDescription as A;
+    matches!(
+        rustls_error(error),
+        Some(Error::AlertReceived(
+            A::NoCertificate
+                | A::BadCertificate
+                | A::UnsupportedCertificate
+                | A::CertificateRevoked
+                | A::CertificateExpired
+                | A::CertificateUnknown
+                | A::UnknownCA
+                | A::AccessDenied
+                | A::CertificateRequired
+        ))
+    )
 }
 
 fn rustls_error(error: &io::Error) -> Option<&Error> {

@@ -108,7 +108,7 @@ impl FramingFields {
 }
 
 /// RFC 9110 §8.6: `1*DIGIT`, without sign or space, below 2^63 so that sums don't overflow.
-fn decimal(value: &[u8]) -> Option<u64> {
+pub(super) fn decimal(value: &[u8]) -> Option<u64> {
     if value.is_empty() || value.len() > 19 {
         return None;
     }

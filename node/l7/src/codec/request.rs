@@ -7,14 +7,14 @@ use std::mem::MaybeUninit;
 
 use memchr::memchr;
 
-use super::framing::{BodyLength, FramingError, FramingFields};
+use super::framing::{BodyLength, FramingError, FramingFields, decimal};
 use super::head::{ConnectionOptions, Field, FieldName, HeadError, Span, list, note_fields};
 
 /// Heads with more fields than this are parsed by way of the heap.
 const FIELD_FAST_COUNT: usize = 48;
 
-/// Length of `content-type` and of `grpc-timeout`.
-const GRPC_NAME_BYTES: u32 = 12;
+/// Length of `content-type`, of `grpc-timeout` and of `max-forwards`.
+const LONG_NAME_BYTES: u32 = 12;
 
 /// A request's method.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -148,6 +148,9 @@ pub struct RequestHead {
     pub is_grpc: bool,
     /// How long the client of a call of gRPC waits for its end (`grpc-timeout`), in ms.
     pub grpc_timeout_ms: Option<u64>,
+    /// Of `OPTIONS` and `TRACE`: how often the request may be passed on yet (`Max-Forwards`, RFC 9110
+    /// §7.6.2), where that is said.
+    pub max_forwards: Option<u64>,
 }
 
 impl RequestHead {
@@ -208,6 +211,9 @@ impl RequestHead {
             takes_trailers: facts.takes_trailers && !line.is_http_10,
             is_grpc: facts.is_grpc,
             grpc_timeout_ms: facts.grpc_timeout_ms.filter(|_| facts.is_grpc),
+            max_forwards: facts
+                .max_forwards
+                .filter(|_| matches!(method, Method::Options | Method::Trace)),
         })
     }
 
@@ -261,6 +267,7 @@ struct Facts {
     takes_trailers: bool,
     is_grpc: bool,
     grpc_timeout_ms: Option<u64>,
+    max_forwards: Option<u64>,
 }
 
 impl Facts {
@@ -287,8 +294,8 @@ impl Facts {
                     facts.expects_continue = true;
                 }
                 FieldName::Expect if !is_http_10 => return Err(RequestError::Expectation),
-                FieldName::Other if field.has_name_of(GRPC_NAME_BYTES) => {
-                    facts.note_grpc(field.name_of(head), value);
+                FieldName::Other if field.has_name_of(LONG_NAME_BYTES) => {
+                    facts.note_other(field.name_of(head), value);
                 }
                 _ => {}
             }
@@ -301,12 +308,16 @@ impl Facts {
 }
 
 impl Facts {
-    /// Notes what concerns gRPC, if the field does.
-    fn note_grpc(&mut self, name: &[u8], value: &[u8]) {
+    /// Notes what concerns gRPC or the number of hops, if the field does.
+    fn note_other(&mut self, name: &[u8], value: &[u8]) {
         if name.eq_ignore_ascii_case(b"content-type") {
             self.is_grpc = value.starts_with(b"application/grpc");
         } else if name.eq_ignore_ascii_case(b"grpc-timeout") {
             self.grpc_timeout_ms = grpc_timeout_ms(value);
+        } else if name.eq_ignore_ascii_case(b"max-forwards") {
+            // Of several the least: it is for ending loops.
+            let number = decimal(value).unwrap_or(u64::MAX);
+            self.max_forwards = Some(self.max_forwards.map_or(number, |other| other.min(number)));
         }
     }
 }

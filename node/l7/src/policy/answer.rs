@@ -18,6 +18,8 @@ pub(crate) enum Answer<'a> {
     Redirect { status: u16, location: Vec<u8> },
     /// What the policy says.
     Respond(&'a Respond),
+    /// That we are there: `OPTIONS` that goes no further.
+    Here,
     /// No.
     Refused(Refusal<'a>),
 }
@@ -70,10 +72,22 @@ impl<'a> Answer<'a> {
         }
     }
 
+    /// The answer of whoever a request must not go beyond. What it looked like here is not shown to
+    /// clients: `TRACE` is answered as not being there.
+    pub(super) fn of_last_hop(method: Method) -> Self {
+        let failure = Failure { reason: FailureReason::MethodNotAllowed, status: 501 };
+        match method {
+            Method::Trace => {
+                Self::Refused(Refusal { failure, retry_after_s: None, challenge: None })
+            }
+            _ => Self::Here,
+        }
+    }
+
     /// Why the request has failed, if this says that it has.
     pub(crate) fn failure(&self) -> Option<Failure> {
         match self {
-            Self::Redirect { .. } | Self::Respond(_) => None,
+            Self::Redirect { .. } | Self::Respond(_) | Self::Here => None,
             Self::Refused(refusal) => Some(refusal.failure),
         }
     }
@@ -82,6 +96,7 @@ impl<'a> Answer<'a> {
         match self {
             Self::Redirect { status, .. } => *status,
             Self::Respond(respond) => respond.status,
+            Self::Here => 200,
             Self::Refused(refusal) => refusal.failure.status,
         }
     }
@@ -108,6 +123,11 @@ impl<'a> Answer<'a> {
                 output.push(b"\r\n");
             }
             Self::Respond(respond) => write_respond(output, respond, manner, own),
+            Self::Here => {
+                output.push(b"Content-Length: 0\r\n");
+                own.write(output);
+                output.push(b"\r\n");
+            }
             Self::Refused(refusal) => {
                 own.write_request_id(output);
                 own.write(output);

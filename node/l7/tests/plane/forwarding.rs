@@ -152,6 +152,37 @@ async fn interim_responses_are_limited_at_the_limit_and_not_below() {
     }
 }
 
+/// RFC 9110 §7.6.2.
+#[tokio::test]
+async fn a_request_goes_no_further_than_it_may() {
+    let origin = Origin::echo().await;
+    let site = Site::start(&[origin.address]).await;
+    let mut client = site.connect().await;
+    let mut ask = async |method: &str, fields: &str| {
+        client.ask(&format!("{method} /x HTTP/1.1\r\nHost: a\r\n{fields}\r\n")).await
+    };
+    for (fields, passed) in [
+        ("Max-Forwards: 1\r\n", "0"),
+        ("MAX-FORWARDS: 10\r\nX-A: b\r\n", "9"),
+        ("Max-Forwards: 7\r\nMax-Forwards: 3\r\n", "2"),
+    ] {
+        for method in ["OPTIONS", "TRACE"] {
+            let text = ask(method, fields).await.text();
+            let lines: Vec<_> =
+                text.lines().filter(|line| line.to_lowercase().contains("max-forwards")).collect();
+            assert_eq!(lines, [format!("Max-Forwards: {passed}")], "{method} {fields}");
+        }
+    }
+    let text = ask("GET", "Max-Forwards: 0\r\n").await.text();
+    assert!(text.contains("\r\nMax-Forwards: 0\r\n"), "it is for OPTIONS and TRACE: {text}");
+    let here = ask("OPTIONS", "Max-Forwards: 0\r\n").await;
+    assert_eq!((here.status(), here.text()), (200, String::new()));
+    assert_eq!(site.totals().failures_total(), 0);
+    assert_eq!(ask("TRACE", "Max-Forwards: 0\r\nCookie: secret\r\n").await.status(), 501);
+    site.failed(FailureReason::MethodNotAllowed, 1).await;
+    assert_eq!(ask("OPTIONS", "").await.status(), 200, "the connection stays");
+}
+
 #[tokio::test]
 async fn a_cookie_leads_back_to_the_member() {
     let origins = [Origin::answering(|_| ok("0")).await, Origin::answering(|_| ok("1")).await];

@@ -136,6 +136,26 @@ async fn without_verification_any_certificate_does() {
     }
 }
 
+/// By TLS 1.3 it says so only after the handshake.
+#[tokio::test]
+async fn another_member_takes_over_from_one_that_refuses_our_certificate() {
+    let (ca, clients) = (Ca::new("members"), Ca::new("clients"));
+    for versions in [&[&TLS12], &[&TLS13]] {
+        let leaf = ca.issue(&["127.0.0.1"]);
+        let strict = TlsOrigin::echo(leaf.server(versions, Some(&clients))).await;
+        let lenient = TlsOrigin::echo(leaf.server(versions, None)).await;
+        let members = [strict.origin.address, lenient.origin.address];
+        let site = Site::start_with(&members, |_, pool| pool.tls = Some(trusting(&ca))).await;
+        let mut client = site.connect().await;
+        for _ in 0..4 {
+            let post = "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\n\r\nbody";
+            assert_eq!(client.ask(post).await.status(), 200);
+        }
+        assert!(strict.refused() > 0);
+        assert_eq!(site.totals().failures_total(), 0);
+    }
+}
+
 #[tokio::test]
 async fn a_member_that_wants_a_certificate_gets_the_declared_one() {
     let (ca, clients) = (Ca::new("members"), Ca::new("clients"));

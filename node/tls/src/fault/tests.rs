@@ -35,3 +35,12 @@ fn an_alert_is_named() {
     let error = wrapped(Error::AlertReceived(AlertDescription::CertificateRequired));
     assert_eq!(describe(&error), "the member refused: alert CertificateRequired");
 }
+
+#[test]
+fn an_alert_about_our_certificate_is_told_from_others() {
+    let alert = |alert| refuses_certificate(&wrapped(Error::AlertReceived(alert)));
+    assert!(alert(AlertDescription::CertificateRequired) && alert(AlertDescription::UnknownCA));
+    assert!(!alert(AlertDescription::InternalError) && !alert(AlertDescription::CloseNotify));
+    let theirs = wrapped(Error::InvalidCertificate(CertificateError::UnknownIssuer));
+    assert!(!refuses_certificate(&theirs));
+}

@@ -294,7 +294,7 @@ impl Http2Stream {
                 if let Poll::Ready(Some(interim)) = response.poll_informational(cx) {
                     let interim = interim.map_err(io::Error::other)?;
                     let written = write_interim(&mut self.edge, &interim);
-                    return self.unless_malformed(written);
+                    return self.unless_malformed(written.err());
                 }
                 let response = ready!(Pin::new(response).poll(cx)).map_err(io::Error::other)?;
                 self.guard.answered();
@@ -306,14 +306,14 @@ impl Http2Stream {
                     let piece = Bytes::new();
                     self.download = Download::Body { recv, framing, piece, has_ended };
                 }
-                self.unless_malformed(written)
+                self.unless_malformed(written.err())
             }
             Download::Body { .. } => self.poll_body(cx),
             Download::Trailers(recv) => {
                 let trailers = ready!(recv.poll_trailers(cx)).map_err(io::Error::other)?;
                 self.download = Download::Done;
                 let written = write_last_chunk(&mut self.edge, trailers.as_ref());
-                self.unless_malformed(written)
+                self.unless_malformed(written.err())
             }
             Download::Done => Poll::Ready(Ok(false)),
             Download::Failed(error) => {
@@ -324,8 +324,8 @@ impl Http2Stream {
     }
 
     /// Nothing of what is malformed is read: an error in its place.
-    fn unless_malformed<T>(&mut self, written: Result<T, Malformed>) -> Poll<io::Result<bool>> {
-        if let Err(error) = written {
+    fn unless_malformed(&mut self, error: Option<Malformed>) -> Poll<io::Result<bool>> {
+        if let Some(error) = error {
             self.edge.clear();
             self.edge_read = 0;
             self.download = Download::Failed(Some(io::Error::other(error)));

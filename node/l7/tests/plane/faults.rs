@@ -203,6 +203,8 @@ async fn a_request_fails_where_every_member_refuses() {
     let response = client.get("/").await;
     assert_eq!(response.status(), 502);
     assert_eq!(response.text(), "502 Bad Gateway: connect_refused\n");
+    let date = response.field("date").expect("a date (RFC 9110 §6.6.1)");
+    assert!(date.len() == 29 && date.ends_with(" GMT"), "{date}");
     // The client did nothing wrong and keeps its connection.
     assert_eq!(client.get("/").await.status(), 502);
     site.failed(FailureReason::ConnectRefused, 2).await;

@@ -6,6 +6,7 @@ use std::sync::mpsc as std_mpsc;
 use ballast_model::{
     AnyDraft, Config, Draft, Edit, Kind, PoolSpec, Protocol, State, VirtualServerSpec,
 };
+use ballast_telemetry::FailureReason;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
@@ -202,6 +203,9 @@ async fn a_panic_costs_its_connection_and_nothing_else() {
         until(|| site.plane.totals().connections == 0).await;
     }
     assert_eq!(site.plane.totals().panics_total, 1);
+    let totals = site.plane.counters.all()[0].totals();
+    assert_eq!(totals.failures_for(FailureReason::Internal), 1);
+    assert_eq!(totals.failures_total(), 1);
 }
 
 #[tokio::test]

@@ -78,6 +78,8 @@ pub(super) struct FrameWatch {
     /// The highest stream that a client has opened.
     last_stream: u32,
     opened_count: u64,
+    /// Whether the last HEADERS opened a stream: others are trailers, or are on streams that can't be.
+    last_header_opens: bool,
     /// Streams that were refused because there were too many.
     refused_count: u64,
     /// HEADERS that ended a stream.
@@ -101,6 +103,7 @@ impl FrameWatch {
             header_since_ms: None,
             last_stream: 0,
             opened_count: 0,
+            last_header_opens: false,
             refused_count: 0,
             last_header_count: 0,
             violation: None,
@@ -137,7 +140,7 @@ impl FrameWatch {
         let is_header = matches!(self.last_kind, kind::HEADERS | kind::CONTINUATION);
         let is_within =
             self.header_since_ms.is_some() || (is_header && self.incoming.is_within_frame());
-        self.opened_count - u64::from(is_within)
+        self.opened_count - u64::from(is_within && self.last_header_opens)
     }
 
     /// Streams that were refused because there were too many.
@@ -165,7 +168,8 @@ impl FrameWatch {
         match frame.kind {
             kind::DATA => self.came_data(frame),
             kind::HEADERS => {
-                if frame.stream > self.last_stream {
+                self.last_header_opens = frame.stream > self.last_stream;
+                if self.last_header_opens {
                     self.last_stream = frame.stream;
                     self.opened_count += 1;
                 }

@@ -212,6 +212,21 @@ async fn a_header_that_does_not_end_times_out() {
     site.failed(FailureReason::HeaderTimeout, 1).await;
 }
 
+/// Stream 0 has no requests (RFC 9113 §6.2). Once, such a frame had the worker count for ever.
+#[tokio::test]
+async fn a_header_on_stream_0_that_does_not_end_times_out() {
+    let origin = Origin::echo().await;
+    let site = Site::start_with(&[origin.address], |server, _| {
+        server.http.header_timeout_ms = 200;
+    })
+    .await;
+    let mut raw = Raw::connect(&site).await;
+    raw.io.send([0, 0, 6, 0x1, 0x5, 0, 0, 0, 0]).await;
+    assert_eq!(raw.next_of(0x7).await.unwrap().code(), Some(ENHANCE_YOUR_CALM));
+    site.failed(FailureReason::HeaderTimeout, 1).await;
+    assert_eq!(site.plane.totals().panics_total, 0);
+}
+
 #[tokio::test]
 async fn a_client_that_never_says_hello_is_let_go() {
     let origin = Origin::echo().await;

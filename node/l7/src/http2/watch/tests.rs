@@ -127,3 +127,28 @@ fn refused_streams_and_last_headers_are_counted() {
     watch.goes(&frame(kind::RST_STREAM, 0, 13, &[0, 0, 0, 1]), 0);
     assert_eq!((watch.refused_count(), watch.last_header_count()), (1, 1));
 }
+
+#[test]
+fn a_header_that_opens_no_stream_is_none_that_is_not_complete() {
+    // On stream 0, which is an error of the connection (RFC 9113 §6.2), and without its end.
+    let mut watch = watch(|_| {});
+    watch.came(&frame(kind::HEADERS, 0, 0, b"a"), 0);
+    assert_eq!(watch.opened_count(), 0);
+    let partial = frame(kind::HEADERS, flag::END_HEADERS, 0, b"abc");
+    watch.came(&partial[..10], 0);
+    assert_eq!(watch.opened_count(), 0);
+    watch.came(&partial[10..], 0);
+
+    // Trailers that come in pieces do not close the stream that they are on.
+    watch.came(&frame(kind::HEADERS, flag::END_HEADERS, 1, b"a"), 0);
+    assert_eq!(watch.opened_count(), 1);
+    watch.came(&frame(kind::HEADERS, 0, 1, b"a"), 0);
+    assert_eq!(watch.opened_count(), 1);
+    watch.came(&frame(kind::CONTINUATION, flag::END_HEADERS, 1, b"a"), 0);
+    assert_eq!(watch.opened_count(), 1);
+    // The next stream counts once its header is there.
+    watch.came(&frame(kind::HEADERS, 0, 3, b"a"), 0);
+    assert_eq!(watch.opened_count(), 1);
+    watch.came(&frame(kind::CONTINUATION, flag::END_HEADERS, 3, b"a"), 0);
+    assert_eq!(watch.opened_count(), 2);
+}

@@ -96,6 +96,10 @@ fn parse_v1(bytes: &[u8]) -> Result<Parsed, HeaderError> {
         return if is_over { Err(HeaderError::Line) } else { Ok(Parsed::Partial) };
     };
     let line = std::str::from_utf8(&within[..end]).map_err(|_| HeaderError::Line)?;
+    if line.contains('\n') {
+        // Refused as well where the rest has not come yet: other readers would end the line there.
+        return Err(HeaderError::Line);
+    }
     let mut words = line.split(' ').skip(1);
     let announced = match words.next() {
         // What follows is not to be looked at.

@@ -49,6 +49,7 @@ fn a_line_that_is_not_exactly_right_is_refused() {
         "PROXY TCP6 192.0.2.7 192.0.2.1 1 443\r\n",
         "PROXY UDP4 192.0.2.7 192.0.2.1 1 443\r\n",
         "PROXY unknown\r\n",
+        "PROXY UNKNOWN x\ny\r\n",
         "PROXY TCP4 192.0.2.7\u{e9} 192.0.2.1 1 443\r\n",
     ] {
         assert_eq!(parse(line.as_bytes()), Err(HeaderError::Line), "{line:?}");

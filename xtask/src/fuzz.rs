@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 
 use crate::build::cargo;
 use crate::process::{self, Step};
@@ -27,11 +27,20 @@ const INPUT_MAX_BYTES: u32 = 32 * 1024;
 /// Runs one target, or all, for `seconds` each. What is found on the way is kept under `target/fuzz`;
 /// with `keep` what leads somewhere new goes to the corpus that the tests replay.
 pub(crate) fn run(target: Option<&str>, seconds: u32, keep: bool) -> Result<()> {
-    setup::run(Purpose::Test)?;
-    let targets = match target {
-        Some(name) => vec![name.to_owned()],
-        None => names()?,
-    };
+    let mut targets = names()?;
+    if let Some(name) = target {
+        ensure!(
+            targets.iter().any(|known| known == name),
+            "there is no target {name}; there are {}",
+            targets.join(", ")
+        );
+        targets = vec![name.to_owned()];
+    }
+    setup::run(Purpose::Build)?;
+    if process::find("c++").is_none() {
+        // libFuzzer is written in it; nothing else is.
+        setup::debian::install_packages(&["g++"])?;
+    }
     let folder = workspace::root().join("target/fuzz");
     let triple = host_triple()?;
     let step = Step::start("building the fuzz targets");
@@ -45,17 +54,23 @@ pub(crate) fn run(target: Option<&str>, seconds: u32, keep: bool) -> Result<()> 
     process::run(&mut build)?;
     step.done();
     let programs = folder.join(&triple).join("release");
+    let mut broken = Vec::new();
     for name in &targets {
         let step = Step::start(format!("fuzzing {name} for {seconds} s"));
-        fuzz(&programs.join(name), name, &folder, seconds, keep)?;
-        step.done();
+        match fuzz(&programs.join(name), name, &folder, seconds, keep) {
+            Ok(()) => step.done(),
+            Err(error) => {
+                eprintln!("✗ {error:#}");
+                broken.push(name.as_str());
+            }
+        }
     }
+    ensure!(broken.is_empty(), "inputs were found that break {}: see above", broken.join(", "));
     Ok(())
 }
 
 fn fuzz(program: &Path, name: &str, folder: &Path, seconds: u32, keep: bool) -> Result<()> {
     let corpus = source().join("corpus").join(name);
-    ensure!(corpus.is_dir(), "there is no target {name}: {} is missing", corpus.display());
     let found = folder.join("found").join(name);
     let artifacts = folder.join("broken").join(name);
     fs::create_dir_all(&found)?;
@@ -68,14 +83,33 @@ fn fuzz(program: &Path, name: &str, folder: &Path, seconds: u32, keep: bool) -> 
         .arg(format!("-max_len={INPUT_MAX_BYTES}"))
         .arg("-timeout=30")
         .arg(format!("-artifact_prefix={}/", artifacts.display()));
-    process::run(&mut fuzzing).with_context(|| {
-        format!("{name}: the input that broke it is in {}", artifacts.display())
-    })?;
+    let before = files(&artifacts);
+    if let Err(error) = process::run(&mut fuzzing) {
+        let new = files(&artifacts).into_iter().find(|path| !before.contains(path));
+        let Some(input) = new else { return Err(error) };
+        bail!("{}", what_to_do(name, program, &input, &corpus));
+    }
     if keep {
         let mut merging = Command::new(program);
         process::run(merging.arg("-merge=1").arg(&corpus).arg(&found))?;
     }
     Ok(())
+}
+
+/// What whoever finds such an input does next.
+fn what_to_do(name: &str, program: &Path, input: &Path, corpus: &Path) -> String {
+    let (program, input, corpus) = (program.display(), input.display(), corpus.display());
+    format!(
+        "{name}: {input} breaks it\n  \
+         again:          {program} {input}\n  \
+         make it small:  {program} -minimize_crash=1 -max_total_time=60 {input}\n  \
+         keep it:        cp {input} {corpus}/   (named by what it shows; the suite replays it)\n  \
+         then mend it:   cargo nextest run -p {PACKAGE} {name}"
+    )
+}
+
+fn files(folder: &Path) -> Vec<PathBuf> {
+    fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path()).collect()
 }
 
 fn source() -> PathBuf {

@@ -101,7 +101,7 @@ enum Task {
     /// What `test` does for minutes, for hours: soak, properties, fuzzing.
     Sweep {
         /// How long the soak takes, and then the fuzzing, in minutes each.
-        #[arg(long, default_value_t = 120)]
+        #[arg(long, default_value_t = 120, value_parser = clap::value_parser!(u32).range(1..=10_080))]
         minutes: u32,
     },
     /// Namespaces to try things in by hand.

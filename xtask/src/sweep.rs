@@ -1,6 +1,8 @@
 //! `sweep`: what `test` does for minutes, for hours: the soak, the properties with many more cases, and
 //! every fuzz target.
 
+use std::process::Command;
+
 use anyhow::{Result, bail};
 
 use crate::fuzz;
@@ -12,10 +14,14 @@ const CASE_COUNT: &str = "20000";
 /// Where the properties are: pure crates, and the codecs of the shells.
 const PROPERTIES: &[&str] = &[
     "ballast-balance",
+    "ballast-health",
     "ballast-l4",
     "ballast-l7",
     "ballast-model",
     "ballast-policy",
+    "ballast-raft-store",
+    "ballast-share",
+    "ballast-telemetry",
     "ballast-vrrp",
     "ballast-workers",
 ];
@@ -26,27 +32,36 @@ pub(crate) fn run(minutes: u32) -> Result<()> {
     test::build()?;
     let mut failed = Vec::new();
     let step = Step::start(format!("soak of {minutes} minutes"));
-    let mut soak = test::nextest_command(&["--test".to_owned(), "soak".to_owned()]);
+    let mut soak = patient_nextest("binary(soak)");
     soak.env("BALLAST_SOAK_S", (minutes * 60).to_string());
-    note(&mut failed, "soak", process::run(&mut soak));
-    step.done();
+    note(&mut failed, "soak", step, process::run(&mut soak));
     let step = Step::start(format!("properties, {CASE_COUNT} cases each"));
     let filters = PROPERTIES.iter().map(|package| format!("package({package})"));
     let filter = filters.collect::<Vec<_>>().join(" or ");
-    let mut properties = test::nextest_command(&["--filterset".to_owned(), filter]);
+    let mut properties = patient_nextest(&filter);
     properties.env("PROPTEST_CASES", CASE_COUNT);
-    note(&mut failed, "properties", process::run(&mut properties));
-    step.done();
+    note(&mut failed, "properties", step, process::run(&mut properties));
     let seconds = minutes * 60 / fuzz::TARGET_COUNT;
-    note(&mut failed, "fuzzing", fuzz::run(None, seconds.max(1), false));
+    let step = Step::start(format!("fuzzing, {seconds} s each"));
+    note(&mut failed, "fuzzing", step, fuzz::run(None, seconds.max(1), false));
     if failed.is_empty() {
         return Ok(());
     }
     bail!("the sweep has found something: {}", failed.join("; "))
 }
 
-fn note(failed: &mut Vec<String>, name: &str, result: Result<()>) {
-    if let Err(error) = result {
-        failed.push(format!("{name}: {error:#}"));
+/// Runs these tests, however long they take.
+fn patient_nextest(filter: &str) -> Command {
+    let arguments = ["--profile", "sweep", "--filterset", filter];
+    test::nextest_command(&arguments.map(str::to_owned))
+}
+
+fn note(failed: &mut Vec<String>, name: &str, step: Step, result: Result<()>) {
+    match result {
+        Ok(()) => step.done(),
+        Err(error) => {
+            eprintln!("✗ {name}: {error:#}");
+            failed.push(format!("{name}: {error:#}"));
+        }
     }
 }

@@ -19,7 +19,7 @@ use anyhow::{Result, bail};
 use ballast_model::NodeRole;
 use ballast_raft_store::{Identity, Store, StoreFailure};
 use ballast_telemetry::otlp;
-use ballast_upgrade::{CommandLine, manager};
+use ballast_upgrade::{CommandLine, Successor, manager};
 use ballast_workers::{Inheritance, Inherited};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -31,7 +31,7 @@ use crate::ha;
 use crate::otlp::Collector;
 use crate::signals::{Signals, Stop, Told};
 use crate::traffic::Traffic;
-use crate::upgrade::{Heir, Upgraded};
+use crate::upgrade::{Heir, Upgraded, death_of};
 use crate::view::View;
 
 /// Threads of the control runtime: Raft, API and probes. Traffic has threads of its own.
@@ -94,13 +94,13 @@ pub(crate) fn block_on_node(
     let ended = runtime.block_on(async {
         let mut signals = Signals::listen()?;
         let mut node = Node::start(options).await?;
-        manager::ready();
+        manager::ready("serving");
         on_ready();
         let ended = node.until_stopped(&mut signals).await;
-        match ended {
-            Ok(End::HandedOver) => node.leave(&mut signals).await,
-            _ => node.stop(&mut signals).await,
+        if matches!(ended, Ok(End::HandedOver)) {
+            return node.leave(&mut signals).await;
         }
+        node.stop(&mut signals).await;
         ended.map(drop)
     });
     runtime.shutdown_timeout(RUNTIME_SHUTDOWN_LIMIT);
@@ -114,6 +114,10 @@ pub(crate) struct Node {
     pub(crate) control: Option<ControlPlane>,
     /// How this process was started; none where it has no successor.
     pub(crate) line: Option<CommandLine>,
+    /// The channel to the process that this one has taken over from.
+    pub(crate) heir: Option<Box<Heir>>,
+    /// The process that has taken over from this one.
+    pub(crate) successor: Option<Successor>,
     /// Sends spans to a collector, for as long as there is traffic.
     otlp: Option<JoinHandle<()>>,
     otlp_stop: CancellationToken,
@@ -122,7 +126,7 @@ pub(crate) struct Node {
 impl Node {
     async fn start(options: NodeOptions) -> Result<Self> {
         let NodeOptions { config, identity, listeners, origin } = options;
-        let (line, mut heir, sockets) = match origin {
+        let (line, heir, sockets) = match origin {
             Origin::Alone => (None, None, Inherited::default()),
             Origin::Fresh { line, sockets } => (Some(line), None, sockets),
             Origin::Heir { line, heir, sockets } => (Some(line), Some(heir), sockets),
@@ -144,15 +148,16 @@ impl Node {
         let view = Arc::new(View::new(&identity, traffic.clone(), ha.clone()));
         let tls = api_tls::server_config(&config, &identity)?;
         let shared = Arc::new(Shared { config, view, traffic, ha, tls, listeners });
-        let go = match &mut heir {
+        let go = match &heir {
             Some(heir) => Some(heir.wait_for_store().await?),
             None => None,
         };
         let control = ControlPlane::start(Arc::clone(&shared), identity).await?;
         let otlp_stop = CancellationToken::new();
         let otlp = start_otlp(&shared, control.store(), &otlp_stop)?;
-        let node = Self { shared, control: Some(control), line, otlp, otlp_stop };
-        if let (Some(heir), Some(go)) = (heir, go) {
+        let (control, successor) = (Some(control), None);
+        let node = Self { shared, control, line, heir, successor, otlp, otlp_stop };
+        if let (Some(heir), Some(go)) = (&node.heir, go) {
             heir.take_over(&node, go).await?;
         }
         let config = &node.shared.config;
@@ -243,8 +248,11 @@ impl Node {
     }
 
     /// Ends after another process has taken over; its clients may stay for a while. A signal cuts that
-    /// short.
-    async fn leave(mut self, signals: &mut Signals) {
+    /// short, and so does the death of that process: nobody serves then, and who starts ballastd again
+    /// waits for this one.
+    async fn leave(mut self, signals: &mut Signals) -> Result<()> {
+        let mut successor = self.successor.take();
+        let mut died = None;
         // The thread has departed: what is left of it must not speak for the node.
         if let Some(ha) = &self.shared.ha {
             ha.shutdown().await;
@@ -255,10 +263,19 @@ impl Node {
             tokio::select! {
                 cut = drain => tracing::info!(cut, "the last client of the old process has ended"),
                 _ = self.until_told(signals) => tracing::warn!("told to stop: not waiting for clients"),
+                status = death_of(successor.as_mut()) => {
+                    tracing::error!(%status, "the new process has died: not waiting for clients");
+                    manager::is_main();
+                    died = Some(status);
+                }
             }
         }
         self.end_planes().await;
         tracing::info!("the old process ends");
+        match died {
+            None => Ok(()),
+            Some(status) => bail!("the process that had taken over has ended with {status}"),
+        }
     }
 
     /// Stops in order; a second signal cuts the draining short.

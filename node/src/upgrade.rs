@@ -91,7 +91,7 @@ impl Node {
         };
         let pid = successor.pid();
         tracing::info!(program, pid, "an upgrade begins");
-        manager::status("upgrading");
+        manager::upgrading();
         let until = Instant::now() + self.shared.config.upgrade_timeout;
         let mut talk = Talk { successor: &mut successor, signals, until };
         let broken = match self.hand_over(&mut talk).await {
@@ -100,6 +100,11 @@ impl Node {
                     pid,
                     "the new process serves; this one waits for its clients to end"
                 );
+                if let Some(heir) = &self.heir {
+                    // Whoever does not hear it has ended.
+                    let _told = timeout(END_LIMIT, heir.say(ToOld::Succeeded)).await;
+                }
+                self.successor = Some(successor);
                 return Upgraded::Done;
             }
             Err(broken) => broken,
@@ -114,7 +119,7 @@ impl Node {
             Broken::Failed(why) => {
                 tracing::error!(pid, why, "the upgrade failed: this process goes on");
                 self.take_back().await;
-                manager::status("serving; the last upgrade failed");
+                manager::ready("serving; the last upgrade failed");
                 Upgraded::Failed
             }
         }
@@ -185,6 +190,28 @@ impl Node {
             Err(error) => tracing::error!("the store can't be opened again: {error:#}"),
         }
     }
+}
+
+/// Returns when the process that has taken over dies while it is the node: it does not end in order, and no
+/// other has taken over from it in turn. Cancel-safe.
+pub(crate) async fn death_of(successor: Option<&mut Successor>) -> ExitStatus {
+    if let Some(successor) = successor {
+        let has_died = loop {
+            match successor.channel().receive::<ToOld>().await {
+                Ok((ToOld::Succeeded, _)) => break false,
+                // The process has it open for as long as it lives.
+                Err(ChannelError::Closed | ChannelError::Io(_)) => break true,
+                Ok(_) | Err(_) => {}
+            }
+        };
+        if has_died
+            && let Ok(status) = successor.ended().await
+            && !status.success()
+        {
+            return status;
+        }
+    }
+    std::future::pending().await
 }
 
 impl Talk<'_> {

@@ -72,7 +72,7 @@ impl Heir {
     ///
     /// # Errors
     /// The process before goes on by itself.
-    pub(crate) async fn take_over(self, node: &Node, go: Go) -> Result<()> {
+    pub(crate) async fn take_over(&self, node: &Node, go: Go) -> Result<()> {
         let control = node.control.as_ref().context("the store is open")?;
         let mut snapshots = control.store().watch();
         // The process before waits for so long, and no longer.
@@ -104,7 +104,8 @@ impl Heir {
         Ok(())
     }
 
-    async fn say(&self, word: ToOld) -> Result<()> {
+    /// Says something to the process before.
+    pub(crate) async fn say(&self, word: ToOld) -> Result<()> {
         Ok(self.channel.send(&word, &[]).await?)
     }
 

@@ -4,6 +4,7 @@
 //! Invariant: without a service manager, everything here does nothing.
 
 use std::os::fd::OwnedFd;
+use std::process;
 
 use listenfd::ListenFd;
 use sd_notify::NotifyState;
@@ -24,14 +25,23 @@ pub fn sockets() -> Vec<OwnedFd> {
     sockets
 }
 
-/// This process serves. It also says which process that is: it may be another than was started.
-pub fn ready() {
-    tell(&[NotifyState::MainPid(std::process::id()), NotifyState::Ready]);
+/// This process serves, and how it does, in a few words. It also says which process that is: it may be another
+/// than was started. Ends what [`upgrading`] began.
+pub fn ready(status: &str) {
+    tell(&[NotifyState::MainPid(process::id()), NotifyState::Ready, NotifyState::Status(status)]);
 }
 
-/// Something else than usual is under way, in a few words.
-pub fn status(status: &str) {
-    tell(&[NotifyState::Status(status)]);
+/// An upgrade begins, which is what `systemctl reload` waits for.
+pub fn upgrading() {
+    let mut states = vec![NotifyState::Reloading, NotifyState::Status("upgrading")];
+    // That of CLOCK_MONOTONIC; only Type=notify-reload asks for it.
+    states.extend(NotifyState::monotonic_usec_now());
+    tell(&states);
+}
+
+/// The node's end is this process's from now on, whoever has taken over from it.
+pub fn is_main() {
+    tell(&[NotifyState::MainPid(process::id())]);
 }
 
 /// This process is about to end, and nobody comes after it.

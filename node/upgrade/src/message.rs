@@ -108,6 +108,8 @@ pub enum ToOld {
     Serving,
     /// It owns the groups.
     Owning,
+    /// Long after: another process has taken over from it in turn, and its end is no failure of the node.
+    Succeeded,
     /// It can't go on, and ends.
     Failed {
         /// Why, in a sentence.

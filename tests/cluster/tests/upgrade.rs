@@ -15,6 +15,7 @@ use ballast_test_support::{
 };
 use ballast_tests_cluster::{sign_in, wait_writable, write_value};
 use serde_json::{Value, json};
+use tokio::net::UnixDatagram;
 
 /// Longest time for an upgrade on a busy machine.
 const LIMIT: Duration = Duration::from_secs(60);
@@ -323,5 +324,99 @@ async fn sockets_of_the_service_manager_are_used_where_they_are_wanted() -> Resu
     let trust = Trust::CaFingerprint(world.cluster.identity.ca_fingerprint_sha256.clone());
     let client: Client = world.node().client(trust)?;
     client.ready().await?;
+    Ok(())
+}
+
+/// What the service manager of a node hears (sd_notify(3)).
+struct Manager {
+    socket: UnixDatagram,
+}
+
+impl Manager {
+    /// Starts the node again, as a service manager does.
+    async fn start(world: &mut World) -> Result<Self> {
+        let path = world.lab.dir().join("notify");
+        let socket = UnixDatagram::bind(&path)?;
+        let path = path.to_str().context("a path of ASCII")?.to_owned();
+        let node = world.node();
+        node.sigkill()?;
+        node.start_through(&[], &[("NOTIFY_SOCKET", &path)])?;
+        node.wait_ready(LIMIT).await?;
+        Ok(Self { socket })
+    }
+
+    /// What it is told next, sorted; without times.
+    async fn told(&self) -> Result<Vec<String>> {
+        let mut datagram = [0; 4_096];
+        let received = tokio::time::timeout(LIMIT, self.socket.recv(&mut datagram)).await;
+        let length = received.context("the service manager is told nothing")??;
+        let text = std::str::from_utf8(&datagram[..length])?;
+        let words = text.lines().filter(|line| !line.starts_with("MONOTONIC_USEC="));
+        let mut words: Vec<_> = words.map(str::to_owned).collect();
+        words.sort_unstable();
+        Ok(words)
+    }
+
+    async fn is_told(&self, words: &[&str]) -> Result<()> {
+        let told = self.told().await?;
+        ensure!(told == words, "the service manager is told {told:?} instead of {words:?}");
+        Ok(())
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_service_manager_hears_of_upgrades_and_of_the_death_of_the_new_process() -> Result<()> {
+    let mut world = World::start().await?;
+    let manager = Manager::start(&mut world).await?;
+    let first = format!("MAINPID={}", world.node().pid().context("it runs")?);
+    manager.is_told(&[&first, "READY=1", "STATUS=serving"]).await?;
+    // Clients that stay with the old processes.
+    let mut streams = Vec::new();
+    let mut mains = vec![first.clone()];
+    for _ in 0..2 {
+        let few = |options: &mut LoadOptions| options.rate = Some(100.0);
+        let mut stream = world.load("tcp", 2, few).await?;
+        stream.wait_for_requests(50).await?;
+        streams.push(stream);
+        let main = format!("MAINPID={}", world.node().upgrade(LIMIT).await?);
+        manager.is_told(&["RELOADING=1", "STATUS=upgrading"]).await?;
+        manager.is_told(&[&main, "READY=1", "STATUS=serving"]).await?;
+        mains.push(main);
+    }
+    upgrade_to(&mut world, "#!/bin/sh\nexit 3\n", "exit status: 3").await?;
+    manager.is_told(&["RELOADING=1", "STATUS=upgrading"]).await?;
+    let failed = "STATUS=serving; the last upgrade failed";
+    manager.is_told(&[&mains[2], "READY=1", failed]).await?;
+
+    // The one in the middle is the node no longer: nobody minds.
+    world.node().sigkill_heir(0)?;
+    world.node().link_program(&ballast_test_support::programs::find("ballastd")?)?;
+    let last = format!("MAINPID={}", world.node().upgrade(LIMIT).await?);
+    manager.is_told(&["RELOADING=1", "STATUS=upgrading"]).await?;
+    manager.is_told(&[&last, "READY=1", "STATUS=serving"]).await?;
+    ensure!(world.node().first_ended().is_none(), "the first process has clients, and has ended");
+    drop(streams);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_death_of_the_new_process_is_the_end_of_the_old_one() -> Result<()> {
+    let mut world = World::start().await?;
+    let manager = Manager::start(&mut world).await?;
+    let mut stream = world.load("tcp", 2, |options| options.rate = Some(100.0)).await?;
+    stream.wait_for_requests(50).await?;
+    let old = format!("MAINPID={}", world.node().pid().context("it runs")?);
+    world.node().upgrade(LIMIT).await?;
+    for _ in 0..3 {
+        manager.told().await?;
+    }
+    world.node().sigkill_heir(0)?;
+    // It is the one whose end the service manager sees, and a failure: ballastd is started again.
+    manager.is_told(&[&old]).await?;
+    let node = world.node();
+    wait_for("the old process to end", LIMIT, async || node.first_ended().is_some()).await?;
+    let status = world.node().first_ended().context("it has ended")?;
+    ensure!(status.code() == Some(1), "it has ended with {status}");
+    drop(stream);
     Ok(())
 }

@@ -204,6 +204,19 @@ impl Node {
         self.process.take().context("it does not run")?.kill()
     }
 
+    /// Kills the process that upgrade number `index` has started, from 0.
+    ///
+    /// # Errors
+    /// When there was no such upgrade, or the process has ended.
+    pub fn sigkill_heir(&self, index: usize) -> Result<()> {
+        self.heirs.get(index).context("there was no such upgrade")?.signal(Signal::KILL)
+    }
+
+    /// How the process that was started first has ended; none while it runs.
+    pub fn first_ended(&mut self) -> Option<ExitStatus> {
+        self.process.as_mut()?.ended()
+    }
+
     /// Stops it where it stands, as a hung machine would.
     ///
     /// # Errors

@@ -2,23 +2,18 @@
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
-use std::rc::Rc;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use ballast_balance::PersistenceKey;
 use ballast_l7::HttpHandlers;
 use ballast_l7::http2::frames::{FrameScanner, PREFACE};
 use ballast_model::{
     AnyDraft, Config, Draft, Edit, MemberSpec, PoolSpec, Protocol, Snapshot, State,
     VirtualServerSpec,
 };
+use ballast_telemetry::AccessLog;
 use ballast_telemetry::access_log::AccessLogSink;
-use ballast_telemetry::{AccessLog, CounterRegistry};
-use ballast_workers::{
-    AnyAddress, Connection, ConnectionHandler, ConnectionTask, DataPlane, DataPlaneConfig,
-    HandlerFactory, Handlers, NoDatagrams, PressureGauge, WorkerContext,
-};
+use ballast_workers::{DataPlane, DataPlaneConfig, Handlers, NoConnections, NoDatagrams};
 
 use crate::cut_at;
 
@@ -78,19 +73,10 @@ impl Site {
                 std::thread::spawn(move || answer(stream));
             }
         });
-        let config = DataPlaneConfig {
-            worker_count: 1,
-            pin_to_cpus: Vec::new(),
-            any_address: AnyAddress::default(),
-            connection_max_count: 10_000,
-            persistence_key: PersistenceKey::new(&[0; 32]),
-            counters: Arc::new(CounterRegistry::new(1)),
-            unseal: Arc::new(|_| Err("there are no certificates".to_owned())),
-            pressure: PressureGauge::system(),
-        };
+        let config = DataPlaneConfig::for_trial(1);
         let log = AccessLog::start(&AccessLogSink::Off).expect("no log is always to be had");
         let http = Arc::new(HttpHandlers::new(log));
-        let handlers = Handlers { http, tcp: Arc::new(NoTcp), udp: Arc::new(NoDatagrams) };
+        let handlers = Handlers { http, tcp: Arc::new(NoConnections), udp: Arc::new(NoDatagrams) };
         let plane = DataPlane::start(config, handlers).expect("threads");
         let address = free_address();
         plane.apply(snapshot(address, member_address));
@@ -154,18 +140,4 @@ fn snapshot(listen: SocketAddr, member: SocketAddr) -> Arc<Snapshot> {
     ];
     let config = Config::default().edited(&edits, 1, 0).expect("it is valid");
     Arc::new(Snapshot { index: 1, state: State { config, ..State::default() } })
-}
-
-struct NoTcp;
-
-impl HandlerFactory for NoTcp {
-    fn build(&self, _worker: &Rc<WorkerContext>) -> Rc<dyn ConnectionHandler> {
-        Rc::new(Self)
-    }
-}
-
-impl ConnectionHandler for NoTcp {
-    fn serve(self: Rc<Self>, connection: Connection) -> ConnectionTask {
-        Box::pin(async move { drop(connection) })
-    }
 }

@@ -9,21 +9,16 @@
 use std::io::Read;
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::rc::Rc;
 use std::sync::Arc;
 
-use ballast_balance::PersistenceKey;
 use ballast_l7::HttpHandlers;
 use ballast_model::{
     AnyDraft, Config, Draft, Edit, MemberSpec, PoolSpec, Protocol, Snapshot, State,
     VirtualServerSpec,
 };
+use ballast_telemetry::AccessLog;
 use ballast_telemetry::access_log::AccessLogSink;
-use ballast_telemetry::{AccessLog, CounterRegistry};
-use ballast_workers::{
-    AnyAddress, Connection, ConnectionHandler, ConnectionTask, DataPlane, DataPlaneConfig,
-    HandlerFactory, Handlers, NoDatagrams, PressureGauge, WorkerContext,
-};
+use ballast_workers::{DataPlane, DataPlaneConfig, Handlers, NoConnections, NoDatagrams};
 
 type Fallible<T> = Result<T, Box<dyn std::error::Error>>;
 
@@ -34,23 +29,16 @@ fn main() -> Fallible<()> {
         return Err("usage: static_proxy LISTEN MEMBER...".into());
     };
     let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse().ok());
-    let worker_count: usize = number("WORKERS").unwrap_or(1);
     let log_path = std::env::var("ACCESS_LOG").ok().map(PathBuf::from);
     let sink = log_path.map_or(AccessLogSink::Off, AccessLogSink::File);
     let config = DataPlaneConfig {
-        worker_count,
         pin_to_cpus: number("CPU").into_iter().collect(),
-        any_address: AnyAddress::default(),
-        connection_max_count: 10_000,
-        persistence_key: PersistenceKey::new(&[0; 32]),
-        counters: Arc::new(CounterRegistry::new(worker_count)),
-        unseal: Arc::new(|_| Err("there are no certificates".to_owned())),
-        pressure: PressureGauge::system(),
+        ..DataPlaneConfig::for_trial(number("WORKERS").unwrap_or(1))
     };
     let http = Arc::new(HttpHandlers::new(AccessLog::start(&sink)?));
     let plane = DataPlane::start(
         config,
-        Handlers { http, tcp: Arc::new(NoTcp), udp: Arc::new(NoDatagrams) },
+        Handlers { http, tcp: Arc::new(NoConnections), udp: Arc::new(NoDatagrams) },
     )?;
     plane.apply(snapshot(*listen, members)?);
     let mut applied = plane.applied();
@@ -72,18 +60,4 @@ fn snapshot(listen: SocketAddr, members: &[SocketAddr]) -> Fallible<Arc<Snapshot
     ];
     let config = Config::default().edited(&edits, 1, 0)?;
     Ok(Arc::new(Snapshot { index: 1, state: State { config, ..State::default() } }))
-}
-
-struct NoTcp;
-
-impl HandlerFactory for NoTcp {
-    fn build(&self, _worker: &Rc<WorkerContext>) -> Rc<dyn ConnectionHandler> {
-        Rc::new(Self)
-    }
-}
-
-impl ConnectionHandler for NoTcp {
-    fn serve(self: Rc<Self>, connection: Connection) -> ConnectionTask {
-        Box::pin(async move { drop(connection) })
-    }
 }

@@ -19,6 +19,7 @@ use serde_json::{Map, Value};
 mod claims;
 mod keys;
 
+pub use ballast_model::JwtAlgorithm;
 pub use claims::Claims;
 pub use keys::{JWKS_MAX_BYTES, JwksError, KEY_MAX_COUNT, KeySet};
 
@@ -26,49 +27,6 @@ pub use keys::{JWKS_MAX_BYTES, JwksError, KEY_MAX_COUNT, KeySet};
 pub const TOKEN_MAX_BYTES: usize = 16 * 1024;
 /// Most keys that are tried for a token that does not say which one signed it.
 pub const KEY_TRY_MAX_COUNT: usize = 4;
-
-/// An algorithm that signs tokens (RFC 7518 §3.1, RFC 8037 §3.1).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Algorithm {
-    /// RSASSA-PKCS1-v1_5 with SHA-256.
-    Rs256,
-    /// RSASSA-PKCS1-v1_5 with SHA-384.
-    Rs384,
-    /// RSASSA-PKCS1-v1_5 with SHA-512.
-    Rs512,
-    /// RSASSA-PSS with SHA-256.
-    Ps256,
-    /// ECDSA on P-256 with SHA-256.
-    Es256,
-    /// ECDSA on P-384 with SHA-384.
-    Es384,
-    /// Ed25519.
-    EdDsa,
-}
-
-impl Algorithm {
-    /// Every algorithm.
-    pub const ALL: [Self; 7] =
-        [Self::Rs256, Self::Rs384, Self::Rs512, Self::Ps256, Self::Es256, Self::Es384, Self::EdDsa];
-
-    /// Its name in tokens and keys.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Rs256 => "RS256",
-            Self::Rs384 => "RS384",
-            Self::Rs512 => "RS512",
-            Self::Ps256 => "PS256",
-            Self::Es256 => "ES256",
-            Self::Es384 => "ES384",
-            Self::EdDsa => "EdDSA",
-        }
-    }
-
-    /// The algorithm of that name.
-    pub fn from_name(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|algorithm| algorithm.as_str() == name)
-    }
-}
 
 /// What a provider's tokens must be.
 #[derive(Clone, Debug)]
@@ -78,7 +36,7 @@ pub struct VerifierSettings {
     /// Of these, a token's `aud` must name at least one. Empty: it is not looked at.
     pub audiences: Vec<String>,
     /// The algorithms that are accepted.
-    pub algorithms: Vec<Algorithm>,
+    pub algorithms: Vec<JwtAlgorithm>,
     /// How far the issuer's clock may be from ours, in seconds.
     pub clock_skew_s: u64,
     /// Whether a token must expire.
@@ -91,7 +49,7 @@ impl Default for VerifierSettings {
         Self {
             issuer: None,
             audiences: Vec::new(),
-            algorithms: Algorithm::ALL.to_vec(),
+            algorithms: JwtAlgorithm::ALL.to_vec(),
             clock_skew_s: 60,
             requires_expiry: true,
         }
@@ -220,7 +178,7 @@ impl Verifier {
         if header.crit.is_some() {
             return Err(JwtError::CriticalExtension);
         }
-        let algorithm = Algorithm::from_name(&header.alg)
+        let algorithm = JwtAlgorithm::from_name(&header.alg)
             .filter(|algorithm| self.settings.algorithms.contains(algorithm))
             .ok_or(JwtError::AlgorithmNotAllowed)?;
         let signature = decoded(signature)?;
@@ -234,7 +192,7 @@ impl Verifier {
 
     fn check_signature(
         &self,
-        algorithm: Algorithm,
+        algorithm: JwtAlgorithm,
         kid: Option<&str>,
         signed: &[u8],
         signature: &[u8],

@@ -5,7 +5,6 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
-use ballast_balance::PersistenceKey;
 use ballast_l4::{TcpHandlers, UdpHandlers};
 use ballast_l7::HttpHandlers;
 use ballast_model::status::CertificateState;
@@ -13,8 +12,8 @@ use ballast_model::{
     AnyDraft, CertificateSpec, Config, Draft, Edit, PoolSpec, Protocol, Snapshot, State,
     VirtualServerSpec,
 };
-use ballast_telemetry::{AccessLog, CounterRegistry};
-use ballast_workers::{AnyAddress, DataPlane, DataPlaneConfig, Handlers, Pressure, PressureGauge};
+use ballast_telemetry::AccessLog;
+use ballast_workers::{DataPlane, DataPlaneConfig, Handlers, Pressure, PressureGauge};
 use rcgen::{
     BasicConstraints, CertificateParams, CustomExtension, DnType, IsCa, Issuer, KeyPair,
     SerialNumber,
@@ -117,14 +116,9 @@ fn plane(certificate: CertificateSpec) -> (DataPlane, SocketAddr) {
     let address = listener.local_addr().unwrap();
     drop(listener);
     let config = DataPlaneConfig {
-        worker_count: 1,
-        pin_to_cpus: Vec::new(),
-        any_address: AnyAddress::default(),
         connection_max_count: 100,
-        persistence_key: PersistenceKey::new(&[1; 32]),
-        counters: Arc::new(CounterRegistry::new(1)),
-        unseal: Arc::new(|_| Err("nothing is sealed".to_owned())),
         pressure: PressureGauge::new(Pressure::default),
+        ..DataPlaneConfig::for_trial(1)
     };
     let log = AccessLog::off();
     let handlers = Handlers {

@@ -7,19 +7,15 @@
 //! of members per pool.
 
 use std::net::SocketAddr;
-use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
 
-use ballast_balance::PersistenceKey;
 use ballast_model::{
     AnyDraft, Config, Draft, Edit, MemberSpec, PoolSpec, Protocol, Snapshot, State,
     VirtualServerSpec,
 };
-use ballast_telemetry::CounterRegistry;
 use ballast_workers::{
-    AnyAddress, Connection, ConnectionHandler, ConnectionTask, DataPlane, DataPlaneConfig,
-    HandlerFactory, Handlers, NoDatagrams, PressureGauge, WorkerContext,
+    DataPlane, DataPlaneConfig, HandlerFactory, Handlers, NoConnections, NoDatagrams,
 };
 
 type Fallible<T> = Result<T, Box<dyn std::error::Error>>;
@@ -28,17 +24,8 @@ fn main() -> Fallible<()> {
     let mut arguments = std::env::args().skip(1);
     let server_count: u16 = arguments.next().as_deref().unwrap_or("10000").parse()?;
     let member_count: u16 = arguments.next().as_deref().unwrap_or("10").parse()?;
-    let config = DataPlaneConfig {
-        worker_count: 1,
-        pin_to_cpus: Vec::new(),
-        any_address: AnyAddress::default(),
-        connection_max_count: 1_000,
-        persistence_key: PersistenceKey::new(&[0; 32]),
-        counters: Arc::new(CounterRegistry::new(1)),
-        unseal: Arc::new(|_| Err("there are no certificates".to_owned())),
-        pressure: PressureGauge::system(),
-    };
-    let nothing: Arc<dyn HandlerFactory> = Arc::new(Nothing);
+    let config = DataPlaneConfig { connection_max_count: 1_000, ..DataPlaneConfig::for_trial(1) };
+    let nothing: Arc<dyn HandlerFactory> = Arc::new(NoConnections);
     let handlers =
         Handlers { http: Arc::clone(&nothing), tcp: nothing, udp: Arc::new(NoDatagrams) };
     let plane = DataPlane::start(config, handlers)?;
@@ -90,18 +77,4 @@ fn declare(number: u16, member_count: u16, access_log: bool) -> [Edit; 2] {
             format!("s{number}"),
         ),
     ]
-}
-
-struct Nothing;
-
-impl HandlerFactory for Nothing {
-    fn build(&self, _worker: &Rc<WorkerContext>) -> Rc<dyn ConnectionHandler> {
-        Rc::new(Self)
-    }
-}
-
-impl ConnectionHandler for Nothing {
-    fn serve(self: Rc<Self>, connection: Connection) -> ConnectionTask {
-        Box::pin(async move { drop(connection) })
-    }
 }

@@ -77,6 +77,22 @@ pub trait HandlerFactory: Send + Sync {
     fn build(&self, worker: &Rc<WorkerContext>) -> Rc<dyn ConnectionHandler>;
 }
 
+/// For data planes without one of the protocols: whatever comes is closed.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct NoConnections;
+
+impl HandlerFactory for NoConnections {
+    fn build(&self, _worker: &Rc<WorkerContext>) -> Rc<dyn ConnectionHandler> {
+        Rc::new(*self)
+    }
+}
+
+impl ConnectionHandler for NoConnections {
+    fn serve(self: Rc<Self>, connection: Connection) -> ConnectionTask {
+        Box::pin(async move { drop(connection) })
+    }
+}
+
 /// Who serves which protocol.
 #[derive(Clone)]
 pub struct Handlers {

@@ -48,7 +48,8 @@ pub use datagram::{
     Admitted, DatagramFactory, DatagramHandler, DatagramListener, Door, NoDatagrams,
 };
 pub use handler::{
-    Connection, ConnectionHandler, ConnectionTask, HandlerFactory, Handlers, Refused, WorkerContext,
+    Connection, ConnectionHandler, ConnectionTask, HandlerFactory, Handlers, NoConnections,
+    Refused, WorkerContext,
 };
 pub use heartbeat::BEAT_INTERVAL;
 pub use inherited::{Inheritance, Inherited};

@@ -57,6 +57,22 @@ pub struct DataPlaneConfig {
     pub pressure: PressureGauge,
 }
 
+impl DataPlaneConfig {
+    /// For trials: no private key can be opened, and the key of persistence cookies is no secret.
+    pub fn for_trial(worker_count: usize) -> Self {
+        Self {
+            worker_count,
+            pin_to_cpus: Vec::new(),
+            any_address: AnyAddress::default(),
+            connection_max_count: 10_000,
+            persistence_key: PersistenceKey::new(&[0; 32]),
+            counters: Arc::new(CounterRegistry::new(worker_count)),
+            unseal: Arc::new(|_| Err("private keys can't be opened in a trial".to_owned())),
+            pressure: PressureGauge::system(),
+        }
+    }
+}
+
 /// What has been applied.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Applied {

@@ -5,7 +5,6 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ballast_balance::PersistenceKey;
 use ballast_l4::{TcpHandlers, UdpHandlers};
 use ballast_model::status::{MemberStatus, VirtualServerStatus};
 use ballast_model::{
@@ -13,7 +12,7 @@ use ballast_model::{
     VirtualServerSpec,
 };
 use ballast_telemetry::{AccessLog, AccessLogSink, CounterRegistry, FailureReason};
-use ballast_workers::{AnyAddress, DataPlane, DataPlaneConfig, Handlers, Pressure, PressureGauge};
+use ballast_workers::{DataPlane, DataPlaneConfig, Handlers, Pressure, PressureGauge};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
@@ -50,14 +49,10 @@ impl Site {
         let access_log = AccessLog::start(&sink).unwrap();
         let counters = Arc::new(CounterRegistry::new(2));
         let config = DataPlaneConfig {
-            worker_count: 2,
-            pin_to_cpus: vec![],
-            any_address: AnyAddress::default(),
             connection_max_count,
-            persistence_key: PersistenceKey::new(&[0; 32]),
             counters: Arc::clone(&counters),
-            unseal: Arc::new(|_| Err("sealed".to_owned())),
             pressure: PressureGauge::new(Pressure::default),
+            ..DataPlaneConfig::for_trial(2)
         };
         let tcp = Arc::new(TcpHandlers::new(access_log.clone()));
         let handlers = Handlers {

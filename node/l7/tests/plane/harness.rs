@@ -9,7 +9,6 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::task::Poll;
 use std::time::Duration;
 
-use ballast_balance::PersistenceKey;
 use ballast_l7::HttpHandlers;
 use ballast_model::{
     AnyDraft, Config, Draft, Edit, Kind, MemberSpec, PoolSpec, Protocol, Snapshot, State,
@@ -17,8 +16,8 @@ use ballast_model::{
 };
 use ballast_telemetry::{AccessLog, CounterRegistry, FailureReason, VirtualServerTotals};
 use ballast_workers::{
-    AnyAddress, Connection, ConnectionHandler, ConnectionTask, DataPlane, DataPlaneConfig,
-    HandlerFactory, Handlers, NoDatagrams, Pressure, PressureGauge, Refused, WorkerContext,
+    Connection, ConnectionHandler, ConnectionTask, DataPlane, DataPlaneConfig, HandlerFactory,
+    Handlers, NoConnections, NoDatagrams, Pressure, PressureGauge, Refused, WorkerContext,
 };
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -393,19 +392,16 @@ impl Site {
         let worker_count = 2;
         let counters = Arc::new(CounterRegistry::new(worker_count));
         let config = DataPlaneConfig {
-            worker_count,
-            pin_to_cpus: Vec::new(),
-            any_address: AnyAddress::default(),
             connection_max_count: 1_000,
-            persistence_key: PersistenceKey::new(&[1; 32]),
             counters: Arc::clone(&counters),
             unseal: Arc::new(|sealed| Ok(sealed.ciphertext.clone().into_bytes())),
             pressure: PressureGauge::new(Pressure::default),
+            ..DataPlaneConfig::for_trial(worker_count)
         };
         let allocation_count = Arc::new(AtomicU64::new(0));
         let http =
             Arc::new(Measured { inner: http, allocation_count: Arc::clone(&allocation_count) });
-        let handlers = Handlers { http, tcp: Arc::new(NoTcp), udp: Arc::new(NoDatagrams) };
+        let handlers = Handlers { http, tcp: Arc::new(NoConnections), udp: Arc::new(NoDatagrams) };
         let plane = DataPlane::start(config, handlers).expect("a data plane");
         Self {
             plane,
@@ -488,19 +484,5 @@ impl Site {
     /// Waits until so many client connections are open.
     pub(crate) async fn has_open(&self, count: u64) {
         until(|| self.totals().connections == count).await;
-    }
-}
-
-struct NoTcp;
-
-impl HandlerFactory for NoTcp {
-    fn build(&self, _worker: &Rc<WorkerContext>) -> Rc<dyn ConnectionHandler> {
-        Rc::new(Self)
-    }
-}
-
-impl ConnectionHandler for NoTcp {
-    fn serve(self: Rc<Self>, connection: Connection) -> ConnectionTask {
-        Box::pin(async move { drop(connection) })
     }
 }

@@ -10,7 +10,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::Algorithm;
+use super::JwtAlgorithm;
 
 /// Longest document of keys, in bytes.
 pub const JWKS_MAX_BYTES: usize = 256 * 1024;
@@ -18,8 +18,8 @@ pub const JWKS_MAX_BYTES: usize = 256 * 1024;
 pub const KEY_MAX_COUNT: usize = 64;
 
 /// The algorithms of RSA keys.
-const RSA: [Algorithm; 4] =
-    [Algorithm::Rs256, Algorithm::Rs384, Algorithm::Rs512, Algorithm::Ps256];
+const RSA: [JwtAlgorithm; 4] =
+    [JwtAlgorithm::Rs256, JwtAlgorithm::Rs384, JwtAlgorithm::Rs512, JwtAlgorithm::Ps256];
 
 /// The public keys of a provider; clones share them.
 #[derive(Clone, Default)]
@@ -31,7 +31,7 @@ pub struct KeySet {
 /// A key with one of its algorithms; an RSA key without an `alg` is there once for each.
 struct Key {
     kid: Option<String>,
-    algorithm: Algorithm,
+    algorithm: JwtAlgorithm,
     public: ParsedPublicKey,
 }
 
@@ -131,7 +131,7 @@ impl KeySet {
     /// one, with that `kid`.
     pub(super) fn of(
         &self,
-        algorithm: Algorithm,
+        algorithm: JwtAlgorithm,
         kid: Option<&str>,
     ) -> impl Iterator<Item = &ParsedPublicKey> {
         let keys = self.keys.iter().filter(move |key| key.algorithm == algorithm);
@@ -156,14 +156,14 @@ impl Jwk {
         }
         // One that is there but unknown must not open the key to others.
         let pinned = match &self.alg {
-            Some(name) => Some(Algorithm::from_name(name)?),
+            Some(name) => Some(JwtAlgorithm::from_name(name)?),
             None => None,
         };
-        let algorithms: &[Algorithm] = match (self.kty.as_str(), self.crv.as_deref()) {
+        let algorithms: &[JwtAlgorithm] = match (self.kty.as_str(), self.crv.as_deref()) {
             ("RSA", _) => &RSA,
-            ("EC", Some("P-256")) => &[Algorithm::Es256],
-            ("EC", Some("P-384")) => &[Algorithm::Es384],
-            ("OKP", Some("Ed25519")) => &[Algorithm::EdDsa],
+            ("EC", Some("P-256")) => &[JwtAlgorithm::Es256],
+            ("EC", Some("P-384")) => &[JwtAlgorithm::Es384],
+            ("OKP", Some("Ed25519")) => &[JwtAlgorithm::EdDsa],
             _ => return None,
         };
         let algorithms = algorithms.iter().filter(|a| pinned.is_none_or(|pinned| pinned == **a));
@@ -175,15 +175,15 @@ impl Jwk {
             .collect()
     }
 
-    fn public_key(&self, algorithm: Algorithm) -> Option<ParsedPublicKey> {
+    fn public_key(&self, algorithm: JwtAlgorithm) -> Option<ParsedPublicKey> {
         match algorithm {
-            Algorithm::Rs256 => self.rsa(&signature::RSA_PKCS1_2048_8192_SHA256),
-            Algorithm::Rs384 => self.rsa(&signature::RSA_PKCS1_2048_8192_SHA384),
-            Algorithm::Rs512 => self.rsa(&signature::RSA_PKCS1_2048_8192_SHA512),
-            Algorithm::Ps256 => self.rsa(&signature::RSA_PSS_2048_8192_SHA256),
-            Algorithm::Es256 => self.point(&signature::ECDSA_P256_SHA256_FIXED, 32),
-            Algorithm::Es384 => self.point(&signature::ECDSA_P384_SHA384_FIXED, 48),
-            Algorithm::EdDsa => {
+            JwtAlgorithm::Rs256 => self.rsa(&signature::RSA_PKCS1_2048_8192_SHA256),
+            JwtAlgorithm::Rs384 => self.rsa(&signature::RSA_PKCS1_2048_8192_SHA384),
+            JwtAlgorithm::Rs512 => self.rsa(&signature::RSA_PKCS1_2048_8192_SHA512),
+            JwtAlgorithm::Ps256 => self.rsa(&signature::RSA_PSS_2048_8192_SHA256),
+            JwtAlgorithm::Es256 => self.point(&signature::ECDSA_P256_SHA256_FIXED, 32),
+            JwtAlgorithm::Es384 => self.point(&signature::ECDSA_P384_SHA384_FIXED, 48),
+            JwtAlgorithm::EdDsa => {
                 let x = octets(self.x.as_ref()?)?;
                 ParsedPublicKey::new(&signature::ED25519, &x).ok().filter(|_| x.len() == 32)
             }

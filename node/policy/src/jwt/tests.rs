@@ -26,14 +26,14 @@ fn claims() -> Value {
 
 /// What becomes of a token of these claims with these settings.
 fn checked(settings: VerifierSettings, claims: &Value) -> Result<Claims, JwtError> {
-    let signer = Signer::new(Algorithm::EdDsa);
+    let signer = Signer::new(JwtAlgorithm::EdDsa);
     let token = signer.token(&json!({"alg": "EdDSA"}), claims);
     Verifier::new(settings, keys(&[signer.jwk()])).verify(token.as_bytes(), NOW_S)
 }
 
 #[test]
 fn a_token_of_each_algorithm_is_accepted_and_no_altered_one() {
-    for algorithm in Algorithm::ALL {
+    for algorithm in JwtAlgorithm::ALL {
         let signer = Signer::new(algorithm);
         let verifier = verifier(&[signer.jwk()]);
         let token = signer.token(&json!({"alg": algorithm.as_str()}), &claims());
@@ -48,7 +48,7 @@ fn a_token_of_each_algorithm_is_accepted_and_no_altered_one() {
         let unsigned = format!("{signed}.");
         let refused = verifier.verify(unsigned.as_bytes(), NOW_S);
         assert_eq!(refused, Err(JwtError::BadSignature), "{algorithm:?}");
-        let stranger = Signer::new(Algorithm::Es256);
+        let stranger = Signer::new(JwtAlgorithm::Es256);
         let refused = self::verifier(&[stranger.jwk()]).verify(token.as_bytes(), NOW_S);
         assert!(refused.is_err(), "{algorithm:?}");
     }
@@ -88,14 +88,14 @@ fn the_examples_of_the_standard_are_accepted() {
 
 #[test]
 fn no_token_chooses_how_it_is_checked() {
-    let signer = Signer::new(Algorithm::Rs256);
+    let signer = Signer::new(JwtAlgorithm::Rs256);
     let verifier = verifier(&[signer.jwk()]);
     for alg in ["none", "None", "", "HS256", "HS384", "HS512", "RS1", "rs256"] {
         let token = signer.token(&json!({"alg": alg}), &claims());
         let refused = verifier.verify(token.as_bytes(), NOW_S);
         assert_eq!(refused, Err(JwtError::AlgorithmNotAllowed), "{alg:?}");
     }
-    let attacker = Signer::new(Algorithm::EdDsa);
+    let attacker = Signer::new(JwtAlgorithm::EdDsa);
     for (brought, alg, expected) in [
         (json!({"jwk": attacker.jwk()}), "EdDSA", JwtError::UnknownKey),
         (json!({"jku": "https://evil.example"}), "EdDSA", JwtError::UnknownKey),
@@ -108,13 +108,14 @@ fn no_token_chooses_how_it_is_checked() {
     }
     let twice = format!("{}.e30.", encoded(br#"{"alg":"none","alg":"RS256"}"#));
     assert_eq!(verifier.verify(twice.as_bytes(), NOW_S), Err(JwtError::Malformed));
-    let es = VerifierSettings { algorithms: vec![Algorithm::Es256], ..VerifierSettings::default() };
+    let es =
+        VerifierSettings { algorithms: vec![JwtAlgorithm::Es256], ..VerifierSettings::default() };
     assert_eq!(checked(es, &claims()), Err(JwtError::AlgorithmNotAllowed));
 }
 
 #[test]
 fn a_key_is_used_for_its_own_algorithm_only() {
-    let signer = Signer::new(Algorithm::Ps256);
+    let signer = Signer::new(JwtAlgorithm::Ps256);
     let mut jwk = signer.jwk();
     jwk["alg"] = json!("RS256");
     let token = signer.token(&json!({"alg": "PS256"}), &claims());
@@ -127,7 +128,7 @@ fn a_key_is_used_for_its_own_algorithm_only() {
 
 #[test]
 fn the_key_that_the_token_names_is_used_and_no_other() {
-    let signers: Vec<_> = (0..6).map(|_| Signer::new(Algorithm::Es256)).collect();
+    let signers: Vec<_> = (0..6).map(|_| Signer::new(JwtAlgorithm::Es256)).collect();
     let named = |signer: &Signer, kid: &str| {
         let mut jwk = signer.jwk();
         jwk["kid"] = json!(kid);
@@ -236,7 +237,7 @@ fn claims_and_scopes_suffice_or_not() {
 
 #[test]
 fn tokens_are_bounded() {
-    let signer = Signer::new(Algorithm::EdDsa);
+    let signer = Signer::new(JwtAlgorithm::EdDsa);
     let verifier = verifier(&[signer.jwk()]);
     let mut claims = claims();
     let token = |claims: &Value| signer.token(&json!({"alg": "EdDSA"}), claims);
@@ -256,7 +257,7 @@ fn tokens_are_bounded() {
 #[test]
 fn a_key_set_takes_what_it_understands_and_says_when_nothing_is_left() {
     let read = |jwks: Value| KeySet::from_jwks(json!({ "keys": jwks }).to_string().as_bytes());
-    let good = Signer::new(Algorithm::Es256).jwk();
+    let good = Signer::new(JwtAlgorithm::Es256).jwk();
     let with = |name: &str, value: Value| {
         let mut key = good.clone();
         key[name] = value;
@@ -303,7 +304,7 @@ fn the_token_is_taken_from_its_header_field() {
 proptest! {
     #[test]
     fn nothing_unsigned_is_ever_accepted(token in "[a-zA-Z0-9_.=-]{0,80}", bytes: Vec<u8>) {
-        let verifier = verifier(&[Signer::new(Algorithm::EdDsa).jwk()]);
+        let verifier = verifier(&[Signer::new(JwtAlgorithm::EdDsa).jwk()]);
         prop_assert!(verifier.verify(token.as_bytes(), NOW_S).is_err());
         prop_assert!(verifier.verify(&bytes, NOW_S).is_err());
         let header = encoded(br#"{"alg":"EdDSA"}"#);

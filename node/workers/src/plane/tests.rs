@@ -77,14 +77,10 @@ impl Site {
 
     fn with(adjust: impl FnOnce(&mut DataPlaneConfig)) -> Self {
         let mut config = DataPlaneConfig {
-            worker_count: 2,
             pin_to_cpus: vec![0],
-            any_address: AnyAddress::default(),
             connection_max_count: 3,
-            persistence_key: PersistenceKey::new(&[0; 32]),
-            counters: Arc::new(CounterRegistry::new(2)),
-            unseal: Arc::new(|_| Err("sealed".to_owned())),
             pressure: PressureGauge::new(Pressure::default),
+            ..DataPlaneConfig::for_trial(2)
         };
         adjust(&mut config);
         let (release, released) = std_mpsc::sync_channel(1);

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwapOption;
 use ballast_model::JwtProviderSpec;
-use ballast_policy::jwt::{Algorithm, JwksError, KeySet, Verifier, VerifierSettings};
+use ballast_policy::jwt::{JwksError, KeySet, Verifier, VerifierSettings};
 use tokio::sync::Notify;
 
 /// Providers by name.
@@ -180,11 +180,10 @@ impl ProviderSlot {
         let (Some(spec), Some(keys)) = (&state.spec, &state.keys) else {
             return self.verifier.store(None);
         };
-        let algorithms = spec.algorithms.iter();
         let settings = VerifierSettings {
             issuer: spec.issuer.clone(),
             audiences: spec.audiences.clone(),
-            algorithms: algorithms.filter_map(|a| Algorithm::from_name(a.as_str())).collect(),
+            algorithms: spec.algorithms.clone(),
             clock_skew_s: u64::from(spec.clock_skew_s),
             requires_expiry: spec.requires_expiry,
         };

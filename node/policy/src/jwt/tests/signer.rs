@@ -16,28 +16,28 @@ static RSA: LazyLock<RsaKeyPair> =
 
 /// One key.
 pub(super) enum Signer {
-    Rsa(Algorithm),
-    Ec(EcdsaKeyPair, Algorithm),
+    Rsa(JwtAlgorithm),
+    Ec(EcdsaKeyPair, JwtAlgorithm),
     Ed(Ed25519KeyPair),
 }
 
 impl Signer {
-    pub(super) fn new(algorithm: Algorithm) -> Self {
+    pub(super) fn new(algorithm: JwtAlgorithm) -> Self {
         let ec = |signing: &'static EcdsaSigningAlgorithm| {
             Self::Ec(EcdsaKeyPair::generate(signing).unwrap(), algorithm)
         };
         match algorithm {
-            Algorithm::Es256 => ec(&signature::ECDSA_P256_SHA256_FIXED_SIGNING),
-            Algorithm::Es384 => ec(&signature::ECDSA_P384_SHA384_FIXED_SIGNING),
-            Algorithm::EdDsa => Self::Ed(Ed25519KeyPair::generate().unwrap()),
+            JwtAlgorithm::Es256 => ec(&signature::ECDSA_P256_SHA256_FIXED_SIGNING),
+            JwtAlgorithm::Es384 => ec(&signature::ECDSA_P384_SHA384_FIXED_SIGNING),
+            JwtAlgorithm::EdDsa => Self::Ed(Ed25519KeyPair::generate().unwrap()),
             rsa => Self::Rsa(rsa),
         }
     }
 
-    pub(super) fn algorithm(&self) -> Algorithm {
+    pub(super) fn algorithm(&self) -> JwtAlgorithm {
         match self {
             Self::Rsa(algorithm) | Self::Ec(_, algorithm) => *algorithm,
-            Self::Ed(_) => Algorithm::EdDsa,
+            Self::Ed(_) => JwtAlgorithm::EdDsa,
         }
     }
 
@@ -52,7 +52,7 @@ impl Signer {
             }
             Self::Ec(pair, algorithm) => {
                 let (curve, length) =
-                    if *algorithm == Algorithm::Es256 { ("P-256", 32) } else { ("P-384", 48) };
+                    if *algorithm == JwtAlgorithm::Es256 { ("P-256", 32) } else { ("P-384", 48) };
                 let (x, y) = pair.public_key().as_ref()[1..].split_at(length);
                 json!({"kty": "EC", "crv": curve, "x": encoded(x), "y": encoded(y)})
             }
@@ -70,9 +70,9 @@ impl Signer {
             signature
         };
         match self {
-            Self::Rsa(Algorithm::Rs256) => rsa(&signature::RSA_PKCS1_SHA256),
-            Self::Rsa(Algorithm::Rs384) => rsa(&signature::RSA_PKCS1_SHA384),
-            Self::Rsa(Algorithm::Rs512) => rsa(&signature::RSA_PKCS1_SHA512),
+            Self::Rsa(JwtAlgorithm::Rs256) => rsa(&signature::RSA_PKCS1_SHA256),
+            Self::Rsa(JwtAlgorithm::Rs384) => rsa(&signature::RSA_PKCS1_SHA384),
+            Self::Rsa(JwtAlgorithm::Rs512) => rsa(&signature::RSA_PKCS1_SHA512),
             Self::Rsa(_) => rsa(&signature::RSA_PSS_SHA256),
             Self::Ec(pair, _) => pair.sign(&random, message).unwrap().as_ref().to_vec(),
             Self::Ed(pair) => pair.sign(message).as_ref().to_vec(),

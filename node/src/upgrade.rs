@@ -36,6 +36,9 @@ const END_LIMIT: Duration = Duration::from_secs(2);
 /// Longest time for the words that need no work.
 const WORD_LIMIT: Duration = Duration::from_secs(5);
 
+/// What the service manager shows after an upgrade that failed.
+const FAILED_STATUS: &str = "serving; the last upgrade failed";
+
 /// What became of an upgrade.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Upgraded {
@@ -82,16 +85,17 @@ impl Node {
             return Upgraded::Failed;
         }
         let program = line.program().display().to_string();
+        manager::upgrading();
         let mut successor = match Successor::start(line) {
             Ok(successor) => successor,
             Err(error) => {
+                manager::ready(FAILED_STATUS);
                 tracing::error!(program, %error, "the upgrade failed: the program can't be started");
                 return Upgraded::Failed;
             }
         };
         let pid = successor.pid();
         tracing::info!(program, pid, "an upgrade begins");
-        manager::upgrading();
         let until = Instant::now() + self.shared.config.upgrade_timeout;
         let mut talk = Talk { successor: &mut successor, signals, until };
         let broken = match self.hand_over(&mut talk).await {
@@ -119,7 +123,7 @@ impl Node {
             Broken::Failed(why) => {
                 tracing::error!(pid, why, "the upgrade failed: this process goes on");
                 self.take_back().await;
-                manager::ready("serving; the last upgrade failed");
+                manager::ready(FAILED_STATUS);
                 Upgraded::Failed
             }
         }

@@ -383,10 +383,12 @@ async fn the_service_manager_hears_of_upgrades_and_of_the_death_of_the_new_proce
         manager.is_told(&[&main, "READY=1", "STATUS=serving"]).await?;
         mains.push(main);
     }
-    upgrade_to(&mut world, "#!/bin/sh\nexit 3\n", "exit status: 3").await?;
-    manager.is_told(&["RELOADING=1", "STATUS=upgrading"]).await?;
-    let failed = "STATUS=serving; the last upgrade failed";
-    manager.is_told(&[&mains[2], "READY=1", failed]).await?;
+    for (program, why) in [("#!/bin/sh\nexit 3\n", "status: 3"), ("none", "can't be started")] {
+        upgrade_to(&mut world, program, why).await?;
+        manager.is_told(&["RELOADING=1", "STATUS=upgrading"]).await?;
+        let failed = "STATUS=serving; the last upgrade failed";
+        manager.is_told(&[&mains[2], "READY=1", failed]).await?;
+    }
 
     // The one in the middle is the node no longer: nobody minds.
     world.node().sigkill_heir(0)?;

@@ -221,7 +221,7 @@ async fn a_header_on_stream_0_that_does_not_end_times_out() {
     })
     .await;
     let mut raw = Raw::connect(&site).await;
-    raw.io.send([0, 0, 6, 0x1, 0x5, 0, 0, 0, 0]).await;
+    raw.io.send([0, 0, 6, 0x1, 0x1, 0, 0, 0, 0]).await;
     assert_eq!(raw.next_of(0x7).await.unwrap().code(), Some(ENHANCE_YOUR_CALM));
     site.failed(FailureReason::HeaderTimeout, 1).await;
     assert_eq!(site.plane.totals().panics_total, 0);

@@ -11,7 +11,7 @@ use crate::process::{self, Step, seconds};
 use crate::setup::{self, Purpose};
 use crate::workspace;
 
-/// The console is compiled for WebAssembly only.
+/// The console is compiled for WebAssembly only, but for tests of what needs no browser.
 pub(crate) const HOST_PACKAGES: &[&str] = &["--workspace", "--exclude", "ballast-admin-ui"];
 
 struct Suite {
@@ -26,6 +26,10 @@ pub(crate) fn run(nextest: &[String]) -> Result<()> {
     build()?;
     let mut suites = vec![suite("unit and cluster", nextest_command(nextest))?];
     if nextest.is_empty() {
+        // What of the console needs no browser, for this machine.
+        let mut console = build::cargo("nextest");
+        console.args(["run", "--package", "ballast-admin-ui", "--no-default-features"]);
+        suites.push(suite("console", console)?);
         let mut doctests = build::cargo("test");
         doctests.args(HOST_PACKAGES).arg("--doc");
         suites.push(suite("documentation", doctests)?);

@@ -69,6 +69,11 @@ enum Command {
 }
 
 fn main() -> ExitCode {
+    // The allocator asks for huge pages, of which each that is touched is resident as a whole: a node that
+    // does nothing would be twice as large.
+    if let Err(error) = rustix::thread::disable_transparent_huge_pages(true) {
+        eprintln!("ballastd: huge pages can't be turned off, memory is used more freely: {error}");
+    }
     let result = match Arguments::parse().command {
         Command::Init(arguments) => command::init::run(&arguments),
         Command::Join(arguments) => command::join::run(&arguments),

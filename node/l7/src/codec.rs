@@ -9,4 +9,5 @@ pub mod framing;
 pub mod head;
 pub mod request;
 pub mod response;
+mod syntax;
 pub mod trailer;

@@ -506,7 +506,9 @@ impl<'a, S: Stream> Exchange<'a, S> {
             chosen.observe(&worker.context, begin_us, Some(response.status));
         }
         self.record.sent_bytes = relay.client.output.len() as u64;
-        let mut download = Pump::new(response.body, plan.frames, u64::MAX);
+        let ends_connection = !plan.keeps_alive && response.status != 101;
+        let mut download =
+            Pump::new(response.body, plan.frames, u64::MAX).ending_connection(ends_connection);
         let passed = poll_fn(|cx| relay.poll_body(cx, &mut download)).await;
         self.record.sent_bytes += download.content_bytes;
         passed.map_err(AttemptError::Failed)?;

@@ -50,7 +50,7 @@ impl From<FailureReason> for Failure {
 impl From<RequestError> for Failure {
     fn from(error: RequestError) -> Self {
         use FailureReason as R;
-        let is_version = error == RequestError::Head(HeadError::Syntax(httparse::Error::Version));
+        let is_version = error == RequestError::Head(HeadError::Version);
         let reason = match error {
             _ if is_version => return Self { reason: R::VersionNotSupported, status: 505 },
             RequestError::Head(HeadError::TooLong { .. }) => R::HeaderTooLarge,

@@ -42,6 +42,10 @@ pub(crate) trait Stream: AsyncRead + AsyncWrite + Unpin {
         false
     }
 
+    /// Notes that the connection is ended once what is written next has been taken, so that both can be
+    /// sent at once.
+    fn end_follows(&mut self) {}
+
     /// Whether the other side has closed or reset the connection, whatever is still to be read; asked
     /// now and then while nothing is read. Streams of which this can't be told are never gone.
     fn has_left(&self) -> bool {
@@ -106,6 +110,10 @@ impl Stream for ClientStream {
         true
     }
 
+    fn end_follows(&mut self) {
+        Self::end_follows(self);
+    }
+
     fn has_left(&self) -> bool {
         self.socket().is_none_or(|socket| has_left(&socket))
     }
@@ -118,6 +126,10 @@ impl Stream for ClientStream {
 impl<S: Stream> Stream for Box<TlsStream<S>> {
     fn reset_on_drop(&self) {
         self.get_ref().0.reset_on_drop();
+    }
+
+    fn end_follows(&mut self) {
+        self.get_mut().0.end_follows();
     }
 
     fn has_left(&self) -> bool {

@@ -66,6 +66,8 @@ pub(crate) struct Pump {
     has_gone_direct: bool,
     /// Whether everything up to the end is in the receiver's output.
     is_end_staged: bool,
+    /// Whether the receiver's connection is ended with the body.
+    ends_connection: bool,
     has_moved: bool,
     max_bytes: u64,
     /// Content taken from the source so far.
@@ -84,12 +86,18 @@ impl Pump {
             direct_bytes: 0,
             has_gone_direct: false,
             is_end_staged: false,
+            ends_connection: false,
             has_moved: false,
             max_bytes,
             content_bytes: 0,
             copy: None,
             pipe: None,
         }
+    }
+
+    /// The same for a body with which the receiver's connection ends, or does not.
+    pub(crate) fn ending_connection(self, ends_connection: bool) -> Self {
+        Self { ends_connection, ..self }
     }
 
     /// Whether the body was taken from the input to its end, so that what stands there now is
@@ -133,6 +141,9 @@ impl Pump {
         loop {
             if self.pipe.is_none() {
                 self.stage(&mut from.input, &mut to.output, buffers)?;
+                if self.ends_connection && self.is_end_staged {
+                    to.stream.end_follows();
+                }
                 ready!(self.poll_write(cx, from, to)).map_err(PumpError::Write)?;
                 if self.is_end_staged {
                     return Poll::Ready(Ok(()));

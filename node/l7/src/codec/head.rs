@@ -3,7 +3,7 @@
 //! Invariant: every line of a head that [`HeadScanner`] found complete ends in CRLF, and only the
 //! last is empty.
 
-use memchr::memchr;
+use super::syntax;
 
 /// A fault of syntax that requests and responses share.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -24,13 +24,19 @@ pub enum HeadError {
         /// The limit.
         max_bytes: usize,
     },
-    /// A start line or field that the grammar has not: control characters, a space before the
-    /// colon, line folding, an empty name.
-    #[error("malformed header: {0}")]
-    Syntax(#[from] httparse::Error),
-    /// The start line lacks a part.
+    /// A field line that does not begin with a name and a colon: line folding, an empty name, a space
+    /// before the colon.
+    #[error("malformed field name")]
+    FieldName,
+    /// A field's value with control characters.
+    #[error("malformed field value")]
+    FieldValue,
+    /// The start line lacks a part, or has one that the grammar has not.
     #[error("malformed start line")]
     StartLine,
+    /// Neither HTTP/1.1 nor HTTP/1.0.
+    #[error("a version of HTTP that is not served")]
+    Version,
 }
 
 /// Finds the end of a head in bytes that arrive piece by piece, reading each byte once.
@@ -68,7 +74,7 @@ impl HeadScanner {
     /// # Errors
     /// A line ends in a bare LF.
     pub fn advance(&mut self, input: &[u8]) -> Result<Scan, HeadError> {
-        while let Some(found) = memchr(b'\n', &input[self.scanned_bytes..]) {
+        while let Some(found) = syntax::line_feed(&input[self.scanned_bytes..]) {
             let lf = self.scanned_bytes + found;
             if lf == self.line_start || input[lf - 1] != b'\r' {
                 return Err(HeadError::BareLf);
@@ -138,6 +144,11 @@ pub struct Field {
 }
 
 impl Field {
+    /// A field whose line begins with a name of so many bytes.
+    pub(super) fn new(name: FieldName, line: Span, name_bytes: usize, value: Span) -> Self {
+        Self { name, line, name_bytes: name_bytes as u32, value }
+    }
+
     /// Offset after the line's CRLF.
     pub fn end(&self) -> usize {
         self.line.end() + 2
@@ -182,7 +193,7 @@ pub enum FieldName {
 }
 
 impl FieldName {
-    /// Which field `name` is; case does not matter.
+    /// Which field `name`, a token (RFC 9110 §5.6.2), is; case does not matter.
     pub fn identify(name: &[u8]) -> Self {
         // By length first: most fields are none of these, and leave after one comparison, of a
         // length that is known when this is compiled.
@@ -217,12 +228,13 @@ impl FieldName {
         }
     }
 
-    /// This one if `name` is `text`.
+    /// This one if `name` is `text`, which is in lower case.
     fn if_same<const N: usize>(self, name: &[u8], text: &[u8; N]) -> Self {
-        match <&[u8; N]>::try_from(name) {
-            Ok(name) if name.eq_ignore_ascii_case(text) => self,
-            _ => Self::Other,
-        }
+        let Ok(name) = <&[u8; N]>::try_from(name) else { return Self::Other };
+        // All bytes at once. In a token only letters become those of `text` by that bit.
+        let difference =
+            name.iter().zip(text).fold(0, |all, (name, text)| all | ((name | 0x20) ^ text));
+        if difference == 0 { self } else { Self::Other }
     }
 }
 
@@ -256,24 +268,6 @@ impl ConnectionOptions {
 /// The elements of a comma-separated list without quoted strings.
 pub fn list(value: &[u8]) -> impl Iterator<Item = &[u8]> {
     value.split(|byte| *byte == b',').map(<[u8]>::trim_ascii).filter(|element| !element.is_empty())
-}
-
-/// Notes the fields that `httparse` found.
-pub(super) fn note_fields(head: &[u8], headers: &[httparse::Header<'_>], fields: &mut Vec<Field>) {
-    fields.clear();
-    // The line's end is the next line's start, or, for the last, the head's end less two CRLF.
-    let starts =
-        headers.iter().skip(1).map(|header| Span::of(head, header.name.as_bytes()).start());
-    let ends = starts.chain([head.len() - 2]).map(|next| next - 2);
-    for (header, end) in headers.iter().zip(ends) {
-        let name = header.name.as_bytes();
-        fields.push(Field {
-            name: FieldName::identify(name),
-            line: Span::new(Span::of(head, name).start(), end),
-            name_bytes: name.len() as u32,
-            value: Span::of(head, header.value),
-        });
-    }
 }
 
 #[cfg(test)]

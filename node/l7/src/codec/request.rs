@@ -3,15 +3,11 @@
 //! Invariant: a [`RequestHead`] has exactly one meaning: one host, one body length, a target in
 //! origin or asterisk form.
 
-use std::mem::MaybeUninit;
-
 use memchr::memchr;
 
 use super::framing::{BodyLength, FramingError, FramingFields, decimal};
-use super::head::{ConnectionOptions, Field, FieldName, HeadError, Span, list, note_fields};
-
-/// Heads with more fields than this are parsed by way of the heap.
-const FIELD_FAST_COUNT: usize = 48;
+use super::head::{ConnectionOptions, Field, FieldName, HeadError, Span, list};
+use super::syntax;
 
 /// Length of `content-type`, of `grpc-timeout` and of `max-forwards`.
 const LONG_NAME_BYTES: u32 = 12;
@@ -169,12 +165,8 @@ impl RequestHead {
             let max_count = limits.header_max_count;
             return Err(HeadError::TooManyFields { max_count }.into());
         }
-        let line = if field_count <= FIELD_FAST_COUNT {
-            let mut headers = [const { MaybeUninit::uninit() }; FIELD_FAST_COUNT];
-            RequestLine::parse(head, &mut headers, fields)?
-        } else {
-            RequestLine::parse(head, &mut vec![MaybeUninit::uninit(); field_count], fields)?
-        };
+        let line = syntax::request_line(head)?;
+        syntax::field_lines(head, line.end, fields)?;
         let method = Method::new(line.method.of_head(head));
         if line.target.of_head(head).len() > limits.uri_max_bytes {
             return Err(RequestError::UriTooLong { max_bytes: limits.uri_max_bytes });
@@ -221,37 +213,6 @@ impl RequestHead {
     pub fn keeps_alive(&self) -> bool {
         let wanted = !self.is_http_10 || self.connection.keep_alive;
         wanted && !self.connection.close
-    }
-}
-
-struct RequestLine {
-    method: Span,
-    target: Span,
-    is_http_10: bool,
-}
-
-impl RequestLine {
-    fn parse<'h>(
-        head: &'h [u8],
-        headers: &mut [MaybeUninit<httparse::Header<'h>>],
-        fields: &mut Vec<Field>,
-    ) -> Result<Self, HeadError> {
-        let mut request = httparse::Request::new(&mut []);
-        let status = request.parse_with_uninit_headers(head, headers)?;
-        let (Some(method), Some(target), Some(version)) =
-            (request.method, request.path, request.version)
-        else {
-            return Err(HeadError::StartLine);
-        };
-        if status.is_partial() {
-            return Err(HeadError::StartLine);
-        }
-        note_fields(head, request.headers, fields);
-        Ok(Self {
-            method: Span::of(head, method.as_bytes()),
-            target: Span::of(head, target.as_bytes()),
-            is_http_10: version == 0,
-        })
     }
 }
 

@@ -2,20 +2,15 @@
 //!
 //! Invariant: the end of a response's body is certain before any of it reaches a client.
 
-use std::mem::MaybeUninit;
-
-use memchr::memchr;
-
 use super::framing::{BodyLength, FramingError, FramingFields};
-use super::head::{ConnectionOptions, Field, FieldName, HeadError, Span, note_fields};
+use super::head::{ConnectionOptions, Field, FieldName, HeadError, Span};
 use super::request::Method;
+use super::syntax;
 
 /// Largest response head accepted, in bytes.
 pub const HEADER_MAX_BYTES: usize = 128 * 1024;
 /// Most fields of a response.
 pub const HEADER_MAX_COUNT: usize = 512;
-/// Heads with more fields than this are parsed by way of the heap.
-const FIELD_FAST_COUNT: usize = 48;
 
 /// Why a member's response is not passed on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -66,12 +61,8 @@ impl ResponseHead {
         if field_count > HEADER_MAX_COUNT {
             return Err(HeadError::TooManyFields { max_count: HEADER_MAX_COUNT }.into());
         }
-        let line = if field_count <= FIELD_FAST_COUNT {
-            let mut headers = [const { MaybeUninit::uninit() }; FIELD_FAST_COUNT];
-            StatusLine::parse(head, &mut headers, fields)?
-        } else {
-            StatusLine::parse(head, &mut vec![MaybeUninit::uninit(); field_count], fields)?
-        };
+        let line = syntax::status_line(head)?;
+        syntax::field_lines(head, line.end, fields)?;
         let status = line.status;
         if !(100..=599).contains(&status) || (status == 101 && !asked_for_upgrade) {
             return Err(ResponseError::Status(status));
@@ -116,35 +107,6 @@ impl ResponseHead {
     pub fn keeps_alive(&self) -> bool {
         let wanted = !self.is_http_10 || self.connection.keep_alive;
         wanted && !self.connection.close && self.body != BodyLength::UntilClose
-    }
-}
-
-struct StatusLine {
-    status: u16,
-    status_text: Span,
-    is_http_10: bool,
-}
-
-impl StatusLine {
-    fn parse<'h>(
-        head: &'h [u8],
-        headers: &mut [MaybeUninit<httparse::Header<'h>>],
-        fields: &mut Vec<Field>,
-    ) -> Result<Self, HeadError> {
-        let mut response = httparse::Response::new(&mut []);
-        let parser = httparse::ParserConfig::default();
-        let parsed = parser.parse_response_with_uninit_headers(&mut response, head, headers)?;
-        let (Some(status), Some(version)) = (response.code, response.version) else {
-            return Err(HeadError::StartLine);
-        };
-        if parsed.is_partial() {
-            return Err(HeadError::StartLine);
-        }
-        note_fields(head, response.headers, fields);
-        // "HTTP/1.x " stands before the status code, and every line ends in CRLF.
-        let line_end = memchr(b'\r', head).unwrap_or(head.len());
-        let status_text = Span::new("HTTP/1.1 ".len(), line_end);
-        Ok(Self { status, status_text, is_http_10: version == 0 })
     }
 }
 

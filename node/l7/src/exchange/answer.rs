@@ -85,6 +85,9 @@ impl<S: Stream> Exchange<'_, S> {
         self.record.sent_bytes = self.client.output.len() as u64;
         self.session.ticket.set_timeout_ms(ANSWER_TIMEOUT_MS);
         let client = &mut *self.client;
+        if !keeps_alive {
+            client.stream.end_follows();
+        }
         let flush = poll_fn(|cx| client.poll_flush(cx));
         match self.session.ticket.guard(flush).await {
             Ok(Ok(())) if keeps_alive => Ending::KeepAlive,

@@ -19,11 +19,11 @@ use tokio_rustls::TlsAcceptor;
 
 use crate::buffer::Buffer;
 use crate::certificate;
+use crate::client::ClientFacts;
 use crate::codec::head::{HeadError, HeadScanner, Scan};
 use crate::codec::request::{Method, RequestError};
 use crate::exchange::{Ending, Exchange};
 use crate::failure::Failure;
-use crate::forward::ClientFacts;
 use crate::http2;
 use crate::own::OwnFields;
 use crate::peer::{Peer, Stream};
@@ -143,14 +143,7 @@ impl Session {
     ) -> Self {
         let counters = Arc::clone(admission.slot().counters.shard(worker.context.index));
         let scheme = if server.protocol == Protocol::Https { "https" } else { "http" };
-        let facts = ClientFacts {
-            address: peer.ip().to_canonical().to_string(),
-            scheme,
-            port: local.port().to_string(),
-            local: local.to_string(),
-            identity: server.client_identity,
-            identity_lines: None,
-        };
+        let facts = ClientFacts::new(peer.ip(), local, scheme, server.client_identity);
         let pool = worker.pools.of(&server.pool);
         let (facts, admission) = (Rc::new(facts), Rc::new(admission));
         let (tls_version, is_http2) = ("", false);

@@ -5,14 +5,13 @@
 //!
 //! Invariant: no head leaves with a `Content-Length` or `Transfer-Encoding` that came from outside.
 
-use std::rc::Rc;
-
 use ballast_balance::persistence::CookieValue;
 use ballast_model::ForwardedFor;
 use ballast_workers::ClientIdentity;
 
 use crate::buffer::Buffer;
 use crate::certificate;
+use crate::client::ClientFacts;
 use crate::codec::framing::BodyLength;
 use crate::codec::head::{Field, FieldName, list};
 use crate::codec::request::RequestHead;
@@ -25,23 +24,6 @@ use crate::pump::Frames;
 
 /// How often a request may be passed on (RFC 9110 §7.6.2).
 const MAX_FORWARDS: &[u8] = b"max-forwards";
-
-/// What members are told of a client connection; made once per connection.
-#[derive(Clone, Debug)]
-pub(crate) struct ClientFacts {
-    /// Its address.
-    pub(crate) address: String,
-    /// `http` or `https`.
-    pub(crate) scheme: &'static str,
-    /// The port it connected to.
-    pub(crate) port: String,
-    /// The address and port it connected to, for HTTP/1.0 without `Host`.
-    pub(crate) local: String,
-    /// Whether members are told who it is.
-    pub(crate) identity: ClientIdentity,
-    /// The lines that say so; none where it has shown no certificate.
-    pub(crate) identity_lines: Option<Rc<[u8]>>,
-}
 
 /// Writes the head that a member gets.
 pub(crate) fn write_request(
@@ -63,8 +45,10 @@ pub(crate) fn write_request(
     if let Some(host) = new_host {
         push_field(output, b"Host", host);
     } else if !fields.iter().any(|field| field.name == FieldName::Host) {
-        let host = head.host.map_or(client.local.as_bytes(), |host| host.of_head(raw));
-        push_field(output, b"Host", host);
+        match head.host {
+            Some(host) => push_field(output, b"Host", host.of_head(raw)),
+            None => push_field(output, b"Host", client.local.to_string().as_bytes()),
+        }
     }
     let nominated = Nominated::new(raw, fields, head.connection.nominates);
     let is_asked = client.identity != ClientIdentity::Unasked;
@@ -95,7 +79,7 @@ pub(crate) fn write_request(
         _ => false,
     });
     if forwarded_for != ForwardedFor::Off {
-        push_forwarded(output, raw, head, fields, client, forwarded_for, drops);
+        push_forwarded(output, raw, head, fields, client, forwarded_for, routing.map(|_| drops));
     }
     if client.identity == ClientIdentity::Told {
         certificate::push(output, client.identity_lines.as_deref(), drops);
@@ -143,9 +127,12 @@ fn push_forwarded(
     fields: &[Field],
     client: &ClientFacts,
     forwarded_for: ForwardedFor,
-    drops: impl Fn(&[u8]) -> bool,
+    drops: Option<impl Fn(&[u8]) -> bool>,
 ) {
-    if !drops(b"x-forwarded-for") {
+    let drops = |name| drops.as_ref().is_some_and(|drops| drops(name));
+    let [drops_for, drops_proto, drops_port] =
+        [&b"x-forwarded-for"[..], b"x-forwarded-proto", b"x-forwarded-port"].map(drops);
+    if !drops_for {
         output.push(b"X-Forwarded-For: ");
         if forwarded_for == ForwardedFor::Append {
             // All in one field: not every application reads a second one.
@@ -157,19 +144,27 @@ fn push_forwarded(
                 }
             }
         }
-        output.push(client.address.as_bytes());
-        output.push(b"\r\n");
     }
-    if !drops(b"x-forwarded-proto") {
-        push_field(output, b"X-Forwarded-Proto", client.scheme.as_bytes());
+    if drops_for || drops_proto || drops_port {
+        if !drops_for {
+            output.push(client.address().as_bytes());
+            output.push(b"\r\n");
+        }
+        if !drops_proto {
+            push_field(output, b"X-Forwarded-Proto", client.scheme.as_bytes());
+        }
+        if !drops_port {
+            output.push(b"X-Forwarded-Port: ");
+            output.push_decimal(u64::from(client.local.port()));
+            output.push(b"\r\n");
+        }
+    } else {
+        output.push(client.address_and_lines().as_bytes());
     }
     if let Some(host) = head.host
         && !drops(b"x-forwarded-host")
     {
         push_field(output, b"X-Forwarded-Host", host.of_head(raw));
-    }
-    if !drops(b"x-forwarded-port") {
-        push_field(output, b"X-Forwarded-Port", client.port.as_bytes());
     }
 }
 

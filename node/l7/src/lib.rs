@@ -20,6 +20,7 @@
 
 pub mod buffer;
 mod certificate;
+mod client;
 pub mod codec;
 mod connection;
 mod exchange;

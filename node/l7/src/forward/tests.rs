@@ -4,14 +4,8 @@ use crate::codec::request::{Method, RequestLimits};
 use crate::identity::RequestId;
 
 fn facts() -> ClientFacts {
-    ClientFacts {
-        address: "192.0.2.7".to_owned(),
-        scheme: "https",
-        port: "443".to_owned(),
-        local: "198.51.100.1:443".to_owned(),
-        identity: ClientIdentity::Unasked,
-        identity_lines: None,
-    }
+    let (address, local) = ("192.0.2.7".parse().unwrap(), "198.51.100.1:443".parse().unwrap());
+    ClientFacts::new(address, local, "https", ClientIdentity::Unasked)
 }
 
 fn length_and_count(text: &str) -> (usize, usize) {
@@ -92,7 +86,7 @@ fn the_clients_address_is_appended_to_what_came() {
         forwarded(text, ForwardedFor::Append),
         "GET / HTTP/1.1\r\nHost: a:8443\r\n\
          X-Forwarded-For: 10.0.0.1, 10.0.0.2, 10.0.0.3, 192.0.2.7\r\nX-Forwarded-Proto: https\r\n\
-         X-Forwarded-Host: a:8443\r\nX-Forwarded-Port: 443\r\n\r\n"
+         X-Forwarded-Port: 443\r\nX-Forwarded-Host: a:8443\r\n\r\n"
     );
 }
 

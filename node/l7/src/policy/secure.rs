@@ -20,8 +20,14 @@ pub(super) fn redirect<'a>(
     head: &RequestHead,
 ) -> Answer<'a> {
     let mut location = session.worker.take_text();
-    let host = head.host.map_or(session.facts.local.as_bytes(), |host| host.of_head(raw));
-    write_location(&mut location, host, force.port, head.target.of_head(raw));
+    let target = head.target.of_head(raw);
+    match head.host {
+        Some(host) => write_location(&mut location, host.of_head(raw), force.port, target),
+        None => {
+            let host = session.facts.local.to_string();
+            write_location(&mut location, host.as_bytes(), force.port, target);
+        }
+    }
     Answer::Redirect { status: force.status, location }
 }
 

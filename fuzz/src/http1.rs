@@ -2,7 +2,7 @@
 
 use ballast_l7::codec::chunked::ChunkedDecoder;
 use ballast_l7::codec::framing::BodyLength;
-use ballast_l7::codec::head::{HeadScanner, Scan};
+use ballast_l7::codec::head::{Field, HeadScanner, Scan};
 use ballast_l7::codec::request::{Method, RequestHead, RequestLimits};
 use ballast_l7::codec::response::ResponseHead;
 
@@ -52,6 +52,10 @@ pub fn head(data: &[u8]) {
     let mut fields = Vec::new();
     let Ok(parsed) = RequestHead::parse(head, field_count, &LIMITS, &mut fields) else { return };
     assert_eq!(parsed.length, length);
+    let mut headers = [httparse::EMPTY_HEADER; 100];
+    let mut request = httparse::Request::new(&mut headers);
+    assert_eq!(request.parse(head), Ok(httparse::Status::Complete(length)));
+    assert_same(head, &fields, request.headers);
     let text = &head[..length - 4];
     let controls = |byte: &u8| matches!(byte, 0..=8 | 11 | 12 | 14..=31 | 127);
     assert!(!text.iter().any(controls), "control characters");
@@ -90,6 +94,12 @@ pub fn head(data: &[u8]) {
     }
 }
 
+/// The fields are those that httparse finds.
+fn assert_same(head: &[u8], fields: &[Field], headers: &[httparse::Header<'_>]) {
+    let ours = fields.iter().map(|field| (field.name_of(head), field.value.of_head(head)));
+    assert!(ours.eq(headers.iter().map(|header| (header.name.as_bytes(), header.value))));
+}
+
 fn count(text: &[u8], needle: &[u8]) -> usize {
     text.windows(needle.len()).filter(|window| *window == needle).count()
 }
@@ -108,6 +118,11 @@ pub fn response(data: &[u8]) {
     let parsed =
         ResponseHead::parse(&input[..length], field_count, method, asked_for_upgrade, &mut fields);
     let Ok(parsed) = parsed else { return };
+    let mut headers = vec![httparse::EMPTY_HEADER; field_count];
+    let mut response = httparse::Response::new(&mut headers);
+    assert_eq!(response.parse(&input[..length]), Ok(httparse::Status::Complete(length)));
+    assert_eq!(response.code, Some(parsed.status));
+    assert_same(&input[..length], &fields, response.headers);
     if parsed.is_interim() {
         assert_eq!(parsed.body, BodyLength::None);
     }

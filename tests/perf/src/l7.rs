@@ -37,6 +37,9 @@ use subject::Subject;
 /// The proxies' CPU, and the one of origin and load.
 const PROXY_CPU: &[&str] = &["taskset", "-c", "0"];
 const LOAD_CPU: &[&str] = &["taskset", "-c", "1"];
+/// The same for a load that measures latencies: it runs whenever it has something to do. Otherwise an
+/// answer waits for it as long as the origin is let run, milliseconds that no proxy has spent.
+const PROMPT_LOAD: &[&str] = &["taskset", "-c", "1", "chrt", "--fifo", "1"];
 /// For two workers.
 const BOTH_CPUS: &[&str] = &["taskset", "-c", "0,1"];
 

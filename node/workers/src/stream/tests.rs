@@ -106,3 +106,45 @@ async fn the_end_of_the_client_is_read_as_such() {
     .unwrap();
     assert!(received.is_empty());
 }
+
+#[tokio::test]
+async fn what_the_end_follows_arrives_with_the_end_whether_or_not_the_reactor_knows_the_stream() {
+    for is_registered in [false, true] {
+        let (mut client, mut stream) = pair();
+        if is_registered {
+            stream.registered().unwrap();
+        }
+        stream.write_all(b"head and ").await.unwrap();
+        stream.end_follows();
+        stream.write_all(b"body").await.unwrap();
+        // Held back: only the first part is there to be read.
+        let mut first = [0; 64];
+        assert_eq!(client.read(&mut first).unwrap(), 9);
+        client.set_nonblocking(true).unwrap();
+        assert_eq!(client.read(&mut first).unwrap_err().kind(), io::ErrorKind::WouldBlock);
+        client.set_nonblocking(false).unwrap();
+        drop(stream);
+        let mut rest = Vec::new();
+        client.read_to_end(&mut rest).unwrap();
+        assert_eq!(rest, b"body");
+    }
+}
+
+#[tokio::test]
+async fn much_that_the_end_follows_arrives_though_the_client_reads_slowly() {
+    let (mut client, mut stream) = pair();
+    stream.end_follows();
+    let much = vec![7; 16 * 1024 * 1024];
+    let expected_bytes = much.len();
+    let reader = std::thread::spawn(move || {
+        let mut all = Vec::new();
+        client.read_to_end(&mut all).unwrap();
+        all.len()
+    });
+    stream.write_all(&much).await.unwrap();
+    stream.shutdown().await.unwrap();
+    assert_eq!(
+        tokio::task::spawn_blocking(|| reader.join().unwrap()).await.unwrap(),
+        expected_bytes
+    );
+}

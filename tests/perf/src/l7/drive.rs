@@ -10,8 +10,8 @@ use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::ChildStdout;
 use tokio::time::timeout;
 
-use super::LOAD_CPU;
 use super::certificate::Certificate;
+use super::{LOAD_CPU, PROMPT_LOAD};
 use crate::driver::Outcome;
 
 /// Longest time until all connections stand.
@@ -39,7 +39,7 @@ pub(super) async fn handshakes(
         "--seconds",
         &time,
     ];
-    once(lab, &arguments, seconds).await
+    once(lab, LOAD_CPU, &arguments, seconds).await
 }
 
 /// Requests at a fixed rate for `seconds`.
@@ -51,12 +51,13 @@ pub(super) async fn open_loop(
 ) -> Result<Outcome> {
     let (address, time, rate) = (address.to_string(), seconds.to_string(), rate.to_string());
     let arguments = ["open-loop", "--address", &address, "--rate", &rate, "--seconds", &time];
-    once(lab, &arguments, seconds).await
+    let wrapper = if rustix::process::geteuid().is_root() { PROMPT_LOAD } else { LOAD_CPU };
+    once(lab, wrapper, &arguments, seconds).await
 }
 
-async fn once(lab: &Lab, arguments: &[&str], seconds: u32) -> Result<Outcome> {
+async fn once(lab: &Lab, wrapper: &[&str], arguments: &[&str], seconds: u32) -> Result<Outcome> {
     let client = lab.host("client", 31)?;
-    let mut command = client.command_with(LOAD_CPU, std::env::current_exe()?);
+    let mut command = client.command_with(wrapper, std::env::current_exe()?);
     command.arg("drive").args(arguments);
     let output = process::run(command, super::limit(seconds)).await?;
     let text = String::from_utf8_lossy(&output.stdout);

@@ -137,17 +137,25 @@ impl Buffer {
     }
 
     /// Appends `bytes`, growing if it must: for heads, whose size is limited by who parsed them.
+    // Inlined, so that a few bytes of known length are stored and not copied by a call.
+    #[inline]
     pub fn push(&mut self, bytes: &[u8]) {
         if self.is_empty() {
             self.clear();
         }
         let end = self.end + bytes.len();
         if end > self.storage.len() {
-            let wanted = if end <= BUFFER_BYTES { BUFFER_BYTES } else { end.next_power_of_two() };
-            self.reserve_total(wanted);
+            self.grow(end);
         }
         self.storage[self.end..end].copy_from_slice(bytes);
         self.end = end;
+    }
+
+    /// Makes room up to `end`.
+    #[cold]
+    fn grow(&mut self, end: usize) {
+        let wanted = if end <= BUFFER_BYTES { BUFFER_BYTES } else { end.next_power_of_two() };
+        self.reserve_total(wanted);
     }
 
     /// Replaces bytes that were put in, consumed or not: `at` counts from where the buffer was

@@ -330,7 +330,6 @@ impl Worker {
             (connections.open(group, &self.context.clock), local)
         };
         let handler = Rc::clone(self.handler(server.protocol));
-        let server_protocol = server.protocol;
         let stream = ClientStream::new(stream);
         let connection = Connection { stream, peer, local, server, admission, ticket };
         // Ends by itself or with the runtime; `Connections` knows how many there are.
@@ -343,12 +342,8 @@ impl Worker {
             }));
         } else {
             let task = handler.serve(connection);
-            let speaks_first = server_protocol.is_http();
             drop(tokio::task::spawn_local(async move {
                 let _guard = guard;
-                if speaks_first {
-                    tokio::task::yield_now().await;
-                }
                 task.await;
             }));
         }

@@ -349,6 +349,32 @@ fn absolute_scheme_bytes(target: &[u8]) -> Option<usize> {
     [&b"http://"[..], b"https://"].iter().find(|scheme| starts(scheme)).map(|scheme| scheme.len())
 }
 
+/// Whether a byte may stand in a registered name (RFC 3986 §3.2.2: unreserved, sub-delims, `%`).
+static HOST: [bool; 256] = {
+    let mut table = [false; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        table[byte] = matches!(
+            byte as u8,
+            b'0'..=b'9'
+                | b'A'..=b'Z'
+                | b'a'..=b'z'
+                | b'-'
+                | b'.'
+                | b'_'
+                | b'~'
+                | b'%'
+                | b'!'
+                | b'$'
+                | b'&'..=b','
+                | b';'
+                | b'='
+        );
+        byte += 1;
+    }
+    table
+};
+
 /// RFC 3986 §3.2: a host and perhaps a port, without user information.
 fn is_host(value: &[u8]) -> bool {
     let (host, port) = match value {
@@ -359,10 +385,7 @@ fn is_host(value: &[u8]) -> bool {
         _ => value.split_at(memchr(b':', value).unwrap_or(value.len())),
     };
     let is_literal = value.first() == Some(&b'[');
-    let is_host_byte = |byte: &u8| match byte {
-        b':' => is_literal,
-        _ => byte.is_ascii_alphanumeric() || b"-._~%!$&'()*+,;=".contains(byte),
-    };
+    let is_host_byte = |byte: &u8| HOST[usize::from(*byte)] || (is_literal && *byte == b':');
     let port_is_valid = match port {
         [] => true,
         [b':', digits @ ..] => digits.len() <= 5 && digits.iter().all(u8::is_ascii_digit),

@@ -6,6 +6,7 @@
 
 use std::fmt;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -32,6 +33,8 @@ const DRAIN_TIMEOUT_MAX_S: u64 = 3_600;
 const UPGRADE_TIMEOUT_MAX_S: u64 = 600;
 /// Longest time that clients of the old process may stay, in seconds.
 const UPGRADE_DRAIN_TIMEOUT_MAX_S: u64 = 7 * 86_400;
+/// What messages that are held may take on each worker, in bytes.
+const BUFFERING_BYTES: RangeInclusive<u64> = 1024 * 1024..=64 * 1024 * 1024 * 1024;
 
 /// The file as written.
 #[derive(Clone, Debug, Deserialize)]
@@ -79,6 +82,7 @@ struct DataPlaneSection {
     drain_timeout_s: u64,
     upgrade_timeout_s: u64,
     upgrade_drain_timeout_s: u64,
+    buffering_max_bytes: u64,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -137,6 +141,8 @@ pub(crate) struct NodeConfig {
     pub upgrade_timeout: Duration,
     /// How long clients of the old process may stay after an upgrade.
     pub upgrade_drain_timeout: Duration,
+    /// What requests and responses that are held may take on each worker, in bytes.
+    pub buffering_max_bytes: usize,
     /// How the node's own log is written.
     pub log_format: LogFormat,
     /// What is logged, as a `tracing` filter.
@@ -275,6 +281,10 @@ impl NodeFile {
             "data_plane.upgrade_drain_timeout_s: at most 604800",
         );
         require(
+            BUFFERING_BYTES.contains(&self.data_plane.buffering_max_bytes),
+            "data_plane.buffering_max_bytes: from 1048576 to 68719476736",
+        );
+        require(
             self.log.level.parse::<tracing_subscriber::EnvFilter>().is_ok(),
             "log.level: must be error, warn, info, debug, trace or a tracing filter",
         );
@@ -308,6 +318,9 @@ impl NodeFile {
             drain_timeout: Duration::from_secs(self.data_plane.drain_timeout_s),
             upgrade_timeout: Duration::from_secs(self.data_plane.upgrade_timeout_s),
             upgrade_drain_timeout: Duration::from_secs(self.data_plane.upgrade_drain_timeout_s),
+            // Within the bounds: see `faults`.
+            buffering_max_bytes: usize::try_from(self.data_plane.buffering_max_bytes)
+                .unwrap_or(usize::MAX),
             log_format: self.log.format,
             log_level: self.log.level,
             access_log,
@@ -338,6 +351,7 @@ impl Default for DataPlaneSection {
             drain_timeout_s: 30,
             upgrade_timeout_s: 60,
             upgrade_drain_timeout_s: 3_600,
+            buffering_max_bytes: 64 * 1024 * 1024,
         }
     }
 }

@@ -8,6 +8,7 @@
 mod adopt;
 mod api_tls;
 mod assembly;
+mod buffering;
 mod check_network;
 mod command;
 mod config;

@@ -12,7 +12,7 @@ use ballast_dns::Names;
 use ballast_ha::Ha;
 use ballast_health::{Prober, ProberOptions};
 use ballast_l4::{TcpHandlers, UdpHandlers};
-use ballast_l7::{HttpHandlers, MirrorTotals, RateLimits};
+use ballast_l7::{BufferingTotals, HttpHandlers, MirrorTotals, RateLimits};
 use ballast_model::event::EventBody;
 use ballast_model::explain::{ExplainReport, ExplainRequest};
 use ballast_model::status::{
@@ -36,6 +36,7 @@ use tokio::sync::{broadcast, mpsc, watch};
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
+use crate::buffering;
 use crate::config::NodeConfig;
 use crate::pool_metrics;
 use crate::share;
@@ -66,6 +67,7 @@ pub(crate) struct Traffic {
     access_log: AccessLog,
     rate_limits: Arc<RateLimits>,
     mirrors: Arc<MirrorTotals>,
+    buffering: Arc<BufferingTotals>,
     tail: Tail,
     spans: Option<Spans>,
     share: Share,
@@ -87,6 +89,7 @@ impl Traffic {
         let rate_limits = Arc::new(RateLimits::new(&rate_limit_key(keys)));
         let tail = Tail::default();
         let http = HttpHandlers::new(access_log.clone())
+            .with_buffering(config.buffering_max_bytes)
             .with_rate_limits(Arc::clone(&rate_limits))
             .with_tail(tail.clone());
         let (http, spans) = match config.otlp {
@@ -96,7 +99,7 @@ impl Traffic {
             }
             None => (http, None),
         };
-        let mirrors = http.mirror_totals();
+        let (mirrors, buffering) = (http.mirror_totals(), http.buffering_totals());
         let handlers = Handlers {
             http: Arc::new(http),
             tcp: Arc::new(TcpHandlers::new(access_log.clone()).with_tail(tail.clone())),
@@ -128,6 +131,7 @@ impl Traffic {
             access_log,
             rate_limits,
             mirrors,
+            buffering,
             tail,
             spans,
             share,
@@ -406,6 +410,7 @@ impl Traffic {
         ] {
             metrics.single(name, MetricKind::Counter, help, value);
         }
+        buffering::expose(&self.buffering, metrics);
         let pressure = self.plane.pressure();
         let mut family = metrics.family(
             "ballast_pressure_percent",

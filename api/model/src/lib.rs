@@ -47,7 +47,7 @@ pub use spec::pool::adaptive_concurrency::AdaptiveConcurrency;
 pub use spec::pool::circuit_breaker::CircuitBreaker;
 pub use spec::pool::consistent_hash::{ConsistentHash, HashKey};
 pub use spec::pool::dns::{AddressFamily, DnsMember, DnsRecord};
-pub use spec::pool::http2::{MemberProtocol, PoolHttp2};
+pub use spec::pool::http2::{MemberProtocol, MemberWebSockets, PoolHttp2};
 pub use spec::pool::outlier::OutlierEjection;
 pub use spec::pool::persistence_table::PersistenceTableSettings;
 pub use spec::pool::proxy_protocol::ProxyProtocolVersion;
@@ -64,10 +64,11 @@ pub use spec::traffic_group::{
 };
 pub use spec::user::{Role, UserSpec};
 pub use spec::virtual_server::{
-    AcceptProxyProtocol, AccessLogSettings, ClientAuth, ClientAuthMode, ForceHttps, ForwardedFor,
-    Hsts, Http2Limits, HttpSettings, Mode, OtherSources, Persistence, Priority, Protocol,
-    RequestIdSettings, ServerTls, SniRoute, SourceLimits, TcpSettings, TlsPassthrough,
-    TracingSettings, Transport, UdpSettings, UnknownName, UnmatchedName, VirtualServerSpec,
+    AcceptProxyProtocol, AccessLogSettings, Buffering, ClientAuth, ClientAuthMode, ClientHalfClose,
+    ForceHttps, ForwardedFor, Hsts, Http2Limits, HttpSettings, Mode, OtherSources, Persistence,
+    Priority, Protocol, RequestIdSettings, ServerTls, SniRoute, SourceLimits, TcpSettings,
+    TlsPassthrough, TracingSettings, Transport, UdpSettings, UnknownName, UnmatchedName,
+    VirtualServerSpec,
 };
 pub use state::{Cluster, JoinTicket, Snapshot, State};
 pub use validate::{FieldError, FieldErrors};

@@ -13,6 +13,8 @@ use crate::member::Member;
 use crate::persistence::MemberKey;
 use crate::pool::Pool;
 
+pub(crate) mod trial;
+
 /// What came of one attempt to have a member answer.
 #[derive(Clone, Copy, Debug)]
 pub struct Attempt {
@@ -84,11 +86,20 @@ impl Pool {
         }
         let settings = self.spec().outlier_ejection.as_ref()?;
         let in_a_row = state.count_outcome(worker, failed);
+        let is_on_trial = state.trial().is_required() && !state.is_ejected(now_ms);
+        if is_on_trial && !failed {
+            state.trial().pass();
+        }
         let limit = settings.consecutive_failures;
-        if limit == 0 || in_a_row < limit {
+        if limit == 0 {
+            // Then a failure on trial is no reason either: another trial follows.
             return None;
         }
-        let why = format!("{in_a_row} failures in a row");
+        let why = match is_on_trial && failed {
+            true => "it failed on trial".to_owned(),
+            false if in_a_row < limit => return None,
+            false => format!("{in_a_row} failures in a row"),
+        };
         self.eject(member, settings, now_ms, (EjectionCause::ConsecutiveFailures, &why))
     }
 

@@ -12,6 +12,7 @@ use ballast_model::status::{Health, MemberError, MemberStatus};
 use ballast_model::{AdminState, Algorithm};
 
 use crate::eject::time_of_day;
+use crate::eject::trial::{Trial, TrialState};
 use crate::gate::Permit;
 use crate::latency::{Averaging, Latency};
 use crate::padded::Padded;
@@ -90,6 +91,8 @@ pub struct MemberState {
     drain_until_ms: AtomicU64,
     /// Left out until then, whatever the monitors say.
     ejected_until_ms: AtomicU64,
+    /// Whether it has to prove itself after that.
+    trial: TrialState,
     /// Since when it takes requests: its share grows from then on, if the pool says so.
     ramp_from_ms: AtomicU64,
     /// Failures since the last success; written where there are any.
@@ -157,6 +160,7 @@ impl MemberState {
             last_error: Mutex::default(),
             agent: Mutex::default(),
             ejected_until_ms: AtomicU64::new(0),
+            trial: TrialState::default(),
             ramp_from_ms: AtomicU64::new(0),
             failures_in_row: AtomicU32::new(0),
             went_up: AtomicU64::new(0),
@@ -293,6 +297,7 @@ impl MemberState {
         ejection.since_ms = now_ms;
         ejection.text = format!("ejected: {why}, until {} UTC", time_of_day(until_ms));
         self.ejected_until_ms.store(until_ms, Relaxed);
+        self.trial.require();
         self.failures_in_row.store(0, Relaxed);
         // It comes back little by little, if the pool says so.
         self.ramp_from(until_ms);
@@ -303,7 +308,7 @@ impl MemberState {
     fn report_with_ejection(&self, now_ms: u64) -> HealthReport {
         let report = self.health_report();
         if !self.is_ejected(now_ms) {
-            return report;
+            return self.report_on_trial(report);
         }
         let ejection = self.ejection.lock().unwrap_or_else(PoisonError::into_inner);
         HealthReport {
@@ -313,6 +318,20 @@ impl MemberState {
             // No probe says so: other nodes must not take it for one's verdict.
             last_probe_us: None,
         }
+    }
+
+    /// What the monitors found, and that it has to prove itself, if it has.
+    fn report_on_trial(&self, mut report: HealthReport) -> HealthReport {
+        if self.trial.is_required() && self.is_up() {
+            let monitors = std::mem::take(&mut report.reason);
+            report.reason = format!("on trial after an ejection; monitors: {monitors}");
+        }
+        report
+    }
+
+    /// Whether it has to prove itself.
+    pub(crate) fn trial(&self) -> &TrialState {
+        &self.trial
     }
 
     /// Counts what came of an attempt of `worker`; how many failed since the last that did not.
@@ -386,7 +405,7 @@ impl MemberState {
         let shard = self.shard(worker);
         shard.in_flight.fetch_add(1, Relaxed);
         shard.requests_total.fetch_add(1, Relaxed);
-        InFlight { shard: Arc::clone(shard), _slot: slot, _permit: None }
+        InFlight { shard: Arc::clone(shard), _slot: slot, _permit: None, _trial: None }
     }
 
     /// Makes room for one more, or hands the room to who waits for it.
@@ -471,6 +490,7 @@ pub struct InFlight {
     shard: Arc<Padded<Shard>>,
     _slot: Option<Slot>,
     _permit: Option<Permit>,
+    _trial: Option<Trial>,
 }
 
 impl InFlight {
@@ -478,6 +498,13 @@ impl InFlight {
     #[must_use]
     pub fn with_permit(mut self, permit: Option<Permit>) -> Self {
         self._permit = permit;
+        self
+    }
+
+    /// The same, as the trial of its member until it ends.
+    #[must_use]
+    pub(crate) fn on_trial(mut self, trial: Trial) -> Self {
+        self._trial = Some(trial);
         self
     }
 

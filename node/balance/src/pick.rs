@@ -13,9 +13,10 @@ use std::sync::Arc;
 use ballast_model::Algorithm;
 use ballast_model::status::Health;
 
+use crate::eject::trial::Trial;
 use crate::hash::{Draws, hash_address, mix, neg_log2};
 use crate::key::KeyHash;
-use crate::member::{Member, MemberState};
+use crate::member::{InFlight, Member, MemberState};
 use crate::persistence::MemberKey;
 use crate::pool::Pool;
 
@@ -59,6 +60,21 @@ pub struct Picked<'a> {
     pub member: &'a Arc<Member>,
     /// Whether it was chosen because the client belongs to it.
     pub persistent: bool,
+    /// Whether it has to prove itself with this.
+    is_trial: bool,
+}
+
+impl Picked<'_> {
+    /// Counts the request or connection that `worker` sends to the member; none where others were
+    /// faster, so that it has no room any more, or proves itself already.
+    pub fn begin(&self, worker: usize) -> Option<InFlight> {
+        let state = &self.member.state;
+        if !self.is_trial {
+            return state.begin(worker);
+        }
+        let trial = Trial::begin(state)?;
+        Some(state.begin(worker)?.on_trial(trial))
+    }
 }
 
 /// Why there is no member to choose.
@@ -133,13 +149,15 @@ impl Pool {
             standard: self.standard(input.now_ms),
             priority_min: 0,
             ramp: None,
+            has_trials: self.spec().outlier_ejection.is_some(),
         };
         let persistent = input.persistent.and_then(|key| self.index_of(key));
         if let Some(index) = persistent.filter(|i| candidates.holds_persistent(*i, input.now_ms)) {
             if !self.members()[index as usize].state.has_room() {
                 return Err(NoMember::PersistentBusy);
             }
-            return Ok(self.picked(index, true));
+            let is_trial = candidates.is_trial(index);
+            return Ok(self.picked(index, true, is_trial));
         }
         candidates.priority_min = candidates.lowest_priority();
         candidates.ramp = Ramp::new(self.spec(), input);
@@ -148,8 +166,13 @@ impl Pool {
             // All that can serve have come up a moment ago.
             chosen = candidates.choose(state, input);
         }
+        if chosen.is_none() && candidates.has_trials {
+            // Nobody else is there to serve: better than not at all.
+            candidates.has_trials = false;
+            chosen = candidates.choose(state, input);
+        }
         match chosen {
-            Some(index) => Ok(self.picked(index, false)),
+            Some(index) => Ok(self.picked(index, false, candidates.is_trial(index))),
             None if candidates.is_any_busy() => Err(NoMember::AllBusy),
             None => Err(self.why_none(input.exclude)),
         }
@@ -162,15 +185,26 @@ impl Pool {
         let is_same = |index: &u32| std::ptr::eq(&*self.members()[*index as usize].state, state);
         let Some(index) = index.filter(is_same) else { return Grants::default() };
         let standard = self.standard(now_ms);
-        let mut candidates =
-            Candidates { pool: self, exclude: &[], now_ms, standard, priority_min: 0, ramp: None };
+        let mut candidates = Candidates {
+            pool: self,
+            exclude: &[],
+            now_ms,
+            standard,
+            priority_min: 0,
+            ramp: None,
+            has_trials: self.spec().outlier_ejection.is_some(),
+        };
+        if candidates.is_trial(index) {
+            // It is given one request by choice, and none by line.
+            return Grants::default();
+        }
         let to_own = candidates.holds_persistent(index, now_ms);
         candidates.priority_min = candidates.lowest_priority();
         Grants { to_own, to_any: candidates.would_hold(index) }
     }
 
-    fn picked(&self, index: u32, persistent: bool) -> Picked<'_> {
-        Picked { index, member: &self.members()[index as usize], persistent }
+    fn picked(&self, index: u32, persistent: bool, is_trial: bool) -> Picked<'_> {
+        Picked { index, member: &self.members()[index as usize], persistent, is_trial }
     }
 
     /// How healthy a member must be now. Without a panic threshold it ends at the first member that
@@ -267,9 +301,23 @@ struct Candidates<'a> {
     /// The lowest priority that serves.
     priority_min: u32,
     ramp: Option<Ramp>,
+    /// Whether members that come back from an ejection get one request at a time.
+    has_trials: bool,
 }
 
 impl<'a> Candidates<'a> {
+    /// Whether it has to prove itself first.
+    fn is_trial(self, index: u32) -> bool {
+        let is_required = || self.pool.members()[index as usize].state.trial().is_required();
+        // Where members are chosen that are down, what they did before does not matter.
+        self.has_trials && !matches!(self.standard, Standard::Any) && is_required()
+    }
+
+    /// Whether it is at that, and gets nothing else meanwhile.
+    fn is_being_tried(self, index: u32) -> bool {
+        self.is_trial(index) && self.pool.members()[index as usize].state.trial().is_under_way()
+    }
+
     fn choose(self, state: &mut PickState, input: &PickInput<'_>) -> Option<u32> {
         match self.pool.spec().algorithm {
             Algorithm::ConsistentHash => self.consistent_hash(input),
@@ -294,6 +342,7 @@ impl<'a> Candidates<'a> {
         let member = &self.pool.members()[index as usize];
         self.would_hold(index)
             && member.state.has_room()
+            && !self.is_being_tried(index)
             && self.ramp.is_none_or(|ramp| ramp.admits(member))
     }
 
@@ -335,6 +384,7 @@ impl<'a> Candidates<'a> {
         let state = &self.pool.members()[index as usize].state;
         state.takes_persistent(now_ms)
             && self.standard.is_met(state, self.now_ms)
+            && !self.is_being_tried(index)
             && !self.exclude.contains(&index)
     }
 

@@ -92,7 +92,7 @@ impl TcpWorker {
         let permit = pool.enter_stream()?;
         for _ in 0..RACE_MAX_COUNT {
             let picked = pool.pick(&mut place.state, input)?;
-            if let Some(in_flight) = picked.member.state.begin(self.context.index) {
+            if let Some(in_flight) = picked.begin(self.context.index) {
                 return Ok((picked.index, in_flight.with_permit(permit)));
             }
         }

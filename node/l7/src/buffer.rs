@@ -64,6 +64,16 @@ impl Buffer {
         if self.is_empty() { self.storage.len() } else { self.storage.len() - self.end }
     }
 
+    /// How many bytes its storage holds.
+    pub(crate) fn capacity(&self) -> usize {
+        self.storage.len()
+    }
+
+    /// Makes its storage that large, if it is smaller.
+    pub(crate) fn grow(&mut self, bytes: usize) {
+        self.reserve_total(bytes);
+    }
+
     /// Borrows storage from `pool` if it has none.
     pub fn acquire(&mut self, pool: &BufferPool) {
         if self.storage.is_empty() {
@@ -145,7 +155,7 @@ impl Buffer {
         }
         let end = self.end + bytes.len();
         if end > self.storage.len() {
-            self.grow(end);
+            self.grow_to(end);
         }
         self.storage[self.end..end].copy_from_slice(bytes);
         self.end = end;
@@ -153,7 +163,7 @@ impl Buffer {
 
     /// Makes room up to `end`.
     #[cold]
-    fn grow(&mut self, end: usize) {
+    fn grow_to(&mut self, end: usize) {
         let wanted = if end <= BUFFER_BYTES { BUFFER_BYTES } else { end.next_power_of_two() };
         self.reserve_total(wanted);
     }

@@ -3,6 +3,7 @@
 //! Invariant: requests of one connection are answered in the order in which they came; a head that
 //! is refused is the last thing read from it.
 
+use std::cell::Cell;
 use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::pin::Pin;
@@ -129,7 +130,15 @@ pub(crate) struct Session {
     pub(crate) is_trusted: bool,
     /// The certificates that the client has shown.
     shown: Option<Rc<[CertificateDer<'static>]>>,
-    admission: Rc<Admission>,
+    door: Rc<Door>,
+}
+
+/// What a connection and its streams have together.
+#[derive(Debug)]
+struct Door {
+    admission: Admission,
+    /// What their messages hold, in bytes.
+    held_bytes: Cell<usize>,
 }
 
 impl Session {
@@ -145,7 +154,8 @@ impl Session {
         let scheme = if server.protocol == Protocol::Https { "https" } else { "http" };
         let facts = ClientFacts::new(peer.ip(), local, scheme, server.client_identity);
         let pool = worker.pools.of(&server.pool);
-        let (facts, admission) = (Rc::new(facts), Rc::new(admission));
+        let held_bytes = Cell::new(0);
+        let (facts, door) = (Rc::new(facts), Rc::new(Door { admission, held_bytes }));
         let (tls_version, is_http2) = ("", false);
         Self {
             worker,
@@ -160,7 +170,7 @@ impl Session {
             is_http2,
             is_trusted: true,
             shown: None,
-            admission,
+            door,
         }
     }
 
@@ -175,18 +185,18 @@ impl Session {
             peer: self.peer,
             local: self.local,
             facts: Rc::clone(&self.facts),
-            ticket: connections.open(self.admission.slot().id, clock),
+            ticket: connections.open(self.door.admission.slot().id, clock),
             tls_version: self.tls_version,
             is_http2: self.is_http2,
             is_trusted: self.is_trusted,
             shown: None,
-            admission: Rc::clone(&self.admission),
+            door: Rc::clone(&self.door),
         }
     }
 
     /// Takes over what the virtual server has become, if it still is one.
     pub(crate) fn refresh(&mut self) {
-        let current = self.admission.slot().current().load();
+        let current = self.door.admission.slot().current().load();
         if let Some(current) = &*current
             && !Arc::ptr_eq(current, &self.server)
         {
@@ -201,9 +211,14 @@ impl Session {
         }
     }
 
+    /// What the messages of the connection hold, in bytes.
+    pub(crate) fn held_bytes(&self) -> &Cell<usize> {
+        &self.door.held_bytes
+    }
+
     /// Whether the virtual server is still there.
     pub(crate) fn is_wanted(&self) -> bool {
-        self.admission.slot().current().load().is_some()
+        self.door.admission.slot().current().load().is_some()
     }
 
     /// Whether anybody wants to know more of requests than their number.

@@ -12,12 +12,13 @@ use std::future::poll_fn;
 use std::rc::Rc;
 
 use ballast_balance::{InFlight, NoMember};
-use ballast_model::RetryCause;
+use ballast_model::{ClientHalfClose, RetryCause};
 use ballast_telemetry::trace::UUID_BYTES;
 use ballast_telemetry::{FailureReason, RetryKind};
 use ballast_workers::Interrupted;
 
 use crate::buffer::Buffer;
+use crate::buffering::Backlog;
 use crate::codec::framing::BodyLength;
 use crate::codec::head::HeadScanner;
 use crate::codec::request::{Method, RequestHead, RequestLimits};
@@ -35,11 +36,13 @@ use crate::record::Record;
 use crate::relay::{AttemptError, Conditions, Relay, upload_failure};
 use crate::retry;
 use crate::tunnel::Tunnel;
-use crate::upstream::{self, Chosen, Wanted, WorkerPool};
+use crate::upstream::{self, Chosen, Purpose, Wanted, WorkerPool};
 
 mod answer;
+mod held;
 mod response;
 
+use held::HeldRequest;
 use response::{may_keep_alive, may_upgrade, pass_head};
 
 /// Members tried for one request.
@@ -73,6 +76,8 @@ pub(crate) struct Exchange<'a, S> {
     response_start: Option<u64>,
     /// Whether our own answers are those of gRPC.
     is_grpc: bool,
+    /// What the client has not taken yet of a response, where the virtual server wants that held.
+    backlog: Option<Box<Backlog<'a>>>,
 }
 
 /// What is known of a request once it is understood.
@@ -84,6 +89,9 @@ struct Request<'a> {
     output: Buffer,
     pump: Pump,
     wanted: Wanted,
+    purpose: Purpose,
+    /// Where the body is to be taken whole first: what it holds.
+    held: Option<Box<HeldRequest<'a>>>,
 }
 
 /// What an attempt led to.
@@ -104,7 +112,7 @@ impl<'a, S: Stream> Exchange<'a, S> {
     pub(crate) fn new(session: &'a Session, client: &'a mut Peer<S>, found: FoundHead) -> Self {
         let record = Record::new(found.start_us, found.end_us);
         let pool = Rc::clone(&session.pool);
-        Self { session, client, record, pool, response_start: None, is_grpc: false }
+        Self { session, client, record, pool, response_start: None, is_grpc: false, backlog: None }
     }
 
     /// Serves the request whose head stands at the front of the client's input.
@@ -191,6 +199,8 @@ impl<'a, S: Stream> Exchange<'a, S> {
         }
         let setting = persistence::setting(self.session, routing.as_ref());
         let belonging = persistence::find(self.session, setting, &self.pool, raw, fields);
+        let is_answered = routing.as_ref().is_some_and(|routing| routing.answer.is_some());
+        let held = if is_answered { None } else { HeldRequest::of(self.session, &mut head) };
         let key = self.pool.key(|wanted| key::of_request(wanted, raw, &head, fields));
         let persistence::Belonging { member: persistent, known } = belonging;
         let wanted = Wanted { client: peer.ip(), key, persistent, known, priority: 0 };
@@ -205,6 +215,11 @@ impl<'a, S: Stream> Exchange<'a, S> {
             routing.as_ref(),
             &mut self.record.identity,
         );
+        let purpose = match head.upgrade.map(|upgrade| upgrade.of_head(raw)) {
+            None => Purpose::Request,
+            Some(name) if name.eq_ignore_ascii_case(b"websocket") => Purpose::WebSocket,
+            Some(_) => Purpose::Upgrade,
+        };
         self.client.input.consume(found.length);
         let frames = match head.body {
             BodyLength::Chunked => Frames::Chunked,
@@ -217,10 +232,12 @@ impl<'a, S: Stream> Exchange<'a, S> {
         {
             pump.copy = Some(Box::new(copy));
         }
-        pump.stage(&mut self.client.input, &mut output, &worker.buffers)
-            .map_err(|error| upload_failure(&error))?;
-        self.client.input.release(&worker.buffers);
-        let mut request = Request { head, routing, output, pump, wanted };
+        if held.is_none() {
+            pump.stage(&mut self.client.input, &mut output, &worker.buffers)
+                .map_err(|error| upload_failure(&error))?;
+            self.client.input.release(&worker.buffers);
+        }
+        let mut request = Request { head, routing, output, pump, wanted, purpose, held };
         self.mirror(&mut request);
         Ok(request)
     }
@@ -239,6 +256,9 @@ impl<'a, S: Stream> Exchange<'a, S> {
 
     /// Has a member answer.
     async fn forward(&mut self, request: &mut Request<'a>) -> Result<Ending, Failure> {
+        if request.held.is_some() {
+            Box::pin(self.hold_request(request)).await?;
+        }
         // Allocates only once a member has failed.
         let mut tried: Vec<Chosen> = Vec::new();
         let mut last_failure = None;
@@ -258,13 +278,12 @@ impl<'a, S: Stream> Exchange<'a, S> {
             let chosen = self.record.chosen.insert(chosen).clone();
             self.record.attempt_chosen(self.session);
             let begin_us = self.session.worker.context.clock.coarse_us();
-            let is_upgrade = request.head.upgrade.is_some();
-            let idle =
-                if allow_idle { chosen.take_idle(begin_us / 1_000, is_upgrade) } else { None };
+            let purpose = request.purpose;
+            let idle = if allow_idle { chosen.take_idle(begin_us / 1_000, purpose) } else { None };
             let is_reused = idle.is_some();
             let stream = match idle {
                 Some(stream) => Ok(stream),
-                None => self.connect(is_upgrade, !allow_idle).await,
+                None => self.connect(purpose, !allow_idle).await,
             };
             let stream = match stream {
                 Ok(stream) => stream,
@@ -288,7 +307,15 @@ impl<'a, S: Stream> Exchange<'a, S> {
             let mut member = Peer::new(stream);
             member.output = std::mem::take(&mut request.output);
             match self.attempt(request, &mut member, is_reused).await {
-                Ok(answered) => return Ok(self.conclude(request, answered, member, in_flight)),
+                Ok(answered) => {
+                    let ending = self.conclude(request, answered, member, in_flight);
+                    if let Some(backlog) = self.backlog.take() {
+                        self.record.retry_permit = None;
+                        Box::pin(self.send_backlog(*backlog, request.body_idle_ms(self.session)))
+                            .await?;
+                    }
+                    return Ok(ending);
+                }
                 Err(AttemptError::Repeatable) => {
                     // A kept connection was closed between two requests: the member is not to blame.
                     // A new one that dies says that the member does; another may serve, once.
@@ -398,7 +425,7 @@ impl<'a, S: Stream> Exchange<'a, S> {
         }
     }
 
-    async fn connect(&mut self, is_upgrade: bool, fresh: bool) -> Result<MemberStream, Failure> {
+    async fn connect(&mut self, purpose: Purpose, fresh: bool) -> Result<MemberStream, Failure> {
         let Some(chosen) = &self.record.chosen else {
             return Err(FailureReason::Internal.into());
         };
@@ -408,7 +435,7 @@ impl<'a, S: Stream> Exchange<'a, S> {
         let client = (self.session.peer, self.session.local);
         let (tcp_us, is_crowded) = (Cell::new(None), Cell::new(false));
         let (clock, tcp_us, is_crowded) = (&worker.context.clock, &tcp_us, &is_crowded);
-        let way = Way { client, is_upgrade, fresh, clock, tcp_us, is_crowded };
+        let way = Way { client, purpose, fresh, clock, tcp_us, is_crowded };
         let connect = Box::pin(member::connect(chosen, way));
         let connected = ticket.guard(connect).await;
         let now_us = worker.context.clock.now_us();
@@ -454,6 +481,7 @@ impl<'a, S: Stream> Exchange<'a, S> {
         let (head, http) = (request.head, &server.http);
         let routing = request.routing.as_ref();
         let timeouts = routing.map(|routing| routing.timeouts).unwrap_or_default();
+        let body_idle_ms = request.body_idle_ms(self.session);
         let begin_us = worker.context.clock.coarse_us();
         let chosen = self.record.chosen.clone();
         let policy = chosen.as_ref().and_then(|chosen| chosen.pool.spec().retry.as_ref());
@@ -466,13 +494,14 @@ impl<'a, S: Stream> Exchange<'a, S> {
             ticket,
             &worker.buffers,
             Conditions {
-                body_idle_ms: timeouts.body_idle_timeout_ms.unwrap_or(http.body_idle_timeout_ms),
+                body_idle_ms,
                 response_ms: response_ms.min(per_try_ms),
                 is_idempotent: head.method.is_idempotent()
                     || policy.is_some_and(|policy| policy.non_idempotent),
                 repeats_on_reset: retry::repeats_on_reset(head.method, policy),
                 is_reused,
                 is_timeout_retried: policy.is_some_and(|p| p.is_for(RetryCause::Timeout)),
+                ends_by_half_close: http.client_half_close == ClientHalfClose::Abort,
             },
         );
         let mut interim_count = 0;
@@ -509,7 +538,18 @@ impl<'a, S: Stream> Exchange<'a, S> {
         let ends_connection = !plan.keeps_alive && response.status != 101;
         let mut download =
             Pump::new(response.body, plan.frames, u64::MAX).ending_connection(ends_connection);
-        let passed = poll_fn(|cx| relay.poll_body(cx, &mut download)).await;
+        if let Some(max_bytes) = http.buffering.response_max_bytes
+            && plan.has_body
+        {
+            self.backlog = Some(Box::new(Backlog::new(self.session, max_bytes)));
+        }
+        if request.held.is_some() && relay.is_sent() {
+            // It won't be sent again.
+            relay.member.output.release(&worker.buffers);
+            request.held = None;
+        }
+        let backlog = &mut self.backlog;
+        let passed = poll_fn(|cx| relay.poll_body(cx, &mut download, backlog.as_deref_mut())).await;
         self.record.sent_bytes += download.content_bytes;
         passed.map_err(AttemptError::Failed)?;
         if response.status == 101 {

@@ -35,6 +35,7 @@ impl From<FailureReason> for Failure {
             R::QueueFull | R::QueueTimeout => 503,
             R::CircuitOpen | R::ConcurrencyLimit => 503,
             R::DeadlineExceeded | R::ConnectTimeout | R::ResponseTimeout => 504,
+            R::UpstreamNoExtendedConnect => 502,
             R::Internal => 500,
             R::PolicyDenied | R::TokenInsufficient => 403,
             R::RateLimited => 429,

@@ -30,6 +30,7 @@ use h2::server::{Connection, SendResponse};
 use h2::{Reason, RecvStream};
 use http::Request;
 
+pub(crate) use self::request::{Accept, accept_of};
 use self::request::{Malformed, Written, write_head};
 use self::stream::{H2Stream, Piece};
 use self::watch::{FrameLimits, FrameWatch};

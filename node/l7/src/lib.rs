@@ -9,6 +9,7 @@
 //! codec: bytes in, decisions out, no I/O      forward: heads on their way through
 //! policy: rules, before a member is chosen
 //! certificate: who clients with certificates are
+//! buffering: what is held for slow clients
 //! pump: a body from one side to the other     upstream: idle member connections of this worker
 //! ```
 //! A request on a kept connection costs four system calls (read, write, write, read), no allocation,
@@ -19,6 +20,7 @@
 #![forbid(unsafe_code)]
 
 pub mod buffer;
+mod buffering;
 mod certificate;
 mod client;
 pub mod codec;
@@ -44,6 +46,7 @@ mod tunnel;
 mod upstream;
 mod worker;
 
+pub use buffering::BufferingTotals;
 pub use policy::RateLimits;
 pub use policy::mirror::MirrorTotals;
 pub use worker::HttpHandlers;

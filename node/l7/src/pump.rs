@@ -21,6 +21,10 @@ use crate::codec::trailer;
 use crate::peer::{Peer, Stream};
 use crate::policy::mirror::RequestCopy;
 
+mod held;
+
+pub(crate) use held::Held;
+
 /// Buffers of content that are moved before other connections have their turn: what one of them sends
 /// in a row lies in the sockets' buffers meanwhile, and leaves the caches.
 const TURN_FILL_COUNT: u32 = 8;

@@ -6,6 +6,7 @@ use std::future::poll_fn;
 use std::task::Poll;
 
 use ballast_balance::{InFlight, NoMember};
+use ballast_model::ClientHalfClose;
 use ballast_telemetry::FailureReason;
 use ballast_workers::Interrupted;
 
@@ -59,11 +60,21 @@ pub(crate) async fn wait<S: Stream>(
             Err(Interrupted::Expired) if ticket.is_over_limit() => {
                 return Err(FailureReason::DeadlineExceeded);
             }
-            Err(Interrupted::Expired) if client.has_left() => {
-                return Err(FailureReason::ClientClosed);
+            Err(Interrupted::Expired) => {
+                if let Some(reason) = seen_leaving(session, client) {
+                    return Err(reason);
+                }
             }
-            Err(Interrupted::Expired) => {}
             Err(Interrupted::Cut | Interrupted::Ending) => return Err(FailureReason::Shutdown),
         }
     }
+}
+
+/// Why a request leaves the line because of its client, if it does.
+fn seen_leaving<S: Stream>(session: &Session, client: &S) -> Option<FailureReason> {
+    if client.is_cut_off() {
+        return Some(FailureReason::ClientClosed);
+    }
+    let stays = session.server.http.client_half_close == ClientHalfClose::Continue;
+    (!stays && client.has_left()).then_some(FailureReason::ClientAbort)
 }

@@ -55,6 +55,12 @@ impl Record {
         Self { start_us, head_us, ..Self::default() }
     }
 
+    /// Notes that the request's body is here too, where that is waited for: it belongs to the phase in
+    /// which the request comes.
+    pub(crate) fn body_came(&mut self, now_us: u64) {
+        self.head_us = now_us;
+    }
+
     /// Notes that the first byte of a response is there.
     pub(crate) fn response_began(&mut self, now_us: u64) {
         self.first_byte_us = Some(now_us.saturating_sub(self.head_us));

@@ -18,6 +18,7 @@ use ballast_tls::{TlsFault, fault};
 use ballast_workers::{Interrupted, Ticket};
 
 use crate::buffer::BufferPool;
+use crate::buffering::Backlog;
 use crate::codec::head::{HeadScanner, Scan};
 use crate::codec::response::HEADER_MAX_BYTES;
 use crate::failure::Failure;
@@ -71,6 +72,8 @@ pub(crate) struct Conditions {
     pub(crate) is_reused: bool,
     /// Whether the request is sent again where no response comes in time.
     pub(crate) is_timeout_retried: bool,
+    /// Whether a client that closes its side of the connection has given the request up.
+    pub(crate) ends_by_half_close: bool,
 }
 
 /// What becomes of the request's body.
@@ -160,16 +163,23 @@ impl<'a, S: Stream> Relay<'a, S> {
         }
     }
 
-    /// Sends the response's body while the rest of the request goes out, if there is any.
+    /// Sends the response's body while the rest of the request goes out, if there is any. With a
+    /// `backlog`, ready when the member has given all of it: what the client has not taken is there.
     pub(crate) fn poll_body(
         &mut self,
         cx: &mut Context<'_>,
         download: &mut Pump,
+        mut backlog: Option<&mut Backlog<'_>>,
     ) -> Poll<Result<(), Failure>> {
         if let Err(AttemptError::Failed(failure)) = self.poll_upload(cx) {
             return Poll::Ready(Err(failure));
         }
-        match download.poll(cx, self.member, self.client, self.buffers) {
+        let (member, client) = (&mut *self.member, &mut *self.client);
+        let moved = match &mut backlog {
+            None => download.poll(cx, member, client, self.buffers),
+            Some(backlog) => download.poll_ahead(cx, member, client, self.buffers, backlog),
+        };
+        match moved {
             Poll::Ready(Ok(())) => Poll::Ready(Ok(())),
             Poll::Ready(Err(error)) => Poll::Ready(Err(download_failure(&error).into())),
             Poll::Pending => {
@@ -177,7 +187,11 @@ impl<'a, S: Stream> Relay<'a, S> {
                 if has_moved {
                     self.wait_for(self.conditions.body_idle_ms);
                 }
-                let stalled = if download.waits_for_receiver(&self.client.output) {
+                let waits_for_client = match backlog {
+                    None => download.waits_for_receiver(&self.client.output),
+                    Some(backlog) => backlog.is_full(),
+                };
+                let stalled = if waits_for_client {
                     FailureReason::ClientWriteTimeout
                 } else {
                     FailureReason::ResponseBodyTimeout
@@ -269,16 +283,29 @@ impl<'a, S: Stream> Relay<'a, S> {
                 }
                 Err(Interrupted::Expired) => {
                     let left_ms = self.deadline_ms.saturating_sub(self.ticket.coarse_ms());
-                    if left_ms > 0 && !self.client.stream.is_cut_off() {
-                        self.ticket.set_timeout_ms(left_ms.min(LOOK_INTERVAL_MS));
-                        continue;
+                    match self.seen_leaving() {
+                        _ if left_ms == 0 => stalled,
+                        Some(reason) => reason,
+                        None => {
+                            self.ticket.set_timeout_ms(left_ms.min(LOOK_INTERVAL_MS));
+                            continue;
+                        }
                     }
-                    if left_ms > 0 { FailureReason::ClientClosed } else { stalled }
                 }
                 Err(Interrupted::Cut | Interrupted::Ending) => FailureReason::Shutdown,
             };
             return Poll::Ready(Err(failed.into()));
         }
+    }
+
+    /// Why the request ends because of its client, if it does.
+    fn seen_leaving(&self) -> Option<FailureReason> {
+        let stream = &self.client.stream;
+        if stream.is_cut_off() {
+            return Some(FailureReason::ClientClosed);
+        }
+        let has_left = self.conditions.ends_by_half_close && stream.has_left();
+        has_left.then_some(FailureReason::ClientAbort)
     }
 
     /// Begins a wait that may take so long.

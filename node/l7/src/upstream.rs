@@ -14,7 +14,7 @@ use ballast_balance::{
     Attempt, InFlight, KeyHash, Known, Member, MemberKey, NoMember, PersistenceTable, PickInput,
     PickState, Pool, PoolQueue, Priority, Slot,
 };
-use ballast_model::{HashKey, MemberProtocol, QueueSettings};
+use ballast_model::{HashKey, MemberProtocol, MemberWebSockets, QueueSettings};
 use ballast_telemetry::{FailureReason, PoolCounters, PoolShard};
 use ballast_tls::{Alpn, MemberTls};
 use ballast_workers::{PoolSlot, WorkerContext};
@@ -77,6 +77,17 @@ impl Counters {
 struct IdleConnection {
     stream: MemberStream,
     since_ms: u64,
+}
+
+/// What a member is to be spoken to for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    /// A request.
+    Request,
+    /// A request that asks for a WebSocket.
+    WebSocket,
+    /// One that asks for another protocol (RFC 9110 §7.8).
+    Upgrade,
 }
 
 /// What the choice of a member depends on.
@@ -158,7 +169,7 @@ impl WorkerPool {
         let permit = pool.enter()?;
         for _ in 0..RACE_MAX_COUNT {
             let picked = pool.pick(pick, &input)?;
-            if let Some(in_flight) = picked.member.state.begin(worker.index) {
+            if let Some(in_flight) = picked.begin(worker.index) {
                 // As many members as the pool has: see `fit_members`.
                 let at = Rc::clone(&members[picked.index as usize]);
                 let chosen = Chosen { at, is_persistent: picked.persistent };
@@ -232,7 +243,10 @@ impl WorkerPool {
         if is_announced(&at.pool) || is_announced(&chosen.pool) {
             return stream.close();
         }
-        if max_count == 0 || !is_spoken_to_alike(&at.pool, &chosen.pool) || at.is_http2(false) {
+        if max_count == 0
+            || !is_spoken_to_alike(&at.pool, &chosen.pool)
+            || at.is_http2(Purpose::Request)
+        {
             return stream.close();
         }
         let mut idle = at.idle.borrow_mut();
@@ -301,9 +315,13 @@ impl WorkerMember {
     ///
     /// Whether the member closed it meanwhile is known without a system call: the reactor has
     /// noted it, and a read is attempted only then.
-    pub(crate) fn take_idle(&self, now_ms: u64, is_upgrade: bool) -> Option<MemberStream> {
-        if self.is_http2(is_upgrade) {
-            let stream = self.http2.stream(&self.pool.spec().http2)?;
+    pub(crate) fn take_idle(&self, now_ms: u64, purpose: Purpose) -> Option<MemberStream> {
+        if self.is_http2(purpose) {
+            let settings = &self.pool.spec().http2;
+            let stream = match purpose {
+                Purpose::WebSocket => self.http2.tunnel(settings)?,
+                Purpose::Request | Purpose::Upgrade => self.http2.stream(settings)?,
+            };
             return Some(MemberStream::Http2(Box::new(stream)));
         }
         let timeout_ms = self.pool.spec().idle_connection_timeout_ms;
@@ -322,16 +340,22 @@ impl WorkerMember {
     }
 
     /// Whether a request goes to it by HTTP/2.
-    pub(crate) fn is_http2(&self, is_upgrade: bool) -> bool {
+    pub(crate) fn is_http2(&self, purpose: Purpose) -> bool {
         let spec = self.pool.spec();
         // Streams of several clients share a connection, and a header names one of them.
         let is_shared = spec.send_proxy_protocol.is_none();
-        spec.protocol == MemberProtocol::Http2 && !is_upgrade && is_shared
+        spec.protocol == MemberProtocol::Http2
+            && is_shared
+            && match purpose {
+                Purpose::Request => true,
+                Purpose::WebSocket => spec.http2.websockets != MemberWebSockets::Http1,
+                Purpose::Upgrade => false,
+            }
     }
 
     /// What connections to it are secured with.
     pub(crate) fn client_config(&self, tls: &MemberTls, alpn: Alpn) -> Arc<ClientConfig> {
-        if alpn == Alpn::Http1 && self.is_http2(false) {
+        if alpn == Alpn::Http1 && self.is_http2(Purpose::Request) {
             // For a WebSocket in spite of the pool's protocol: too rare to keep sessions for.
             return tls.client_config(alpn);
         }

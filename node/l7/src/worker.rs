@@ -13,6 +13,7 @@ use ballast_workers::{
 };
 
 use crate::buffer::BufferPool;
+use crate::buffering::{Budget, BufferingTotals, WORKER_MAX_BYTES};
 use crate::codec::head::Field;
 use crate::connection;
 use crate::policy::mirror::{MirrorTotals, Mirrors};
@@ -33,6 +34,8 @@ pub struct HttpHandlers {
     mirror_totals: Arc<MirrorTotals>,
     tail: Tail,
     spans: SpanSink,
+    buffering_max_bytes: Option<usize>,
+    buffering_totals: Arc<BufferingTotals>,
 }
 
 impl HttpHandlers {
@@ -44,7 +47,20 @@ impl HttpHandlers {
             mirror_totals: Arc::default(),
             tail: Tail::default(),
             spans: SpanSink::default(),
+            buffering_max_bytes: None,
+            buffering_totals: Arc::default(),
         }
+    }
+
+    /// The same with so much memory on each worker for messages that are held; 64 MiB unless told.
+    #[must_use]
+    pub fn with_buffering(self, max_bytes: usize) -> Self {
+        Self { buffering_max_bytes: Some(max_bytes), ..self }
+    }
+
+    /// What became of messages that were held.
+    pub fn buffering_totals(&self) -> Arc<BufferingTotals> {
+        Arc::clone(&self.buffering_totals)
     }
 
     /// The same with spans of recorded requests sent somewhere.
@@ -78,6 +94,10 @@ impl HandlerFactory for HttpHandlers {
         http.mirrors = Mirrors::new(Arc::clone(&self.mirror_totals));
         http.tail = self.tail.clone();
         http.spans = self.spans.clone();
+        http.budget = Budget::new(
+            self.buffering_max_bytes.unwrap_or(WORKER_MAX_BYTES),
+            Arc::clone(&self.buffering_totals),
+        );
         Rc::new(http)
     }
 }
@@ -95,6 +115,8 @@ pub(crate) struct HttpWorker {
     pub(crate) mirrors: Mirrors,
     pub(crate) tail: Tail,
     pub(crate) spans: SpanSink,
+    /// For messages that are held.
+    pub(crate) budget: Budget,
     texts: RefCell<Vec<Vec<u8>>>,
     access_log: RefCell<AccessLogWriter>,
 }
@@ -112,6 +134,7 @@ impl HttpWorker {
             mirrors: Mirrors::default(),
             tail: Tail::default(),
             spans: SpanSink::default(),
+            budget: Budget::default(),
             texts: RefCell::default(),
             access_log: RefCell::new(access_log.writer()),
         }

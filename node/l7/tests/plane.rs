@@ -11,6 +11,8 @@ mod announce;
 mod balance;
 #[path = "plane/bodies.rs"]
 mod bodies;
+#[path = "plane/buffering.rs"]
+mod buffering;
 #[path = "plane/change.rs"]
 mod change;
 #[path = "plane/circuit.rs"]
@@ -61,6 +63,8 @@ mod member_http2_malformed;
 mod member_http2_waits;
 #[path = "plane/member_tls.rs"]
 mod member_tls;
+#[path = "plane/member_websocket.rs"]
+mod member_websocket;
 #[path = "plane/persistence.rs"]
 mod persistence;
 #[path = "plane/pki.rs"]

@@ -114,6 +114,7 @@ fn node_config(
         drain_timeout: Duration::from_secs(5),
         upgrade_timeout: Duration::from_secs(60),
         upgrade_drain_timeout: Duration::from_secs(5),
+        buffering_max_bytes: 64 * 1024 * 1024,
         log_format: LogFormat::Text,
         log_level: arguments.log_level.clone(),
         access_log: access_log_to(&arguments.access_log),

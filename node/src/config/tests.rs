@@ -32,7 +32,7 @@ fn defaults_serve_a_node_that_says_only_who_and_where_it_is() {
 fn every_fault_is_told_at_once() {
     let text = "name = \"no good\"\n[cluster]\nlisten = \"0.0.0.0:7400\"\n[api]\n\
                 certificate_file = \"a\"\n[data_plane]\nworkers = 257\ndrain_timeout_s = 3601\n\
-                [log]\nlevel = \"a=b=c\"\n";
+                buffering_max_bytes = 1048575\n[log]\nlevel = \"a=b=c\"\n";
     let Err(ConfigError::Invalid { faults, .. }) = parse(text) else { panic!("accepted") };
     let keys: Vec<_> = faults.iter().map(|f| f.split(':').next().unwrap()).collect();
     assert_eq!(
@@ -43,6 +43,7 @@ fn every_fault_is_told_at_once() {
             "api.certificate_file and api.private_key_file",
             "data_plane.workers",
             "data_plane.drain_timeout_s",
+            "data_plane.buffering_max_bytes",
             "log.level"
         ]
     );

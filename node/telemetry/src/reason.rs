@@ -59,6 +59,9 @@ reasons! {
     /// The connection began under other rules for certificates of clients, and what the client has
     /// shown is not enough for those of now.
     ClientCertificate, Client, "client_certificate";
+    /// The client closed its side of the connection while its request was under way, and the virtual
+    /// server has such requests end (`http.client_half_close`).
+    ClientAbort, Client, "client_abort";
     /// The client closed or reset the connection before the response was complete.
     ClientClosed, Client, "client_closed";
     /// The client did not take the response.
@@ -133,6 +136,9 @@ reasons! {
     /// All members were at their connection limit for as long as a request may wait, or all streams of
     /// our HTTP/2 connections to the member were taken for as long as connecting may take.
     QueueTimeout, Configuration, "queue_timeout";
+    /// The member is to be asked for WebSockets by HTTP/2 only, and does not say that it can do that
+    /// (`SETTINGS_ENABLE_CONNECT_PROTOCOL`, RFC 8441 §3).
+    UpstreamNoExtendedConnect, Configuration, "upstream_no_extended_connect";
     /// No route of a TLS passthrough fits the server name that the client asks for.
     UnknownServerName, Configuration, "unknown_server_name";
     /// A policy denies clients of that region.

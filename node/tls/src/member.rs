@@ -9,7 +9,7 @@ use std::sync::Arc;
 use ballast_model::{PoolTls, TlsVersion};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::{Resumption, WebPkiServerVerifier};
-use rustls::crypto::{CryptoProvider, WebPkiSupportedAlgorithms, aws_lc_rs};
+use rustls::crypto::{CryptoProvider, WebPkiSupportedAlgorithms};
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::{
     ClientConfig, DigitallySignedStruct, SignatureScheme, SupportedProtocolVersion, version,
@@ -17,6 +17,7 @@ use rustls::{
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 
 use crate::roots::{self, RootsError, SystemRoots};
+use crate::suite;
 
 /// Sessions that are kept of one member by one user: TLS 1.3 tickets are used once each.
 const SESSION_MAX_COUNT: usize = 8;
@@ -109,7 +110,8 @@ impl MemberTls {
         client: Option<Arc<CertifiedKey>>,
         system: &mut SystemRoots,
     ) -> Result<Self, MemberTlsError> {
-        let provider = Arc::new(aws_lc_rs::default_provider());
+        let provider =
+            Arc::new(suite::provider(&settings.cipher_suites, &settings.key_exchange_groups));
         let verifier = verifier(settings, &provider, system)?;
         let builder = ClientConfig::builder_with_provider(provider)
             .with_protocol_versions(&versions(settings.min_version, settings.max_version))

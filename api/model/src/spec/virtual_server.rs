@@ -18,6 +18,8 @@ use crate::resource::Spec;
 use crate::validate::FieldErrors;
 
 mod access_log;
+mod buffering;
+mod half_close;
 mod https;
 mod limits;
 mod passthrough;
@@ -30,6 +32,8 @@ mod udp;
 mod upgrade;
 
 pub use access_log::AccessLogSettings;
+pub use buffering::Buffering;
+pub use half_close::ClientHalfClose;
 pub use https::{ForceHttps, Hsts};
 pub use limits::{Priority, SourceLimits};
 pub use passthrough::{SniRoute, TlsPassthrough, UnmatchedName};
@@ -221,6 +225,10 @@ pub struct HttpSettings {
     /// Largest request body, in bytes. Absent: no limit.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub body_max_bytes: Option<u64>,
+    /// What is held of requests and responses, so that slow clients don't keep members busy.
+    pub buffering: Buffering,
+    /// What becomes of a request of HTTP/1.1 whose client closes its side of the connection meanwhile.
+    pub client_half_close: ClientHalfClose,
     /// Whether HTTP/2 is spoken with clients that want it: with `https` by ALPN, with `http` if the
     /// connection begins with HTTP/2 (prior knowledge, RFC 9113 §3.3).
     pub http2: bool,
@@ -259,6 +267,8 @@ impl Default for HttpSettings {
             uri_max_bytes: 16 * 1024,
             allow_ambiguous_paths: false,
             body_max_bytes: None,
+            buffering: Buffering::default(),
+            client_half_close: ClientHalfClose::default(),
             http2: true,
             http2_limits: Http2Limits::default(),
             upgrades: upgrade::default_upgrades(),
@@ -416,6 +426,7 @@ impl HttpSettings {
         errors.range("header_max_bytes", self.header_max_bytes, 1_024, 1_048_576);
         errors.range("header_max_count", self.header_max_count, 8, 1_024);
         errors.range("uri_max_bytes", self.uri_max_bytes, 64, self.header_max_bytes.max(64));
+        errors.within("buffering", |errors| self.buffering.validate(errors));
         errors.within("http2_limits", |errors| self.http2_limits.validate(errors));
         upgrade::validate(errors, &self.upgrades);
         errors.within("access_log", |errors| self.access_log.validate(errors));

@@ -186,3 +186,79 @@ fn member_serves_only_where_monitors_and_its_answers_agree() {
     assert_eq!(picks(1_001), 0, "what the monitors find does not end an ejection");
     assert_eq!(picks(40_000), 10);
 }
+
+/// A pick for a client that belongs to nobody.
+fn pick(pool: &Pool, turns: &mut PickState, now_ms: u64) -> (u32, Option<crate::InFlight>) {
+    let input = PickInput {
+        client: Ipv4Addr::LOCALHOST.into(),
+        key: None,
+        random: 1,
+        now_ms,
+        persistent: None,
+        exclude: &[],
+    };
+    let picked = pool.pick(turns, &input).unwrap();
+    (picked.index, picked.begin(0))
+}
+
+#[test]
+fn member_that_comes_back_gets_one_request_until_one_has_gone_well() {
+    let pool = pool(3, settings());
+    fail(&pool, 0, 5, 1_000);
+    let (mut turns, back_ms) = (PickState::default(), 40_000);
+    let mut held: Vec<_> = (0..30).map(|_| pick(&pool, &mut turns, back_ms)).collect();
+    assert!(held.iter().all(|(_, in_flight)| in_flight.is_some()));
+    assert_eq!(held.iter().filter(|(index, _)| *index == 0).count(), 1, "one at a time");
+    let reason = pool.members()[0].status("pool", back_ms).reason;
+    assert!(reason.starts_with("on trial after an ejection; monitors: "), "{reason}");
+
+    // It ended without telling anything: the client left, say.
+    held.retain(|(index, _)| *index != 0);
+    let again = (0..30).map(|_| pick(&pool, &mut turns, back_ms)).collect::<Vec<_>>();
+    assert_eq!(again.iter().filter(|(index, _)| *index == 0).count(), 1);
+
+    assert!(observe(&pool, 0, false, back_ms).is_none());
+    let share = (0..30).filter(|_| pick(&pool, &mut turns, back_ms).0 == 0).count();
+    assert_eq!(share, 10, "it has its share again, while the trial goes on");
+    drop(again);
+    assert_eq!((0..30).filter(|_| pick(&pool, &mut turns, back_ms).0 == 0).count(), 10);
+}
+
+#[test]
+fn member_that_fails_on_trial_is_ejected_at_once_and_for_longer() {
+    let pool = pool(3, settings());
+    fail(&pool, 0, 5, 1_000);
+    let state = &pool.members()[0].state;
+    assert!(!state.is_ejected(31_000));
+    let reason = observe(&pool, 0, true, 31_000).expect("an ejection");
+    assert!(reason.starts_with("ejected: it failed on trial, until "), "{reason}");
+    assert!(state.is_ejected(90_999) && !state.is_ejected(91_000));
+    // What ends well that began before says nothing while it is ejected.
+    assert!(observe(&pool, 0, false, 50_000).is_none());
+    assert!(observe(&pool, 0, true, 91_000).is_some());
+}
+
+#[test]
+fn failure_on_trial_is_followed_by_another_trial_where_failures_in_a_row_are_well() {
+    let only_rates = OutlierEjection { consecutive_failures: 0, ..settings() };
+    let pool = pool(3, only_rates);
+    let state = &pool.members()[0].state;
+    state.eject(1_000, 30_000, 300_000, "so the test says");
+    assert!(observe(&pool, 0, true, 40_000).is_none());
+    let mut turns = PickState::default();
+    let held: Vec<_> = (0..30).map(|_| pick(&pool, &mut turns, 40_000)).collect();
+    assert_eq!(held.iter().filter(|(index, _)| *index == 0).count(), 1);
+}
+
+#[test]
+fn trials_keep_nobody_waiting_where_there_is_nobody_else() {
+    let pool = pool(2, settings());
+    fail(&pool, 0, 5, 1_000);
+    let report = HealthReport { health: Health::Down, ..Default::default() };
+    pool.members()[1].state.set_health(report);
+    let mut turns = PickState::default();
+    let held: Vec<_> = (0..5).map(|_| pick(&pool, &mut turns, 40_000)).collect();
+    assert!(held.iter().all(|(index, _)| *index == 0));
+    // The pick says that it is on trial where it is: only the first is.
+    assert!(held.iter().all(|(_, in_flight)| in_flight.is_some()));
+}

@@ -55,7 +55,9 @@ impl<S: Stream> Exchange<'_, S> {
         let is_response_begun = self.response_start.is_some_and(|start| sent_bytes > start);
         let is_client_gone = matches!(
             failure.reason,
-            FailureReason::ClientClosed | FailureReason::ClientWriteTimeout
+            FailureReason::ClientAbort
+                | FailureReason::ClientClosed
+                | FailureReason::ClientWriteTimeout
         );
         if is_response_begun || is_client_gone {
             self.client.stream.blame(failure.reason);

@@ -42,7 +42,7 @@ pub(super) struct Written {
 }
 
 /// `Sec-WebSocket-Accept` (RFC 6455 §4.2.2).
-pub(super) type Accept = [u8; 28];
+pub(crate) type Accept = [u8; 28];
 
 /// Writes the head of the request; `is_end` where it has no body. `nonce` becomes the key of a
 /// WebSocket.
@@ -256,7 +256,7 @@ pub(super) fn write_trailer(
 }
 
 /// The accept value for a key (RFC 6455 §1.3).
-pub(super) fn accept_of(key: &[u8]) -> Accept {
+pub(crate) fn accept_of(key: &[u8]) -> Accept {
     let mut context = aws_lc_rs::digest::Context::new(&aws_lc_rs::digest::SHA1_FOR_LEGACY_USE_ONLY);
     context.update(key);
     context.update(b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11");

@@ -6,6 +6,7 @@ use std::cell::Cell;
 use std::io;
 use std::net::SocketAddr;
 
+use ballast_model::MemberWebSockets;
 use ballast_telemetry::FailureReason;
 use ballast_tls::{Alpn, Security, TlsFault, fault};
 use ballast_workers::{Clock, proxy_protocol};
@@ -14,7 +15,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
 use crate::member::MemberStream;
-use crate::upstream::WorkerMember;
+use crate::upstream::{Purpose, WorkerMember};
 
 /// Why there is no connection.
 #[derive(Debug)]
@@ -47,8 +48,8 @@ impl ConnectError {
 pub(crate) struct Way<'a> {
     /// The client, and the address that it connected to.
     pub(crate) client: (SocketAddr, SocketAddr),
-    /// Whether it is to become a tunnel: a client has asked for another protocol.
-    pub(crate) is_upgrade: bool,
+    /// What is to be asked.
+    pub(crate) purpose: Purpose,
     /// Whether a kept connection has just failed.
     pub(crate) fresh: bool,
     /// The worker's clock.
@@ -61,13 +62,32 @@ pub(crate) struct Way<'a> {
 
 /// Opens a connection to a member, or a stream on one of HTTP/2.
 pub(crate) async fn connect(at: &WorkerMember, way: Way<'_>) -> Result<MemberStream, ConnectError> {
-    if !at.is_http2(way.is_upgrade) {
+    if !at.is_http2(way.purpose) {
         return connect_by(at, way, Alpn::Http1).await;
     }
     let settings = &at.pool.spec().http2;
     let open = async || connect_by(at, way, Alpn::Http2).await;
-    let stream = at.http2.open(settings, way.fresh, way.is_crowded, open).await?;
-    Ok(MemberStream::Http2(Box::new(stream)))
+    let opened = at.http2.open(settings, way.fresh, way.is_crowded, open).await;
+    if way.purpose != Purpose::WebSocket {
+        return Ok(MemberStream::Http2(Box::new(opened?)));
+    }
+    let may_fall_back = settings.websockets == MemberWebSockets::Auto;
+    let tunnel = match opened {
+        Ok(stream) => stream.into_tunnel().await,
+        // It does not speak HTTP/2 with us at all.
+        Err(error) if may_fall_back && error.reason == FailureReason::UpstreamProtocol => None,
+        Err(error) => return Err(error),
+    };
+    match tunnel {
+        Some(tunnel) => Ok(MemberStream::Http2(Box::new(tunnel))),
+        None if may_fall_back => connect_by(at, way, Alpn::Http1).await,
+        None => {
+            let address = at.member.address;
+            let text = format!("{address} does not announce extended CONNECT (RFC 8441)");
+            let reason = FailureReason::UpstreamNoExtendedConnect;
+            Err(ConnectError { reason, text: Some(text) })
+        }
+    }
 }
 
 async fn connect_by(

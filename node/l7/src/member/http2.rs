@@ -71,6 +71,12 @@ struct Vitals {
     stream_count: Cell<u32>,
     /// Gets no further streams.
     is_closing: Cell<bool>,
+    /// Whether the first frame that the member sends, its SETTINGS, has been read from the connection.
+    is_settings_read: Cell<bool>,
+    /// Whether what it says is known.
+    has_settings: Cell<bool>,
+    /// Told when it is, and at the end.
+    told: Notify,
     /// Reads that brought anything.
     read_count: Cell<u64>,
     /// How long requests that were given up have waited since the last of them.
@@ -106,6 +112,17 @@ impl Http2Connections {
         open.retain(|connection| connection.is_usable());
         let found = open.iter().find(|connection| connection.has_room(settings))?;
         Some(Http2Stream::new(Rc::clone(found)))
+    }
+
+    /// A stream for a WebSocket on a connection that is there, if one has room and its member has said
+    /// that it can.
+    pub(crate) fn tunnel(&self, settings: &PoolHttp2) -> Option<Http2Stream> {
+        let mut open = self.open.borrow_mut();
+        open.retain(|connection| connection.is_usable());
+        let can = |connection: &&Rc<Connection>| {
+            connection.has_room(settings) && connection.send.is_extended_connect_protocol_enabled()
+        };
+        Some(Http2Stream::new(Rc::clone(open.iter().find(can)?)).tunneling())
     }
 
     /// A stream on whichever connection has room, or on one that `connect` makes. `fresh` prefers the
@@ -171,6 +188,15 @@ impl Http2Connections {
 }
 
 impl Connection {
+    /// Waits until the member's first SETTINGS are here, or the connection's end: whether it can be asked
+    /// for WebSockets (RFC 8441 §3).
+    async fn can_tunnel(&self) -> bool {
+        while !self.vitals.has_settings.get() && !self.vitals.is_closing.get() {
+            self.vitals.told.notified().await;
+        }
+        self.send.is_extended_connect_protocol_enabled()
+    }
+
     fn is_usable(&self) -> bool {
         let mut cx = Context::from_waker(Waker::noop());
         // An error: it has failed, or the member has said that it closes it (`GOAWAY`).
@@ -273,6 +299,10 @@ async fn drive(
         if Pin::new(&mut connection).poll(cx).is_ready() {
             return Poll::Ready(());
         }
+        // What was read is taken in by the time that there is nothing more to do.
+        if vitals.is_settings_read.get() && !vitals.has_settings.replace(true) {
+            vitals.told.notify_waiters();
+        }
         match &mut pings {
             Some(pings) => pings.poll_dead(cx, vitals.stream_count.get() > 0),
             None => Poll::Pending,
@@ -280,6 +310,7 @@ async fn drive(
     })
     .await;
     vitals.is_closing.set(true);
+    vitals.told.notify_waiters();
     // Streams that are left are told by this.
     drop(connection);
     changed.notify_waiters();

@@ -130,7 +130,7 @@ impl AsyncWrite for MemberStream {
         match self.get_mut() {
             Self::Plain(stream) => Pin::new(stream).poll_shutdown(cx),
             Self::Tls(stream) => Pin::new(stream).poll_shutdown(cx),
-            Self::Http2(_) => Poll::Ready(Ok(())),
+            Self::Http2(stream) => Poll::Ready(stream.end()),
         }
     }
 }

@@ -16,7 +16,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::task::JoinSet;
 
 use crate::member::{self, Way};
-use crate::upstream::{Wanted, WorkerPool};
+use crate::upstream::{Purpose, Wanted, WorkerPool};
 
 /// Copies at once on one worker, being taken or being sent.
 const MIRROR_MAX_COUNT: usize = 64;
@@ -156,7 +156,8 @@ async fn send(
     let (chosen, in_flight) = chosen.map_err(|_| io::Error::from(io::ErrorKind::NotConnected))?;
     let exchanged = async {
         let (clock, tcp_us, is_crowded) = (&*context.clock, &Cell::default(), &Cell::default());
-        let way = Way { client, is_upgrade: false, fresh: false, clock, tcp_us, is_crowded };
+        let purpose = Purpose::Request;
+        let way = Way { client, purpose, fresh: false, clock, tcp_us, is_crowded };
         let connected = member::connect(&chosen, way).await;
         let mut stream = connected.map_err(|error| io::Error::other(error.reason.code()))?;
         stream.write_all(request).await?;

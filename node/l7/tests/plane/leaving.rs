@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use ballast_model::ClientHalfClose;
 use ballast_telemetry::FailureReason;
 use tokio::io::AsyncWriteExt;
 use tokio::sync::Semaphore;
@@ -82,4 +83,94 @@ async fn looking_after_the_client_makes_no_wait_shorter_or_longer() {
     assert!(took >= Duration::from_millis(2_250), "{took:?}");
     assert!(took < Duration::from_millis(3_300), "{took:?}");
     site.failed(FailureReason::ResponseTimeout, 1).await;
+}
+
+fn waiting(site: &Site) -> usize {
+    let pools = site.plane.pools();
+    let pools = pools.borrow();
+    pools["origin"].queue().waiting_count()
+}
+
+/// A site with a member that takes one request at a time.
+async fn one_at_a_time(origin: &Origin, half_close: ClientHalfClose) -> Site {
+    Site::start_with(&[origin.address], |server, pool| {
+        server.http.client_half_close = half_close;
+        pool.members[0].connection_limit = Some(1);
+    })
+    .await
+}
+
+#[tokio::test]
+async fn who_half_closes_gives_up_what_the_setting_says() {
+    use ClientHalfClose::*;
+    for (setting, in_line, at_member) in
+        [(Continue, false, false), (AbortQueued, true, false), (Abort, true, true)]
+    {
+        let (origin, leave, arrivals) = held().await;
+        let site = one_at_a_time(&origin, setting).await;
+        let (mut first, mut second) = (site.connect().await, site.connect().await);
+        first.send(REQUEST).await;
+        soon(arrivals.acquire()).await.expect("never closed").forget();
+        second.send(REQUEST).await;
+        until(|| waiting(&site) == 1).await;
+        second.stream.shutdown().await.unwrap();
+        if in_line {
+            until(|| waiting(&site) == 0).await;
+            site.failed(FailureReason::ClientAbort, 1).await;
+        }
+        first.stream.shutdown().await.unwrap();
+        if at_member {
+            until(|| in_flight(&site) == 0).await;
+            site.failed(FailureReason::ClientAbort, 2).await;
+            continue;
+        }
+        // For longer than it takes to look after both.
+        let begin = Instant::now();
+        until(|| begin.elapsed() >= Duration::from_millis(1_500)).await;
+        assert_eq!((in_flight(&site), waiting(&site)), (1, usize::from(!in_line)), "{setting:?}");
+        leave.add_permits(2);
+        assert_eq!(first.message().await.expect("its answer").text(), "here");
+        if !in_line {
+            assert_eq!(second.message().await.expect("its answer").text(), "here");
+        }
+        assert_eq!(site.totals().failures_total(), u64::from(in_line), "{setting:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_client_that_resets_leaves_the_line_whatever_the_setting_says() {
+    let (origin, leave, arrivals) = held().await;
+    let site = one_at_a_time(&origin, ClientHalfClose::Continue).await;
+    let (mut first, mut second) = (site.connect().await, site.connect().await);
+    first.send(REQUEST).await;
+    soon(arrivals.acquire()).await.expect("never closed").forget();
+    second.send(REQUEST).await;
+    until(|| waiting(&site) == 1).await;
+    second.stream.set_zero_linger().unwrap();
+    drop(second);
+    until(|| waiting(&site) == 0).await;
+    site.failed(FailureReason::ClientClosed, 1).await;
+    leave.add_permits(1);
+    assert_eq!(first.message().await.expect("its answer").text(), "here");
+}
+
+#[tokio::test]
+async fn a_member_hears_that_the_client_has_given_up() {
+    let origin = Origin::start(|_, mut io| async move {
+        io.message().await;
+        // The response begins and goes on for ever.
+        io.send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n").await;
+        assert!(io.rest().await.is_empty());
+    })
+    .await;
+    let site = Site::start_with(&[origin.address], |server, _| {
+        server.http.client_half_close = ClientHalfClose::Abort;
+    })
+    .await;
+    let mut client = site.connect().await;
+    client.send(REQUEST).await;
+    client.head().await.expect("a head");
+    client.stream.shutdown().await.unwrap();
+    until(|| in_flight(&site) == 0).await;
+    site.failed(FailureReason::ClientAbort, 1).await;
 }

@@ -152,7 +152,7 @@ async fn who_leaves_makes_room_in_the_queue() {
     leave.add_permits(2);
     assert_eq!(first.message().await.unwrap().text(), "/first");
     assert_eq!(last.message().await.unwrap().text(), "/last");
-    site.failed(FailureReason::ClientClosed, 1).await;
+    site.failed(FailureReason::ClientAbort, 1).await;
 }
 
 #[tokio::test]

@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
-use ballast_model::{CipherSuite, KeyExchangeGroup, ServerTls, TlsVersion};
+use ballast_model::{CipherSuite, KeyExchangeGroup, PoolTls, ServerTls, TlsVersion};
+use ballast_telemetry::FailureReason;
 use rustls::crypto::aws_lc_rs::{self, kx_group};
 use rustls::crypto::{CryptoProvider, SupportedKxGroup};
 use rustls::pki_types::ServerName;
-use rustls::{ClientConfig, NamedGroup};
+use rustls::{ALL_VERSIONS, ClientConfig, NamedGroup, ServerConfig};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
@@ -105,4 +106,84 @@ async fn suites_that_no_certificate_can_serve_are_told() {
     let errors = site.plane.applied().borrow().errors.clone();
     assert!(errors[0].contains("no suite of TLS 1.2 for a key of ECDSA"), "{errors:?}");
     assert!(agreed(&site, &ca, &[kx_group::X25519]).await.is_some(), "TLS 1.3 is served");
+}
+
+/// Says which suite and group it has agreed on with us.
+async fn telling(ca: &Ca, groups: &[&'static dyn SupportedKxGroup]) -> TlsOrigin {
+    let provider = CryptoProvider { kx_groups: groups.to_vec(), ..aws_lc_rs::default_provider() };
+    let leaf = ca.issue(&["127.0.0.1"]);
+    let config = ServerConfig::builder_with_provider(Arc::new(provider))
+        .with_protocol_versions(ALL_VERSIONS)
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![leaf.der()], leaf.key())
+        .unwrap();
+    TlsOrigin::start(config, |_, mut io| async move {
+        while io.message().await.is_some() {
+            let tls = io.stream.get_ref().1;
+            let suite = tls.negotiated_cipher_suite().unwrap().suite();
+            let group = tls.negotiated_key_exchange_group().unwrap().name();
+            let text = format!("{suite:?} {group:?}");
+            io.send(ok(&text)).await;
+        }
+    })
+    .await
+}
+
+#[tokio::test]
+async fn members_are_offered_what_their_pool_lists() {
+    use CipherSuite::*;
+    let ca = Ca::new("members");
+    let all = [kx_group::X25519, kx_group::SECP384R1, kx_group::X25519MLKEM768];
+    let origin = telling(&ca, &all).await;
+    let trusting = PoolTls { ca_pem: Some(ca.pem.clone()), ..PoolTls::default() };
+    let mut site = Site::start_with(&[origin.origin.address], |_, _| {}).await;
+    for (cipher_suites, key_exchange_groups, max_version, expected) in [
+        (
+            vec![Tls13Chacha20Poly1305Sha256],
+            vec![KeyExchangeGroup::Secp384r1, KeyExchangeGroup::X25519],
+            TlsVersion::Tls13,
+            "TLS13_CHACHA20_POLY1305_SHA256 secp384r1",
+        ),
+        (
+            vec![Tls13Aes128GcmSha256, Tls13Aes256GcmSha384],
+            vec![KeyExchangeGroup::X25519MlKem768],
+            TlsVersion::Tls13,
+            "TLS13_AES_128_GCM_SHA256 X25519MLKEM768",
+        ),
+        (
+            vec![EcdheEcdsaAes128GcmSha256],
+            vec![KeyExchangeGroup::X25519],
+            TlsVersion::Tls12,
+            "TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256 X25519",
+        ),
+    ] {
+        let min_version = max_version;
+        site.pool.tls = Some(PoolTls {
+            cipher_suites,
+            key_exchange_groups,
+            min_version,
+            max_version,
+            ..trusting.clone()
+        });
+        site.apply().await;
+        // Connections that were made otherwise are not used any more.
+        assert_eq!(site.connect().await.get("/").await.text(), expected);
+    }
+}
+
+#[tokio::test]
+async fn a_member_that_knows_no_group_of_its_pool_is_told_apart() {
+    let ca = Ca::new("members");
+    let origin = telling(&ca, &[kx_group::X25519]).await;
+    let site = Site::start_with(&[origin.origin.address], |_, pool| {
+        pool.tls = Some(PoolTls {
+            ca_pem: Some(ca.pem.clone()),
+            key_exchange_groups: vec![KeyExchangeGroup::Secp384r1],
+            ..PoolTls::default()
+        });
+    })
+    .await;
+    assert_eq!(site.connect().await.get("/").await.status(), 502);
+    site.failed(FailureReason::UpstreamTlsRefused, 1).await;
 }

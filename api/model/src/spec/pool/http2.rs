@@ -14,7 +14,8 @@ pub enum MemberProtocol {
     #[default]
     Http1,
     /// HTTP/2 (RFC 9113): many requests on one connection. With `tls` it is asked for by ALPN, and
-    /// without, members must expect it (prior knowledge, RFC 9113 §3.3). WebSockets go over HTTP/1.1.
+    /// without, members must expect it (prior knowledge, RFC 9113 §3.3). `http2.websockets` says how WebSockets go; other upgrades go
+    /// over HTTP/1.1.
     Http2,
 }
 
@@ -44,11 +45,45 @@ pub struct PoolHttp2 {
     /// does not answer until the next is closed. Servers of gRPC take more than one in 5 min amiss.
     /// Default 300,000; `null`: never.
     pub ping_interval_ms: Option<u64>,
+    /// How WebSockets reach members that are spoken to by HTTP/2.
+    pub websockets: MemberWebSockets,
+}
+
+/// How WebSockets reach members that are spoken to by HTTP/2.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum MemberWebSockets {
+    /// Each as a stream of an HTTP/2 connection (extended CONNECT, RFC 8441) where the member announces
+    /// that it can (`SETTINGS_ENABLE_CONNECT_PROTOCOL`), else over a connection of HTTP/1.1.
+    #[default]
+    Auto,
+    /// Each over a connection of HTTP/1.1.
+    Http1,
+    /// By HTTP/2 only: for members that speak nothing else. A member that does not announce extended
+    /// CONNECT is not asked, and the request fails with 502 `upstream_no_extended_connect`.
+    Http2,
+}
+
+impl MemberWebSockets {
+    /// The name used in the API.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Auto => "auto",
+            Self::Http1 => "http1",
+            Self::Http2 => "http2",
+        }
+    }
 }
 
 impl Default for PoolHttp2 {
     fn default() -> Self {
-        Self { connection_max_count: 4, stream_max_count: 128, ping_interval_ms: Some(300_000) }
+        Self {
+            connection_max_count: 4,
+            stream_max_count: 128,
+            ping_interval_ms: Some(300_000),
+            websockets: MemberWebSockets::default(),
+        }
     }
 }
 

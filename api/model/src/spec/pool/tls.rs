@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::config::{Kind, Reference};
+use crate::spec::tls::suite::{self, CipherSuite, KeyExchangeGroup};
 use crate::spec::tls::{TlsVersion, is_server_name, validate_ca_pem, validate_versions};
 use crate::spec::yes;
 use crate::validate::FieldErrors;
@@ -34,6 +35,16 @@ pub struct PoolTls {
     /// The highest version of TLS.
     #[serde(default = "tls_13")]
     pub max_version: TlsVersion,
+    /// Cipher suites that members are offered, by their IANA names, the most wanted first. Each version
+    /// that is allowed needs one. Empty: all of them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub cipher_suites: Vec<CipherSuite>,
+    /// Groups for the exchange of keys that members are offered, by their IANA names, the most wanted
+    /// first: of TLS 1.3 that one's key is sent at once, and a member that wants another costs one more
+    /// round trip. Each version that is allowed needs one. Empty: `x25519`, `secp256r1`, `secp384r1`
+    /// and `X25519MLKEM768`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub key_exchange_groups: Vec<KeyExchangeGroup>,
 }
 
 impl Default for PoolTls {
@@ -45,6 +56,8 @@ impl Default for PoolTls {
             client_certificate: None,
             min_version: tls_12(),
             max_version: tls_13(),
+            cipher_suites: Vec::new(),
+            key_exchange_groups: Vec::new(),
         }
     }
 }
@@ -63,6 +76,8 @@ impl PoolTls {
             });
         }
         validate_versions(errors, self.min_version, self.max_version);
+        let versions = (self.min_version, self.max_version);
+        suite::validate(errors, (&self.cipher_suites, &self.key_exchange_groups), versions);
     }
 
     pub(super) fn references(&self) -> impl Iterator<Item = Reference> + '_ {

@@ -5,15 +5,17 @@
 
 use std::io::Write as _;
 
+use h2::ext::Protocol;
 use http::header::{
-    CONNECTION, CONTENT_LENGTH, HOST, HeaderMap, HeaderName, HeaderValue, TE, TRANSFER_ENCODING,
-    UPGRADE,
+    CONNECTION, CONTENT_LENGTH, HOST, HeaderMap, HeaderName, HeaderValue, SEC_WEBSOCKET_ACCEPT,
+    SEC_WEBSOCKET_KEY, TE, TRANSFER_ENCODING, UPGRADE,
 };
 use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{Method, Request, Response, StatusCode, Uri, Version};
 
 use crate::codec::framing::{BodyLength, FramingFields};
 use crate::codec::trailer;
+use crate::http2::{Accept, accept_of};
 
 /// A request head of ours that HTTP/2 has no way to say.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -31,10 +33,17 @@ pub(crate) struct RequestParts {
     pub(crate) request: Request<()>,
     pub(crate) body: BodyLength,
     pub(crate) is_head: bool,
+    /// Of a WebSocket: what HTTP/1.1 has a member answer.
+    pub(crate) accept: Option<Accept>,
 }
 
-/// Reads a head that this node wrote for a member.
-pub(crate) fn read_request(head: &[u8], is_tls: bool) -> Result<RequestParts, Unsendable> {
+/// Reads a head that this node wrote for a member. `is_tunnel`: it asks for a WebSocket, which HTTP/2
+/// says by a CONNECT with that protocol, and without the handshake's key (RFC 8441 §5).
+pub(crate) fn read_request(
+    head: &[u8],
+    is_tls: bool,
+    is_tunnel: bool,
+) -> Result<RequestParts, Unsendable> {
     let mut lines = head.split(|byte| *byte == b'\n').map(|line| line.trim_suffix_cr());
     let mut start = lines.next().unwrap_or_default().split(|byte| *byte == b' ');
     let method = start.next().and_then(|method| Method::from_bytes(method).ok());
@@ -43,11 +52,15 @@ pub(crate) fn read_request(head: &[u8], is_tls: bool) -> Result<RequestParts, Un
     let target = target.ok_or(Unsendable("its target"))?;
     let mut fields = HeaderMap::new();
     let mut framing = FramingFields::default();
-    let mut authority = None;
+    let (mut authority, mut accept) = (None, None);
     for line in lines.take_while(|line| !line.is_empty()) {
         let (name, value) = read_field(line).ok_or(Unsendable("a field"))?;
         if name == HOST {
             authority = Authority::try_from(value.as_bytes()).ok();
+            continue;
+        }
+        if is_tunnel && name == SEC_WEBSOCKET_KEY {
+            accept = Some(accept_of(value.as_bytes()));
             continue;
         }
         if name == TRANSFER_ENCODING {
@@ -68,10 +81,15 @@ pub(crate) fn read_request(head: &[u8], is_tls: bool) -> Result<RequestParts, Un
     let is_head = method == Method::HEAD;
     let mut request = Request::new(());
     *request.method_mut() = method;
+    if is_tunnel {
+        accept.ok_or(Unsendable("its WebSocket key"))?;
+        *request.method_mut() = Method::CONNECT;
+        request.extensions_mut().insert(Protocol::from_static("websocket"));
+    }
     *request.uri_mut() = uri(is_tls, authority.ok_or(Unsendable("its host"))?, target)?;
     *request.version_mut() = Version::HTTP_2;
     *request.headers_mut() = fields;
-    Ok(RequestParts { request, body: body.unwrap_or(BodyLength::None), is_head })
+    Ok(RequestParts { request, body: body.unwrap_or(BodyLength::None), is_head, accept })
 }
 
 fn uri(is_tls: bool, authority: Authority, target: PathAndQuery) -> Result<Uri, Unsendable> {
@@ -109,6 +127,8 @@ pub(crate) enum ResponseFraming {
     Exact(u64),
     /// By chunks.
     Chunked,
+    /// Not at all: it is a tunnel.
+    Raw,
 }
 
 /// Writes the head of a final response. `has_ended`: nothing follows it.
@@ -146,8 +166,30 @@ pub(crate) fn write_response(
     Ok(framing)
 }
 
+/// Writes the head by which HTTP/1.1 says that a WebSocket has begun, for a response that says so in
+/// HTTP/2 by a status of success (RFC 8441 §5).
+pub(crate) fn write_switch(
+    output: &mut Vec<u8>,
+    head: &Response<()>,
+    accept: &Accept,
+) -> Result<(), Malformed> {
+    write_status(output, StatusCode::SWITCHING_PROTOCOLS);
+    let mut fields = head.headers().clone();
+    fields.remove(SEC_WEBSOCKET_ACCEPT);
+    write_fields(output, &fields)?;
+    output.extend_from_slice(b"connection: upgrade\r\nupgrade: websocket\r\n");
+    output.extend_from_slice(b"sec-websocket-accept: ");
+    output.extend_from_slice(accept);
+    output.extend_from_slice(b"\r\n\r\n");
+    Ok(())
+}
+
 /// Writes an interim response (1xx).
 pub(crate) fn write_interim(output: &mut Vec<u8>, head: &Response<()>) -> Result<(), Malformed> {
+    // §8.6: it would be taken for the beginning of a tunnel.
+    if head.status() == StatusCode::SWITCHING_PROTOCOLS {
+        return Err(Malformed("a change of protocol"));
+    }
     write_status(output, head.status());
     write_fields(output, head.headers())?;
     output.extend_from_slice(b"\r\n");

@@ -23,11 +23,12 @@ use tokio::io::ReadBuf;
 
 use super::head::{
     Malformed, RequestParts, ResponseFraming, Unsendable, read_request, read_trailers,
-    write_chunk_size, write_interim, write_last_chunk, write_response,
+    write_chunk_size, write_interim, write_last_chunk, write_response, write_switch,
 };
 use super::{Connection, StreamGuard};
 use crate::codec::framing::{BodyDecoder, BodyPart};
 use crate::codec::head::{HeadScanner, Scan};
+use crate::http2::Accept;
 
 /// What is sent in one go at most, in bytes.
 const SEND_MAX_BYTES: usize = 16 * 1024;
@@ -37,6 +38,10 @@ pub(crate) struct Http2Stream {
     upload: Upload,
     download: Download,
     is_head: bool,
+    /// Whether it is for a WebSocket.
+    is_tunnel: bool,
+    /// What the answer to that holds in HTTP/1.1.
+    accept: Option<Accept>,
     /// What comes next of the response, ready to be read.
     edge: Vec<u8>,
     edge_read: usize,
@@ -45,8 +50,17 @@ pub(crate) struct Http2Stream {
 
 /// How far the request is.
 enum Upload {
-    Head { send: SendRequest<Bytes>, bytes: Vec<u8>, scanner: HeadScanner },
-    Body { send: SendStream<Bytes>, decoder: BodyDecoder },
+    Head {
+        send: SendRequest<Bytes>,
+        bytes: Vec<u8>,
+        scanner: HeadScanner,
+    },
+    Body {
+        send: SendStream<Bytes>,
+        decoder: BodyDecoder,
+    },
+    /// The bytes of a tunnel.
+    Raw(SendStream<Bytes>),
     Ended,
     Failed,
 }
@@ -118,10 +132,32 @@ impl Http2Stream {
             upload: Upload::Head { send, bytes: Vec::new(), scanner: HeadScanner::default() },
             download: Download::Unasked,
             is_head: false,
+            is_tunnel: false,
+            accept: None,
             edge: Vec::new(),
             edge_read: 0,
             guard: StreamGuard::new(connection),
         }
+    }
+
+    /// The same for a WebSocket.
+    pub(super) fn tunneling(self) -> Self {
+        Self { is_tunnel: true, ..self }
+    }
+
+    /// The same for a WebSocket, where the member has said that it can.
+    pub(crate) async fn into_tunnel(self) -> Option<Self> {
+        let can_tunnel = self.guard.connection.can_tunnel().await;
+        can_tunnel.then(|| self.tunneling())
+    }
+
+    /// Ends the tunnel's direction to the member (RFC 8441 §5: by `END_STREAM`).
+    pub(crate) fn end(&mut self) -> io::Result<()> {
+        if let Upload::Raw(send) = &mut self.upload {
+            send.send_data(Bytes::new(), true).map_err(io::Error::other)?;
+            self.upload = Upload::Ended;
+        }
+        Ok(())
     }
 
     /// Takes bytes of the request.
@@ -133,6 +169,15 @@ impl Http2Stream {
         let written = match &mut self.upload {
             Upload::Head { .. } => self.poll_write_head(cx, input),
             Upload::Body { .. } => self.poll_write_body(cx, input),
+            Upload::Raw(send) => match poll_capacity(send, cx, input.len()) {
+                Poll::Ready(Ok(capacity)) => {
+                    let count = input.len().min(capacity);
+                    let sent = send.send_data(Bytes::copy_from_slice(&input[..count]), false);
+                    Poll::Ready(sent.map(|()| count).map_err(io::Error::other))
+                }
+                Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
+                Poll::Pending => Poll::Pending,
+            },
             Upload::Ended | Upload::Failed => Poll::Ready(Err(io::ErrorKind::BrokenPipe.into())),
         };
         if let Poll::Ready(Err(_)) = &written {
@@ -170,16 +215,19 @@ impl Http2Stream {
     /// Sends the head that is complete now.
     fn start(&mut self) -> io::Result<()> {
         let Upload::Head { send, bytes, .. } = &mut self.upload else { return Ok(()) };
-        let RequestParts { request, body, is_head } =
-            read_request(bytes, self.guard.connection.is_tls).map_err(io::Error::other)?;
-        let is_empty = body.is_empty();
+        let RequestParts { request, body, is_head, accept } =
+            read_request(bytes, self.guard.connection.is_tls, self.is_tunnel)
+                .map_err(io::Error::other)?;
+        let is_empty = body.is_empty() && !self.is_tunnel;
         let (response, body_send) =
             send.send_request(request, is_empty).map_err(io::Error::other)?;
         self.guard.asked();
-        self.is_head = is_head;
+        (self.is_head, self.accept) = (is_head, accept);
         self.download = Download::Head(response);
         self.upload = if is_empty {
             Upload::Ended
+        } else if self.is_tunnel {
+            Upload::Raw(body_send)
         } else {
             Upload::Body { send: body_send, decoder: BodyDecoder::new(body) }
         };
@@ -301,7 +349,18 @@ impl Http2Stream {
                 let (parts, recv) = response.into_parts();
                 let head = http::Response::from_parts(parts, ());
                 let has_ended = recv.is_end_stream();
-                let written = write_response(&mut self.edge, &head, self.is_head, has_ended);
+                let written = match &self.accept {
+                    Some(accept) if head.status().is_success() => {
+                        write_switch(&mut self.edge, &head, accept).map(|()| ResponseFraming::Raw)
+                    }
+                    Some(_) => {
+                        // Not a tunnel, then: nothing more goes to the member, which may have
+                        // ended that direction itself.
+                        let _ended = self.end();
+                        write_response(&mut self.edge, &head, false, has_ended)
+                    }
+                    None => write_response(&mut self.edge, &head, self.is_head, has_ended),
+                };
                 if let Ok(framing) = written {
                     let piece = Bytes::new();
                     self.download = Download::Body { recv, framing, piece, has_ended };

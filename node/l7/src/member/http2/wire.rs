@@ -17,11 +17,34 @@ use crate::member::MemberStream;
 pub(super) struct Wire {
     stream: MemberStream,
     vitals: Rc<Vitals>,
+    first: FirstFrame,
+}
+
+/// How much of the first frame has come: the SETTINGS of the member (RFC 9113 §3.4).
+#[derive(Debug, Default)]
+struct FirstFrame {
+    seen_bytes: usize,
+    payload_bytes: usize,
+}
+
+/// RFC 9113 §4.1: the header of a frame, which begins with the length of what follows it.
+const FRAME_HEADER_BYTES: usize = 9;
+const FRAME_LENGTH_BYTES: usize = 3;
+
+impl FirstFrame {
+    /// Whether it is whole with those bytes.
+    fn see(&mut self, bytes: &[u8]) -> bool {
+        for byte in bytes.iter().take(FRAME_LENGTH_BYTES.saturating_sub(self.seen_bytes)) {
+            self.payload_bytes = self.payload_bytes << 8 | usize::from(*byte);
+        }
+        self.seen_bytes += bytes.len();
+        self.seen_bytes >= FRAME_HEADER_BYTES + self.payload_bytes
+    }
 }
 
 impl Wire {
     pub(super) fn new(stream: MemberStream, vitals: Rc<Vitals>) -> Self {
-        Self { stream, vitals }
+        Self { stream, vitals, first: FirstFrame::default() }
     }
 }
 
@@ -33,8 +56,12 @@ impl AsyncRead for Wire {
     ) -> Poll<io::Result<()>> {
         let before = space.filled().len();
         let read = ready!(Pin::new(&mut self.stream).poll_read(cx, space));
-        if space.filled().len() > before {
+        let came = &space.filled()[before..];
+        if !came.is_empty() {
             self.vitals.read();
+            if !self.vitals.is_settings_read.get() && self.first.see(came) {
+                self.vitals.is_settings_read.set(true);
+            }
         }
         Poll::Ready(read)
     }
@@ -69,3 +96,6 @@ impl AsyncWrite for Wire {
         Pin::new(&mut self.stream).poll_shutdown(cx)
     }
 }
+
+#[cfg(test)]
+mod tests;

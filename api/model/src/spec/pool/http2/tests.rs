@@ -12,6 +12,7 @@ fn bounds_hold_at_the_limit_and_not_beyond() {
         connection_max_count: connections,
         stream_max_count: streams,
         ping_interval_ms: None,
+        websockets: MemberWebSockets::Auto,
     };
     for good in [with(1, 1), with(64, 1_024), PoolHttp2::default()] {
         assert_eq!(pointers(&good), [""; 0], "{good:?}");

@@ -63,3 +63,26 @@ fn the_client_certificate_is_a_reference() {
     let expected = Reference::new("/spec/tls/client_certificate", Kind::Certificate, "me");
     assert_eq!(tls.references().collect::<Vec<_>>(), [expected]);
 }
+
+#[test]
+fn suites_and_groups_must_serve_every_version_that_is_allowed() {
+    let tls = |text: &str| serde_json::from_str::<PoolTls>(text).unwrap();
+    for good in [
+        r#"{"cipher_suites": ["TLS_AES_128_GCM_SHA256"], "min_version": "1.3"}"#,
+        r#"{"key_exchange_groups": ["X25519MLKEM768", "secp384r1"]}"#,
+    ] {
+        assert_eq!(faults(&tls(good)), [], "{good}");
+    }
+    for (bad, at, code) in [
+        (r#"{"cipher_suites": ["TLS_AES_128_GCM_SHA256"]}"#, "cipher_suites", "no_handshake"),
+        (r#"{"key_exchange_groups": ["X25519MLKEM768"]}"#, "key_exchange_groups", "no_handshake"),
+        (r#"{"key_exchange_groups": ["x25519", "x25519"]}"#, "key_exchange_groups/1", "duplicate"),
+        (
+            r#"{"key_exchange_groups": ["x25519", "X25519MLKEM768"], "max_version": "1.2"}"#,
+            "key_exchange_groups/1",
+            "not_allowed",
+        ),
+    ] {
+        assert_eq!(faults(&tls(bad)), fault(&format!("/tls/{at}"), code), "{bad}");
+    }
+}

@@ -1,7 +1,7 @@
 use super::*;
 
 fn read(head: &str) -> Result<RequestParts, Unsendable> {
-    read_request(head.as_bytes(), true)
+    read_request(head.as_bytes(), true, false)
 }
 
 #[test]
@@ -90,4 +90,31 @@ fn trailers_pass_but_for_those_that_may_not_be_there() {
     let mut output = Vec::new();
     write_last_chunk(&mut output, Some(&fields)).unwrap();
     assert_eq!(output, b"0\r\ngrpc-status: 0\r\nx: y\r\n\r\n");
+}
+
+#[test]
+fn a_websocket_is_a_connect_with_that_protocol_and_without_its_key() {
+    let head = "GET /chat HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\
+        Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n";
+    let parts = read_request(head.as_bytes(), true, true).unwrap();
+    assert_eq!(parts.request.method(), Method::CONNECT);
+    assert_eq!(parts.request.uri(), "https://a/chat");
+    let protocol = parts.request.extensions().get::<Protocol>().map(Protocol::as_str);
+    assert_eq!(protocol, Some("websocket"));
+    assert_eq!(parts.request.headers().len(), 1, "{:?}", parts.request.headers());
+    let accept = parts.accept.unwrap();
+    assert_eq!(&accept, b"s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
+
+    let mut switch = Vec::new();
+    let response = Response::builder().header("sec-websocket-accept", "no").body(()).unwrap();
+    write_switch(&mut switch, &response, &accept).unwrap();
+    let expected = "HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\n\
+        upgrade: websocket\r\nsec-websocket-accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n";
+    assert_eq!(String::from_utf8(switch).unwrap(), expected);
+
+    let interim = Response::builder().status(101).body(()).unwrap();
+    assert!(write_interim(&mut Vec::new(), &interim).is_err());
+
+    let keyless = "GET / HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n";
+    assert!(read_request(keyless.as_bytes(), true, true).is_err());
 }

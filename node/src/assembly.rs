@@ -258,6 +258,7 @@ impl Node {
             ha.shutdown().await;
         }
         if let Some(traffic) = &self.shared.traffic {
+            traffic.follow_access_log(true);
             let drain = traffic.leave_to_heir(self.shared.config.upgrade_drain_timeout);
             // Cancel-safe: what is not drained when a signal comes is cut below.
             tokio::select! {

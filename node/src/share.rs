@@ -30,6 +30,10 @@ impl Limits for SharedLimits {
         self.0.publish(from, max_count, out)
     }
 
+    fn dump(&self, from: usize, max_count: usize, out: &mut Vec<Consumption>) -> usize {
+        self.0.dump(from, max_count, out)
+    }
+
     fn absorb(&self, consumption: &Consumption) {
         self.0.absorb(consumption);
     }

@@ -27,8 +27,8 @@ use ballast_telemetry::prometheus::{self, MetricKind, Metrics};
 use ballast_telemetry::{AccessLog, CounterRegistry, Tail};
 use ballast_workers::tls::certificate::now_s;
 use ballast_workers::{
-    AnyAddress, CertificateMap, DataPlane, DataPlaneConfig, Handlers, Inheritance, PressureGauge,
-    ProviderMap, Unseal,
+    AnyAddress, CertificateMap, DataPlane, DataPlaneConfig, Handlers, Inheritance, MovedSession,
+    PressureGauge, ProviderMap, Unseal,
 };
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::runtime::Handle;
@@ -85,6 +85,8 @@ impl Traffic {
     ) -> Result<Self> {
         let access_log =
             AccessLog::start_with(config.access_log.clone()).context("log.access_log")?;
+        // The process before rotates it until it has handed over.
+        access_log.follow(inheritance.is_held);
         let counters = Arc::new(CounterRegistry::new(config.workers));
         let rate_limits = Arc::new(RateLimits::new(&rate_limit_key(keys)));
         let tail = Tail::default();
@@ -297,6 +299,21 @@ impl Traffic {
     /// Accepts clients, where that was held.
     pub(crate) async fn open(&self, transport: Transport) {
         self.plane.open(transport).await;
+    }
+
+    /// Takes in sessions of datagrams of the process before, ahead of their listeners.
+    pub(crate) async fn adopt_sessions(&self, sessions: Vec<MovedSession>) {
+        self.plane.adopt_sessions(sessions).await;
+    }
+
+    /// Leaves datagrams and their sessions to the process that was given the sockets.
+    pub(crate) async fn give_sessions(&self) -> Vec<MovedSession> {
+        self.plane.give_sessions().await
+    }
+
+    /// Whether another process rotates the access log, which both write.
+    pub(crate) fn follow_access_log(&self, is_following: bool) {
+        self.access_log.follow(is_following);
     }
 
     /// A second descriptor of every listening socket, for another process.

@@ -15,7 +15,7 @@ use std::process::ExitStatus;
 use std::time::Duration;
 
 use ballast_raft_store::identity;
-use ballast_upgrade::channel::{DESCRIPTOR_MAX_COUNT, pack};
+use ballast_upgrade::channel::{DESCRIPTOR_MAX_COUNT, pack, pack_bytes};
 use ballast_upgrade::message::OwnedGroup;
 use ballast_upgrade::{ChannelError, Hello, Successor, ToNew, ToOld, manager};
 use tokio::time::{Instant, timeout, timeout_at};
@@ -25,6 +25,7 @@ use crate::control_plane::ControlPlane;
 use crate::signals::{Signals, Stop, Told};
 
 mod heir;
+mod moved;
 
 pub(crate) use heir::Heir;
 
@@ -33,8 +34,10 @@ pub(crate) use heir::Heir;
 const OWN_LIMIT: Duration = Duration::from_secs(2);
 /// How long a process that has hung up may take to end.
 const END_LIMIT: Duration = Duration::from_secs(2);
-/// Longest time for the words that need no work.
-const WORD_LIMIT: Duration = Duration::from_secs(5);
+/// Longest time for what is said after the groups are owned.
+const DONE_LIMIT: Duration = Duration::from_secs(5);
+/// The protocol that knows of clients, rate limits and sessions of datagrams.
+const PARCELS_PROTOCOL: u32 = 2;
 
 /// What the service manager shows after an upgrade that failed.
 const FAILED_STATUS: &str = "serving; the last upgrade failed";
@@ -48,6 +51,13 @@ pub(crate) enum Upgraded {
     Failed,
     /// This one was told to stop meanwhile.
     Told(Stop),
+}
+
+/// What of clients and rate limits goes along.
+#[derive(Clone, Copy, Debug)]
+enum Learned {
+    All,
+    SinceThen,
 }
 
 /// Why an upgrade does not go on.
@@ -136,10 +146,10 @@ impl Node {
         };
         let hello = Hello::new(env!("CARGO_PKG_VERSION"), node_id);
         talk.say(&ToNew::Hello(hello.clone()), &[]).await?;
-        match talk.hear().await? {
+        let protocol = match talk.hear().await? {
             ToOld::Hello(other) => hello.accepts(&other).map_err(Broken::Failed)?,
             other => return Err(unexpected(&other)),
-        }
+        };
         let sockets = self.share().await.map_err(|error| Broken::Failed(error.to_string()))?;
         for batch in sockets.chunks(DESCRIPTOR_MAX_COUNT) {
             let batch: Vec<BorrowedFd<'_>> = batch.iter().map(AsFd::as_fd).collect();
@@ -149,8 +159,14 @@ impl Node {
         talk.say(&ToNew::SocketsDone, &[]).await?;
         talk.expect(&ToOld::Prepared).await?;
 
-        let (index, parcel) = self.let_go_of_store().await?;
-        talk.say(&ToNew::Go { index }, &[parcel.as_fd()]).await?;
+        let (index, members) = self.let_go_of_store().await?;
+        let mut parcels = Vec::new();
+        if protocol >= PARCELS_PROTOCOL {
+            parcels.extend(self.pack_learned(Learned::All).await);
+        }
+        parcels.push(members);
+        let parcels: Vec<BorrowedFd<'_>> = parcels.iter().map(AsFd::as_fd).collect();
+        talk.say(&ToNew::Go { index }, &parcels).await?;
         talk.expect(&ToOld::Serving).await?;
 
         let groups = match &self.shared.ha {
@@ -165,8 +181,65 @@ impl Node {
             ha.depart();
         }
         // From here on the new process is the node, whatever it hears.
-        let _told = timeout(WORD_LIMIT, talk.say(&ToNew::Done, &[])).await;
+        talk.until = Instant::now() + DONE_LIMIT;
+        let rest = async {
+            let mut changes = None;
+            if protocol >= PARCELS_PROTOCOL {
+                self.hand_sessions_over(talk).await?;
+                changes = self.pack_learned(Learned::SinceThen).await;
+            }
+            let changes: Vec<BorrowedFd<'_>> = changes.iter().map(AsFd::as_fd).collect();
+            talk.say(&ToNew::Done, &changes).await
+        };
+        match timeout(DONE_LIMIT, rest).await {
+            Ok(Ok(())) => {}
+            Ok(Err(Broken::Failed(why))) => {
+                tracing::warn!(why, "the new process does not hear what is left to say");
+            }
+            Ok(Err(Broken::Told(_))) => {}
+            Err(_) => tracing::warn!("the new process takes too long to hear what is left to say"),
+        }
         Ok(())
+    }
+
+    /// Gives the sessions of datagrams away.
+    async fn hand_sessions_over(&self, talk: &mut Talk<'_>) -> Result<(), Broken> {
+        let Some(traffic) = &self.shared.traffic else { return Ok(()) };
+        traffic.follow_access_log(true);
+        let sessions = traffic.give_sessions().await;
+        for batch in sessions.chunks(DESCRIPTOR_MAX_COUNT) {
+            let sockets: Vec<_> = batch.iter().map(|session| session.socket.as_fd()).collect();
+            let sessions = batch.iter().map(|session| moved::told(&session.facts)).collect();
+            talk.say(&ToNew::Sessions { sessions }, &sockets).await?;
+        }
+        tracing::info!(count = sessions.len(), "sessions of datagrams are handed over");
+        Ok(())
+    }
+
+    /// What is known of clients and rate limits; none on a node without traffic, or where it can't be had.
+    async fn pack_learned(&self, which: Learned) -> Option<OwnedFd> {
+        let share = self.shared.traffic.as_ref()?.sharing().clone();
+        let packing = tokio::task::spawn_blocking(move || {
+            let (parcel, left_out_count) = match which {
+                Learned::All => share.pack(),
+                Learned::SinceThen => share.pack_changes(),
+            };
+            if left_out_count > 0 {
+                tracing::warn!(left_out_count, "clients are forgotten: too many for an upgrade");
+            }
+            pack_bytes(&parcel)
+        });
+        match packing.await {
+            Ok(Ok(parcel)) => Some(parcel),
+            Ok(Err(error)) => {
+                tracing::warn!(%error, "clients are forgotten: they can't be handed over");
+                None
+            }
+            Err(error) => {
+                tracing::error!(%error, "packing what is known of clients panicked");
+                None
+            }
+        }
     }
 
     /// Closes the store; returns up to where its configuration went, and what is known of members.

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use ballast_balance::{Attempt, InFlight, Member, NoMember, PickInput, Pool};
+use ballast_balance::{Attempt, InFlight, Member, Pool};
 use ballast_telemetry::{AccessRecord, CounterShard, FailureReason, Phase, Phases};
 use ballast_workers::{
     Admission, Connection, Interrupted, PoolSlot, Refused, Ticket, VirtualServer, proxy_protocol,
@@ -19,15 +19,13 @@ use socket2::{SockRef, TcpKeepalive};
 use tokio::io::{AsyncReadExt, Interest};
 use tokio::net::TcpStream;
 
+use crate::choice::{Choice, Chosen};
 use crate::client_hello::{self, ClientHello, HELLO_MAX_BYTES, Parsed};
-use crate::persistence::Belonging;
 use crate::queue;
 use crate::relay::{Moved, Relay, reset};
 use crate::watch::Watch;
-use crate::worker::{TcpWorker, why_none};
+use crate::worker::TcpWorker;
 
-/// Most members that are tried before the client is turned away, whatever the settings say.
-const ATTEMPT_MAX_COUNT: usize = 16;
 /// Probes of the kernel that stay unanswered before it gives a silent connection up.
 const KEEP_ALIVE_PROBE_COUNT: u32 = 4;
 
@@ -187,56 +185,40 @@ impl Session {
         slot: &Arc<PoolSlot>,
         record: &mut Record,
     ) -> Result<Connected, FailureReason> {
-        let pool = slot.current().load_full();
         let context = &self.worker.context;
-        let mut tried = [0; ATTEMPT_MAX_COUNT];
-        let mut failure = FailureReason::NoMember;
-        let attempt_max_count = usize::from(self.server.tcp.connect_attempt_max_count);
-        let now_ms = context.clock.coarse_unix_ms();
-        let mut belonging = Belonging::find(&self.server, &pool, self.peer.ip(), now_ms);
-        for attempt in 0..attempt_max_count.min(ATTEMPT_MAX_COUNT) {
-            let input = PickInput {
-                client: self.peer.ip(),
-                key: None,
-                random: context.random(),
-                now_ms: context.clock.coarse_unix_ms(),
-                persistent: belonging.member,
-                exclude: &tried[..attempt],
+        let attempt_max_count = self.server.tcp.connect_attempt_max_count.into();
+        let client_ip = self.peer.ip();
+        let mut choice =
+            Choice::new(&self.worker, &self.server, slot, client_ip, attempt_max_count);
+        loop {
+            let chosen = if let Some(chosen) = choice.next()? {
+                chosen
+            } else {
+                let (pool, input) = (choice.pool(), choice.input());
+                let wait = queue::wait(&self.worker, &self.ticket, client, slot, pool, &input);
+                let given = Box::pin(wait).await?;
+                choice.given(given)?
             };
-            let (index, in_flight) = match belonging.begin(&self.worker, slot, &pool, &input) {
-                Ok(begun) => begun,
-                Err(NoMember::AllBusy | NoMember::PersistentBusy) if attempt == 0 => {
-                    let wait = queue::wait(&self.worker, &self.ticket, client, slot, &pool, &input);
-                    let (index, in_flight) = Box::pin(wait).await?;
-                    belonging.note(&pool, index, context.clock.coarse_unix_ms());
-                    (index, in_flight)
-                }
-                // The failure of the attempts so far says more than that there is nobody left.
-                Err(why) => return Err(why_none(why, failure)),
-            };
-            let Some(member) = pool.member(index) else { return Err(FailureReason::Internal) };
-            tried[attempt] = index;
-            record.chosen = Some((Arc::clone(&pool), Arc::clone(member)));
+            let pool = Arc::clone(choice.pool());
+            record.chosen = Some((Arc::clone(&pool), Arc::clone(&chosen.member)));
             record.attempt_count += 1;
             let begin_us = context.clock.now_us();
             let timeout_ms = pool.spec().connect_timeout_ms;
-            match self.connect_to(client, member.address, timeout_ms).await {
+            match self.connect_to(client, chosen.member.address, timeout_ms).await {
                 Ok(stream) => {
                     let took_us = context.clock.now_us().saturating_sub(begin_us);
                     record.connect_us = Some(took_us);
-                    self.observe(&pool, member, begin_us, false);
-                    let member = Arc::clone(member);
+                    self.observe(&pool, &chosen.member, begin_us, false);
+                    let Chosen { member, in_flight } = chosen;
                     return Ok(Connected { stream, pool, member, in_flight });
                 }
-                Err(reason) if reason.is_members_fault() => {
-                    in_flight.count_failure();
-                    self.observe(&pool, member, begin_us, true);
-                    failure = reason;
+                Err(reason) => {
+                    let member = Arc::clone(&chosen.member);
+                    choice.failed(chosen, reason)?;
+                    self.observe(&pool, &member, begin_us, true);
                 }
-                Err(reason) => return Err(reason),
             }
         }
-        Err(failure)
     }
 
     /// Takes in what came of a connection to that member, where the pool wants to know.

@@ -2,7 +2,7 @@
 //! have ended.
 //!
 //! ```text
-//!  client ──► up ────► member      connection: choose a member, connect, try another if need be
+//!  client ──► up ────► member      connection: connect to a member, or to another
 //!         ◄── down ◄──             relay:      the two directions, each ended on its own
 //!                                  watch:      ends connections whose member is taken offline
 //! ```
@@ -13,6 +13,7 @@
 #![forbid(unsafe_code)]
 
 mod buffer;
+mod choice;
 pub mod client_hello;
 mod connection;
 mod persistence;

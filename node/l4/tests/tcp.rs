@@ -12,6 +12,8 @@ mod time;
 mod udp;
 #[path = "tcp/udp_bounds.rs"]
 mod udp_bounds;
+#[path = "tcp/udp_trains.rs"]
+mod udp_trains;
 
 use std::time::Duration;
 

@@ -112,6 +112,32 @@ impl SharedLimiter {
         0
     }
 
+    /// Appends what keys still owe at `now_ns`, of at most `max_count` of them beginning at slot `from`; the
+    /// slot to go on at, 0 after the last. Absorbed by an empty limiter, it makes that one decide as this
+    /// one would.
+    pub fn dump(
+        &self,
+        from: usize,
+        max_count: usize,
+        now_ns: u64,
+        out: &mut Vec<Consumption>,
+    ) -> usize {
+        let Some(slots) = self.slots.get() else { return 0 };
+        let end = out.len() + max_count;
+        for (at, slot) in slots.iter().enumerate().skip(from) {
+            let charge_ns = slot.instant_ns.load(Relaxed).saturating_sub(now_ns);
+            if charge_ns == 0 {
+                continue;
+            }
+            if out.len() == end {
+                return at;
+            }
+            let key = u128::from(slot.key.load(Relaxed));
+            out.push(Consumption { key, charge_ns, tolerance_ns: slot.tolerance_ns.load(Relaxed) });
+        }
+        0
+    }
+
     /// Counts what another limiter has let through; see
     /// [`Limiter::absorb`](crate::limiter::Limiter::absorb).
     pub fn absorb(&self, consumption: &Consumption, now_ns: u64) {
@@ -129,6 +155,8 @@ impl SharedLimiter {
         {
             present_ns = changed_ns;
         }
+        // For whoever is told of it from here.
+        slot.tolerance_ns.store(consumption.tolerance_ns, Relaxed);
     }
 
     /// What it has done so far.

@@ -12,6 +12,8 @@
 //! higher version stands, whoever tells of it, in whatever order and however often. What limits have
 //! let through counts once: messages are numbered.
 //!
+//! A process that succeeds another on the same node gets all of it in a [parcel](Share::pack).
+//!
 //! Invariant: requests wait for none of this; what is kept for a node that can't be reached is
 //! bounded, and what that costs is counted. A node that hears nothing from others serves with what it
 //! knows, and limits alone.
@@ -38,9 +40,11 @@ use tokio_util::sync::CancellationToken;
 mod exchange;
 mod inbox;
 mod outbox;
+mod parcel;
 mod wire;
 
 use inbox::Inbox;
+pub use parcel::{PARCEL_MAX_BYTES, ParcelError, UnpackedCounts};
 pub use wire::WireError;
 use wire::{Answer, MESSAGE_MAX_BYTES, Message};
 
@@ -56,6 +60,9 @@ pub trait Limits: Send + Sync {
 
     /// See [`SharedLimiter::publish`](ballast_policy::SharedLimiter::publish).
     fn publish(&self, from: usize, max_count: usize, out: &mut Vec<Consumption>) -> usize;
+
+    /// See [`SharedLimiter::dump`](ballast_policy::SharedLimiter::dump).
+    fn dump(&self, from: usize, max_count: usize, out: &mut Vec<Consumption>) -> usize;
 
     /// See [`SharedLimiter::absorb`](ballast_policy::SharedLimiter::absorb).
     fn absorb(&self, consumption: &Consumption);

@@ -12,9 +12,9 @@ use super::*;
 use crate::outbox::Outbox;
 
 #[derive(Debug)]
-struct Counted {
-    limiter: SharedLimiter,
-    absorbed_ns: AtomicU64,
+pub(crate) struct Counted {
+    pub(crate) limiter: SharedLimiter,
+    pub(crate) absorbed_ns: AtomicU64,
 }
 
 impl Limits for Counted {
@@ -26,21 +26,25 @@ impl Limits for Counted {
         self.limiter.publish(from, max_count, out)
     }
 
+    fn dump(&self, from: usize, max_count: usize, out: &mut Vec<Consumption>) -> usize {
+        self.limiter.dump(from, max_count, 1, out)
+    }
+
     fn absorb(&self, consumption: &Consumption) {
         self.absorbed_ns.fetch_add(consumption.charge_ns, Relaxed);
     }
 }
 
 /// A node with the pool `pool`, and what it tells the other one.
-struct Side {
-    inner: Arc<Inner>,
-    table: Arc<PersistenceTable>,
-    limits: Arc<Counted>,
+pub(crate) struct Side {
+    pub(crate) inner: Arc<Inner>,
+    pub(crate) table: Arc<PersistenceTable>,
+    pub(crate) limits: Arc<Counted>,
     outbox: Outbox,
     _pools: watch::Sender<PoolMap>,
 }
 
-fn side(node_id: u64, pool: &str) -> Side {
+pub(crate) fn side(node_id: u64, pool: &str) -> Side {
     let edit =
         Edit::put(AnyDraft::Pool(Draft::new(pool, PoolSpec::default())), format!("u-{pool}"));
     let config = Config::default().edited(&[edit], 1, 1).unwrap();
@@ -54,7 +58,7 @@ fn side(node_id: u64, pool: &str) -> Side {
     Side { inner: share.0, table, limits, outbox: Outbox::default(), _pools: pools }
 }
 
-fn known(client: u8) -> Known {
+pub(crate) fn known(client: u8) -> Known {
     let client = ballast_balance::ClientKey(u128::from(client) << 120 | u128::from(client));
     Known { client, timeout_ms: 3_600_000 }
 }
@@ -71,7 +75,7 @@ impl Side {
         self.outbox.next(boot, now_ms, || vec![("u-pool".into(), Arc::clone(table))])
     }
 
-    fn content(&self) -> Vec<(u128, MemberKey, ballast_balance::Version)> {
+    pub(crate) fn content(&self) -> Vec<(u128, MemberKey, ballast_balance::Version)> {
         let mut records = Vec::new();
         let end = self.table.dump(Default::default(), 10_000, 0, &mut records);
         assert_eq!(end, None);

@@ -9,10 +9,13 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use ballast_model::Transport;
 use ballast_model::status::MemberStatus;
-use ballast_upgrade::channel::{say_failed, unpack};
+use ballast_share::UnpackedCounts;
+use ballast_upgrade::channel::{say_failed, unpack, unpack_bytes};
 use ballast_upgrade::{Channel, Hello, ToNew, ToOld};
 
+use super::moved;
 use crate::assembly::Node;
+use crate::traffic::Traffic;
 
 /// How long the groups of the process before may take to be Active here.
 const OWN_LIMIT: Duration = Duration::from_millis(1_500);
@@ -29,6 +32,8 @@ pub(crate) struct Go {
     /// Up to where the configuration went.
     index: u64,
     members: Vec<MemberStatus>,
+    /// What is known of clients and rate limits, packed.
+    learned: Option<OwnedFd>,
 }
 
 impl Heir {
@@ -40,7 +45,10 @@ impl Heir {
         let heir = Self { channel: Channel::new(end)? };
         let hello = Hello::new(env!("CARGO_PKG_VERSION"), node_id);
         match heir.hear().await? {
-            (ToNew::Hello(other), _) => hello.accepts(&other).map_err(anyhow::Error::msg)?,
+            (ToNew::Hello(other), _) => {
+                // What comes later shows by itself which protocol the process before speaks.
+                let _protocol = hello.accepts(&other).map_err(anyhow::Error::msg)?;
+            }
             (other, _) => bail!("the process before says {other:?} first"),
         }
         heir.say(ToOld::Hello(hello)).await?;
@@ -65,7 +73,7 @@ impl Heir {
         };
         let parcel = parcels.pop().context("nothing is told of members")?;
         let members = tokio::task::spawn_blocking(move || unpack(parcel)).await??;
-        Ok(Go { index, members })
+        Ok(Go { index, members, learned: parcels.pop() })
     }
 
     /// Accepts clients, then takes the traffic groups over.
@@ -80,6 +88,7 @@ impl Heir {
         if let Some(traffic) = &node.shared.traffic {
             if go.index > 0 {
                 traffic.wait_applied(go.index).await;
+                learn(traffic, go.learned).await;
                 traffic.adopt_from_predecessor(&node.shared.config.name, &go.members).await;
             }
             traffic.open(Transport::Tcp).await;
@@ -96,12 +105,39 @@ impl Heir {
             }
         }
         self.say(ToOld::Owning).await?;
-        // That nothing comes any more means the same.
-        let _done = tokio::time::timeout(DONE_LIMIT, self.hear()).await;
-        if let Some(traffic) = &node.shared.traffic {
+        let traffic = node.shared.traffic.as_deref();
+        // That nothing comes any more means the same as that it is done.
+        if tokio::time::timeout(DONE_LIMIT, self.take_the_rest(traffic)).await.is_err() {
+            tracing::warn!("the process before has not said its last word");
+        }
+        if let Some(traffic) = traffic {
+            traffic.follow_access_log(false);
             traffic.open(Transport::Udp).await;
         }
         Ok(())
+    }
+
+    /// Takes what the process before has kept to the end.
+    async fn take_the_rest(&self, traffic: Option<&Traffic>) {
+        loop {
+            match (self.hear().await, traffic) {
+                (Ok((ToNew::Sessions { sessions }, sockets)), Some(traffic)) => {
+                    let pairs = sessions.into_iter().zip(sockets);
+                    let sessions = pairs.map(|(told, socket)| moved::heard(told, socket));
+                    traffic.adopt_sessions(sessions.collect()).await;
+                }
+                (Ok((ToNew::Done, mut parcels)), Some(traffic)) => {
+                    return learn(traffic, parcels.pop()).await;
+                }
+                (Ok((ToNew::Done, _)), None) => return,
+                (Ok((other, _)), _) => {
+                    return tracing::warn!("the process before says {other:?} at the end");
+                }
+                (Err(error), _) => {
+                    return tracing::warn!("the process before has gone: {error:#}");
+                }
+            }
+        }
     }
 
     /// Says something to the process before.
@@ -111,6 +147,25 @@ impl Heir {
 
     async fn hear(&self) -> Result<(ToNew, Vec<OwnedFd>)> {
         Ok(self.channel.receive().await?)
+    }
+}
+
+/// Takes in what the process before knows of clients and of rate limits. That it can't be understood costs
+/// clients their members, and not the upgrade.
+async fn learn(traffic: &Traffic, parcel: Option<OwnedFd>) {
+    let Some(parcel) = parcel else { return };
+    let share = traffic.sharing().clone();
+    let learned =
+        tokio::task::spawn_blocking(move || anyhow::Ok(share.unpack(&unpack_bytes(parcel)?)?));
+    match learned.await {
+        Ok(Ok(UnpackedCounts { record_count, unknown_count, limit_count })) => tracing::info!(
+            clients = record_count,
+            unknown = unknown_count,
+            limits = limit_count,
+            "the process before has told of clients and rate limits"
+        ),
+        Ok(Err(error)) => tracing::warn!("what it knows of clients is not understood: {error:#}"),
+        Err(error) => tracing::error!(%error, "learning of clients panicked"),
     }
 }
 

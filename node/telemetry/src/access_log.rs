@@ -69,6 +69,7 @@ struct Counts {
     dropped_records: AtomicU64,
     write_errors: AtomicU64,
     reopen: AtomicBool,
+    is_following: AtomicBool,
     stop: AtomicBool,
 }
 
@@ -148,6 +149,14 @@ impl AccessLog {
     pub fn reopen(&self) {
         if let Some(shared) = &self.shared {
             shared.counts.reopen.store(true, Relaxed);
+        }
+    }
+
+    /// Whether another process writes to the same file and rotates it: then this one never does, and goes
+    /// on with the new file as soon as the name is that one's.
+    pub fn follow(&self, is_following: bool) {
+        if let Some(shared) = &self.shared {
+            shared.counts.is_following.store(is_following, Relaxed);
         }
     }
 
@@ -243,6 +252,7 @@ impl Writer {
     }
 
     fn write(&mut self, Batch { mut text, record_count }: Batch) {
+        self.output.follow(self.counts.is_following.load(Relaxed));
         let (outcome, result) = self.output.write(&text, record_count);
         self.counts.written_records.fetch_add(outcome.written_count, Relaxed);
         self.counts.dropped_records.fetch_add(outcome.lost_count, Relaxed);

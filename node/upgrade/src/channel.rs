@@ -179,10 +179,17 @@ pub fn say_failed(end: impl AsFd, why: &str) {
 /// # Errors
 /// It is too large, or the system refuses.
 pub fn pack(content: &impl Serialize) -> Result<OwnedFd, ChannelError> {
-    let bytes = serde_json::to_vec(content).map_err(io::Error::from)?;
+    pack_bytes(&serde_json::to_vec(content).map_err(io::Error::from)?)
+}
+
+/// The same, of bytes. Blocks.
+///
+/// # Errors
+/// As [`pack`].
+pub fn pack_bytes(bytes: &[u8]) -> Result<OwnedFd, ChannelError> {
     check_parcel(bytes.len() as u64)?;
     let mut memory = File::from(memfd_create("ballast-upgrade", MemfdFlags::CLOEXEC)?);
-    memory.write_all(&bytes)?;
+    memory.write_all(bytes)?;
     Ok(memory.into())
 }
 
@@ -191,12 +198,21 @@ pub fn pack(content: &impl Serialize) -> Result<OwnedFd, ChannelError> {
 /// # Errors
 /// It is too large, or not understood.
 pub fn unpack<T: DeserializeOwned>(parcel: OwnedFd) -> Result<T, ChannelError> {
+    serde_json::from_slice(&unpack_bytes(parcel)?)
+        .map_err(|error| ChannelError::Malformed(error.to_string()))
+}
+
+/// The same, as bytes. Blocks.
+///
+/// # Errors
+/// It is too large.
+pub fn unpack_bytes(parcel: OwnedFd) -> Result<Vec<u8>, ChannelError> {
     let mut memory = File::from(parcel);
     check_parcel(memory.metadata()?.len())?;
     memory.rewind()?;
     let mut bytes = Vec::new();
     memory.take(PARCEL_MAX_BYTES).read_to_end(&mut bytes)?;
-    serde_json::from_slice(&bytes).map_err(|error| ChannelError::Malformed(error.to_string()))
+    Ok(bytes)
 }
 
 fn check_parcel(bytes: u64) -> Result<(), ChannelError> {

@@ -8,11 +8,13 @@
 //!            sockets ─────────────────────────► takes them in, reads its file, starts its threads
 //!            ◄──────────────────────── prepared
 //!            lets go of the store
-//!            go, with what is known of members► opens the store, compiles, accepts
+//!            go, with what is known of
+//!            members, clients and limits ─────► opens the store, compiles, accepts
 //!            ◄───────────────────────── serving
 //!            rests VRRP
 //!            own these traffic groups ────────► takes the groups as they stand
 //!            ◄────────────────────────── owning
+//!            sessions of datagrams, done ─────► reads datagrams
 //!            leaves clients to end, ends        tells the service manager who it is
 //! ```
 //!

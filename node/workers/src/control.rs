@@ -23,6 +23,7 @@ use crate::connections::GroupId;
 use crate::explain;
 use crate::inherited::{Inheritance, Inherited};
 use crate::listener::{self, ListenError, ListenSocket, overlap};
+use crate::moved::{MOVED_SESSION_MAX_COUNT, MovedSession, Waiting};
 use crate::plane::Applied;
 use crate::policy::ProviderMap;
 use crate::reconcile::{self, AnyAddress, Listener, Owners};
@@ -48,6 +49,8 @@ pub(crate) struct Control {
     /// Listeners of these are not opened yet.
     held: Vec<Transport>,
     inherited: Inherited,
+    /// Sessions of the process before.
+    moved: Waiting,
     /// Whether the configuration is as new as the cluster's: what it does not want, nobody does.
     is_settled: bool,
     /// What of the last snapshot could not be carried out.
@@ -74,6 +77,7 @@ impl Control {
         Self {
             held,
             inherited: sockets,
+            moved: Waiting::default(),
             is_settled: false,
             compiler,
             any,
@@ -174,6 +178,36 @@ impl Control {
     pub(crate) async fn release(&mut self, transport: Transport) {
         self.held.retain(|held| *held != transport);
         self.reconcile().await;
+        if transport == Transport::Udp {
+            let count = self.moved.clear();
+            if count > 0 {
+                tracing::info!(count, "sessions of the process before end: nobody listens there");
+            }
+        }
+    }
+
+    /// Takes in sessions of the process before; before their listeners are opened.
+    pub(crate) fn adopt_sessions(&mut self, sessions: Vec<MovedSession>) {
+        self.moved.insert(sessions);
+    }
+
+    /// Leaves the listeners of datagrams to another process that was given their sockets, with as many of
+    /// their sessions as may go along.
+    pub(crate) async fn give_sessions(&mut self) -> Vec<MovedSession> {
+        // They are not opened again: that process reads.
+        self.held.push(Transport::Udp);
+        let open = self.open.keys().filter(|(transport, _)| *transport == Transport::Udp);
+        let open: Vec<_> = open.copied().collect();
+        self.close(&open, true).await;
+        let mut sessions = Vec::new();
+        for worker in &self.workers {
+            let (done, given) = oneshot::channel();
+            let max_count = MOVED_SESSION_MAX_COUNT.saturating_sub(sessions.len());
+            send(worker, Command::Give { max_count, done }).await;
+            // An error: that worker has ended.
+            sessions.extend(given.await.unwrap_or_default());
+        }
+        sessions
     }
 
     /// A second descriptor of every listening socket.
@@ -201,6 +235,7 @@ impl Control {
             }
         };
         let inherited = self.inherited.take(listener);
+        let mut moved = self.moved.split_off(&inherited);
         let without = self.reopen(listener, &binding).await;
         // Our own socket on the wildcard address, or on one that it covers, is no foreigner.
         let mut ours = self.open.keys().chain(self.closing.keys());
@@ -213,7 +248,8 @@ impl Control {
                 // There may be more sockets than workers: each of them holds clients.
                 for (worker, socket) in without.into_iter().cycle().zip(sockets) {
                     let binding = Arc::clone(&binding);
-                    send(worker, Command::Listen { listener, socket, binding }).await;
+                    let sessions = moved.take(&socket);
+                    send(worker, Command::Listen { listener, socket, binding, sessions }).await;
                 }
                 self.open.insert(listener, Open { owner, binding });
                 Ok(())

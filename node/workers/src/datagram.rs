@@ -17,6 +17,7 @@ use crate::admission::{Accepted, OpenGuard};
 use crate::binding::Binding;
 use crate::connections::Ticket;
 use crate::handler::{ConnectionTask, WorkerContext};
+use crate::moved::MovedSession;
 use crate::slot::{Admission, VirtualServer};
 use crate::worker::{AcceptStop, Shared};
 
@@ -28,6 +29,8 @@ pub struct DatagramListener {
     pub local: SocketAddr,
     /// Lets sessions in.
     pub door: Door,
+    /// Sessions that the process before had with it.
+    pub sessions: Vec<MovedSession>,
     pub(crate) stop: Rc<AcceptStop>,
 }
 
@@ -153,6 +156,11 @@ pub trait DatagramHandler {
     /// Called as [`ConnectionHandler::tick`](crate::ConnectionHandler::tick) is.
     fn tick(&self) -> bool {
         false
+    }
+
+    /// Lets go of sessions, at most so many, for another process; those of listeners that are handed over.
+    fn give(&self, _max_count: usize) -> Vec<MovedSession> {
+        Vec::new()
     }
 }
 

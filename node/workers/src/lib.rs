@@ -29,6 +29,7 @@ pub mod handler;
 mod heartbeat;
 pub mod inherited;
 pub mod listener;
+pub mod moved;
 pub mod passthrough;
 mod plane;
 pub mod policy;
@@ -53,6 +54,7 @@ pub use handler::{
 };
 pub use heartbeat::BEAT_INTERVAL;
 pub use inherited::{Inheritance, Inherited};
+pub use moved::{MovedFacts, MovedSession};
 pub use passthrough::Passthrough;
 pub use plane::{Applied, DataPlane, DataPlaneConfig, PlaneTotals, QUIESCE_MAX};
 pub use policy::{PolicySet, ProviderMap, ProviderSlot};

@@ -23,6 +23,7 @@ use crate::compile::Compiler;
 use crate::control::Control;
 use crate::handler::Handlers;
 use crate::inherited::Inheritance;
+use crate::moved::MovedSession;
 use crate::policy::ProviderMap;
 use crate::pressure::{Pressure, PressureGauge, SAMPLE_INTERVAL};
 use crate::reconcile::AnyAddress;
@@ -122,6 +123,8 @@ enum PlaneRequest {
     Open { transport: Transport, done: oneshot::Sender<()> },
     Settle,
     Share { done: oneshot::Sender<Vec<OwnedFd>> },
+    AdoptSessions { sessions: Vec<MovedSession> },
+    GiveSessions { done: oneshot::Sender<Vec<MovedSession>> },
     Quiesce { addresses: Arc<[IpAddr]>, limit: Duration, done: oneshot::Sender<Quieting> },
     Explain { request: Box<ExplainRequest>, done: oneshot::Sender<Option<ExplainReport>> },
     Shutdown { done: oneshot::Sender<()> },
@@ -334,6 +337,25 @@ impl DataPlane {
         shared.await.unwrap_or_default()
     }
 
+    /// Takes in sessions of datagrams that another process has let go of; they go on when
+    /// [`open`](Self::open) opens their listeners.
+    pub async fn adopt_sessions(&self, sessions: Vec<MovedSession>) {
+        // An error means that the plane has ended.
+        let _ended = self.requests.send(PlaneRequest::AdoptSessions { sessions }).await;
+    }
+
+    /// Leaves datagrams to another process that was given the sockets of [`share`](Self::share), with the
+    /// sessions that there are, at most
+    /// [`MOVED_SESSION_MAX_COUNT`](crate::moved::MOVED_SESSION_MAX_COUNT). What is not among them stays, and
+    /// passes answers on until it ends.
+    pub async fn give_sessions(&self) -> Vec<MovedSession> {
+        let (done, given) = oneshot::channel();
+        if self.requests.send(PlaneRequest::GiveSessions { done }).await.is_err() {
+            return Vec::new();
+        }
+        given.await.unwrap_or_default()
+    }
+
     /// Prepares for these local addresses to go to another node: for `limit`, at most
     /// [`QUIESCE_MAX`], their HTTP connections are closed where they are idle, others after the
     /// answer to the request under way, which says so; new ones are accepted and treated alike. TCP
@@ -437,6 +459,12 @@ impl Plane {
                     Some(PlaneRequest::Share { done }) => {
                         let _ = done.send(self.control.share().await);
                     }
+                    Some(PlaneRequest::AdoptSessions { sessions }) => {
+                        self.control.adopt_sessions(sessions);
+                    }
+                    Some(PlaneRequest::GiveSessions { done }) => {
+                        let _ = done.send(self.control.give_sessions().await);
+                    }
                     Some(PlaneRequest::Drain { deadline, is_handed_over, done }) => {
                         let drained = self.drain(deadline, is_handed_over, done).await;
                         if let ControlFlow::Break(told) = drained {
@@ -487,6 +515,8 @@ impl Plane {
                         Some(
                             PlaneRequest::Open { .. }
                             | PlaneRequest::Settle
+                            | PlaneRequest::AdoptSessions { .. }
+                            | PlaneRequest::GiveSessions { .. }
                             | PlaneRequest::Share { .. },
                         ) => {}
                         Some(PlaneRequest::Shutdown { done }) => {

@@ -26,6 +26,7 @@ use crate::datagram::DatagramHandler;
 use crate::handler::{Connection, ConnectionHandler, Handlers, Refused, WorkerContext};
 use crate::heartbeat::{BEAT_INTERVAL, Heartbeats};
 use crate::listener::ListenSocket;
+use crate::moved::MovedSession;
 use crate::reconcile::Listener;
 use crate::slot::VirtualServerSlot;
 use crate::sources::SourceTable;
@@ -51,7 +52,14 @@ const REFUSAL_READ_MAX_BYTES: usize = 64 * 1024;
 /// What a worker is told.
 pub(crate) enum Command {
     /// Accept from this socket.
-    Listen { listener: Listener, socket: ListenSocket, binding: Arc<Binding> },
+    Listen {
+        listener: Listener,
+        socket: ListenSocket,
+        binding: Arc<Binding>,
+        sessions: Vec<MovedSession>,
+    },
+    /// Let go of sessions of datagrams, at most so many: another process has them from now on.
+    Give { max_count: usize, done: oneshot::Sender<Vec<MovedSession>> },
     /// Serve a connection that another worker has accepted.
     Adopt(Box<Arrival>),
     /// Accept what has arrived, then close the sockets of this address; where they were handed to another
@@ -210,8 +218,12 @@ impl Worker {
     fn carry_out(self: &Rc<Self>, command: Command) {
         let connections = &self.context.connections;
         match command {
-            Command::Listen { listener, socket, binding } => {
-                self.listen(listener, socket, binding);
+            Command::Listen { listener, socket, binding, sessions } => {
+                self.listen(listener, socket, binding, sessions);
+            }
+            Command::Give { max_count, done } => {
+                // Nobody waits any more where the plane is going.
+                let _ = done.send(self.udp.give(max_count));
             }
             Command::Adopt(arrival) => {
                 let mut arrival = *arrival;

@@ -37,7 +37,7 @@ pub(crate) fn table(report: &Report) -> Result<String> {
         "| row | Ballast | HAProxy | nginx | Ballast / better peer | bar |\n\
          |---|---:|---:|---:|---:|---:|\n",
     );
-    for row in &report.rows {
+    for row in report.rows.iter().filter(|row| row.shown.is_none()) {
         let Some(ratio) = row.ratios.get("cpu_vs_better_peer") else { continue };
         let cpu = |subject: &str| {
             let metrics = row.subjects.get(subject);
@@ -55,7 +55,9 @@ pub(crate) fn table(report: &Report) -> Result<String> {
             cpu("nginx")
         )?;
     }
-    text.push_str("\nCPU time per request, in µs. What else must hold:\n\n");
+    text.push_str("\nCPU time per request, in µs.\n");
+    write_measured(&mut text, report)?;
+    text.push_str("\nWhat else must hold:\n\n");
     for bar in &report.bars {
         if bar.name.ends_with("CPU per request vs the better peer") {
             continue;
@@ -64,6 +66,34 @@ pub(crate) fn table(report: &Report) -> Result<String> {
         writeln!(text, "- {mark} {}: {:.3} (at most {})", bar.name, bar.value, bar.limit)?;
     }
     Ok(text)
+}
+
+/// The rows that have no bar.
+fn write_measured(text: &mut String, report: &Report) -> Result<()> {
+    let mut is_first = true;
+    for row in &report.rows {
+        let Some((metric, unit)) = &row.shown else { continue };
+        if std::mem::take(&mut is_first) {
+            text.push_str(
+                "\nAlso measured; the ratio is that of the CPU time for the same work:\n\n\
+                 | row | | Ballast | HAProxy | nginx | Ballast / better peer |\n\
+                 |---|---|---:|---:|---:|---:|\n",
+            );
+        }
+        let of = |subject: &str| {
+            let value = row.subjects.get(subject).and_then(|metrics| metrics.get(metric));
+            let digits = usize::from(value.is_some_and(|value| *value < 1_000.0));
+            value.map_or_else(|| "–".to_owned(), |value| format!("{value:.digits$}"))
+        };
+        let [ballast, haproxy, nginx] = ["ballast", "haproxy", "nginx"].map(of);
+        let ratio = row.ratios.get("cpu_vs_better_peer").copied().unwrap_or(f64::NAN);
+        writeln!(
+            text,
+            "| {} | {unit} | {ballast} | {haproxy} | {nginx} | {ratio:.2} |",
+            row.bench
+        )?;
+    }
+    Ok(())
 }
 
 /// Where the instructions of a request go.
@@ -92,6 +122,20 @@ pub(crate) fn breakdown(profile: &Profile) -> Result<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn rows_without_a_bar_have_a_table_of_their_own() {
+        let mut row = Report::new("tcp", 1);
+        row.shown = Some(("cpu_ms_per_gb".to_owned(), "ms CPU per GB".to_owned()));
+        row.ratios.insert("cpu_vs_better_peer".to_owned(), 0.5);
+        let metrics = std::collections::BTreeMap::from([("cpu_ms_per_gb".to_owned(), 40.04)]);
+        row.subjects.insert("ballast".to_owned(), metrics);
+        let mut report = Report::new("l7", 1);
+        report.add_row(row);
+        let text = table(&report).unwrap();
+        assert!(text.contains("| tcp | ms CPU per GB | 40.0 | – | – | 0.50 |"), "{text}");
+        assert_eq!(text.matches("| tcp |").count(), 1, "{text}");
+    }
 
     #[test]
     fn a_section_is_replaced_and_nothing_else() {

@@ -21,6 +21,7 @@ mod handshakes;
 mod idle;
 mod open_loop;
 mod tls;
+pub(crate) mod udp;
 
 /// Longest time that anything single may take.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -37,6 +38,8 @@ pub(crate) enum Drive {
     Handshakes(handshakes::Options),
     /// Connections that ask once and then stay.
     Idle(idle::Options),
+    /// Datagrams, so many under way.
+    Udp(udp::Options),
 }
 
 /// Where to.
@@ -72,6 +75,9 @@ pub(crate) struct Outcome {
     /// Handshakes that resumed a session.
     #[serde(default)]
     pub(crate) resumed: u64,
+    /// What was received, in bytes, where that is counted.
+    #[serde(default)]
+    pub(crate) bytes: u64,
 }
 
 impl Outcome {
@@ -82,7 +88,7 @@ impl Outcome {
             duration_s: began.elapsed().as_secs_f64(),
             p50_us: percentile(times_us, 0.5),
             p99_us: percentile(times_us, 0.99),
-            resumed: 0,
+            ..Self::default()
         }
     }
 }
@@ -94,6 +100,7 @@ pub(crate) fn run(drive: &Drive) -> Result<()> {
     let outcome = match drive {
         Drive::OpenLoop(options) => local.block_on(&runtime, open_loop::run(options))?,
         Drive::Handshakes(options) => local.block_on(&runtime, handshakes::run(options))?,
+        Drive::Udp(options) => udp::run(options)?,
         Drive::Idle(options) => {
             let held = local.block_on(&runtime, idle::open(options))?;
             say(&Outcome { requests: held.len() as u64, ..Outcome::default() })?;

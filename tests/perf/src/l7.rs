@@ -1,7 +1,7 @@
 //! The HTTP data plane: ballast, HAProxy and nginx in alternated rounds, one worker each.
 //!
 //! The proxy has CPU 0; load and origin share CPU 1. All three do the same to a request: pick a
-//! member, reuse a connection to it, add X-Forwarded-For, -Proto, -Host and -Port.
+//! member, reuse a connection to it, add X-Forwarded-For, -Proto, -Host and -Port; or pass bytes on.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -31,12 +31,13 @@ mod wrk;
 
 use certificate::Certificate;
 use origin::Origin;
-use scenario::{Generator, HOST_RULE_COUNT, Listener, SCENARIOS, Scenario, rule_host};
+use scenario::{Cost, Generator, HOST_RULE_COUNT, Listener, SCENARIOS, Scenario, rule_host};
 use subject::Subject;
 
 /// The proxies' CPU, and the one of origin and load.
 const PROXY_CPU: &[&str] = &["taskset", "-c", "0"];
 const LOAD_CPU: &[&str] = &["taskset", "-c", "1"];
+const LOAD_CPU_INDEX: usize = 1;
 /// The same for a load that measures latencies: it runs whenever it has something to do. Otherwise an
 /// answer waits for it as long as the origin is let run, milliseconds that no proxy has spent.
 const PROMPT_LOAD: &[&str] = &["taskset", "-c", "1", "chrt", "--fifo", "1"];
@@ -121,40 +122,43 @@ pub(crate) async fn run(options: &L7Options, rounds: u32) -> Result<Report> {
 
 impl Bench {
     async fn row(&self, scenario: &Scenario, rounds: u32) -> Result<Report> {
+        let (shown, unit) = scenario.cost.shown();
+        let has_it = |subject: &&Subject| subject.listeners.contains_key(&scenario.listener);
+        let subjects: Vec<&Subject> = self.subjects.iter().filter(has_it).collect();
         let mut samples: BTreeMap<&str, Vec<Metrics>> = BTreeMap::new();
         let mut ratios = Vec::new();
         for round in 0..rounds as usize {
             let mut cpu = BTreeMap::new();
-            for turn in 0..self.subjects.len() {
+            for turn in 0..subjects.len() {
                 // Another subject is first in each round: none is always measured on a fresh machine.
-                let subject = &self.subjects[(round + turn) % self.subjects.len()];
+                let subject = subjects[(round + turn) % subjects.len()];
                 let metrics = self.measure(subject, scenario).await.context(subject.name)?;
                 eprintln!(
-                    "{} {}: {:<8} {:.2} µs CPU per request, {:.0} requests/s",
+                    "{} {}: {:<8} {:.2} {unit}, {:.0} requests/s",
                     scenario.name,
                     round + 1,
                     subject.name,
-                    metrics["cpu_us_per_request"],
+                    metrics[shown],
                     metrics["requests_per_s"]
                 );
-                cpu.insert(subject.name, metrics["cpu_us_per_request"]);
+                cpu.insert(subject.name, metrics[scenario.cost.metric()]);
                 samples.entry(subject.name).or_default().push(metrics);
             }
-            let better = PEERS.iter().map(|peer| cpu[peer]).fold(f64::INFINITY, f64::min);
+            let better = PEERS.iter().filter_map(|peer| cpu.get(peer).copied());
+            let better = better.fold(f64::INFINITY, f64::min);
             ratios.push(cpu["ballast"] / better);
         }
         let mut report = Report::new(scenario.name, rounds);
-        for subject in &self.subjects {
-            let metrics = medians(&samples[subject.name]);
-            report.subjects.insert(subject.name.to_owned(), metrics);
+        for (name, samples) in &samples {
+            report.subjects.insert((*name).to_owned(), medians(samples));
         }
         let ratio = median(&ratios);
         report.ratios.insert("cpu_vs_better_peer".to_owned(), ratio);
-        report.bars.push(Bar::at_most(
-            "CPU per request vs the better peer",
-            ratio,
-            scenario.ratio_limit,
-        ));
+        if let Some(limit) = scenario.ratio_limit {
+            report.bars.push(Bar::at_most("CPU per request vs the better peer", ratio, limit));
+        } else {
+            report.shown = Some((shown.to_owned(), unit.to_owned()));
+        }
         let failures = samples["ballast"].iter().map(|metrics| metrics["failures"]).sum();
         report.bars.push(Bar::at_most("failed requests", failures, 0.0));
         if scenario.is_close_up {
@@ -169,22 +173,43 @@ impl Bench {
         let outcome = self.send(subject, scenario, MEASURE_S).await?;
         let usage = Usage::of(subject.pid)?.since(before);
         let requests = outcome.requests as f64;
-        ensure!(requests > 0.0, "it answered nothing");
+        let bytes = outcome.bytes as f64;
+        // Of large content few answers may have ended.
+        ensure!(requests > 0.0 || bytes > 0.0, "it answered nothing");
         if let Generator::Handshakes { resumed } = scenario.generator {
             let share = outcome.resumed as f64 / requests;
             let is_as_asked = if resumed { share > 0.95 } else { share == 0.0 };
             ensure!(is_as_asked, "{:.1} % of its handshakes resumed a session", share * 100.0);
         }
-        Ok(BTreeMap::from([
-            ("cpu_us_per_request".to_owned(), usage.cpu_us / requests),
-            ("kernel_us_per_request".to_owned(), usage.kernel_us / requests),
-            ("requests_per_cpu_s".to_owned(), requests / usage.cpu_us * 1e6),
-            ("context_switches_per_request".to_owned(), usage.context_switches as f64 / requests),
-            ("requests_per_s".to_owned(), requests / outcome.duration_s),
-            ("p50_us".to_owned(), outcome.p50_us),
-            ("p99_us".to_owned(), outcome.p99_us),
-            ("failures".to_owned(), outcome.failures as f64),
-        ]))
+        let of_cost = match scenario.cost {
+            Cost::Request => vec![("requests_per_cpu_s", requests / usage.cpu_us * 1e6)],
+            Cost::Gigabyte | Cost::Bandwidth => vec![
+                ("cpu_ms_per_gb", usage.cpu_us / 1e3 / (bytes / 1e9)),
+                ("gbit_per_cpu_s", bytes * 8.0 / 1e9 / (usage.cpu_us / 1e6)),
+                ("gbit_per_s", bytes * 8.0 / 1e9 / outcome.duration_s),
+            ],
+            // One to the member, one back.
+            Cost::Datagram => vec![
+                ("cpu_us_per_datagram", usage.cpu_us / (2.0 * requests)),
+                ("datagrams_per_cpu_s", 2.0 * requests / usage.cpu_us * 1e6),
+            ],
+        };
+        let of_cost = of_cost.into_iter().map(|(name, value)| (name.to_owned(), value));
+        let requests = requests.max(1.0);
+        Ok(of_cost
+            .chain([
+                ("cpu_us_per_request".to_owned(), usage.cpu_us / requests),
+                ("kernel_us_per_request".to_owned(), usage.kernel_us / requests),
+                (
+                    "context_switches_per_request".to_owned(),
+                    usage.context_switches as f64 / requests,
+                ),
+                ("requests_per_s".to_owned(), requests / outcome.duration_s),
+                ("p50_us".to_owned(), outcome.p50_us),
+                ("p99_us".to_owned(), outcome.p99_us),
+                ("failures".to_owned(), outcome.failures as f64),
+            ])
+            .collect())
     }
 
     /// Sends a scenario's load for `seconds`.
@@ -213,6 +238,13 @@ impl Bench {
             Generator::Handshakes { resumed } => {
                 drive::handshakes(&self.lab, address, &self.certificate, resumed, seconds).await
             }
+            Generator::Users => {
+                wrk::users(&self.lab, &format!("{scheme}://{address}/"), seconds).await
+            }
+            Generator::Large { path } => {
+                wrk::large(&self.lab, &format!("{scheme}://{address}{path}"), seconds).await
+            }
+            Generator::Datagrams => drive::datagrams(&self.lab, address, seconds).await,
         }
     }
 

@@ -19,6 +19,9 @@ pub(crate) struct Report {
     pub(crate) subjects: BTreeMap<String, BTreeMap<String, f64>>,
     /// What was compared within each round; medians over the rounds.
     pub(crate) ratios: BTreeMap<String, f64>,
+    /// The metric that tells most, and its unit, where that is not CPU time per request.
+    #[serde(skip)]
+    pub(crate) shown: Option<(String, String)>,
     /// What must hold, that of the rows included.
     pub(crate) bars: Vec<Bar>,
     /// Its parts, where it has some.
@@ -51,6 +54,7 @@ impl Report {
             rounds,
             subjects: BTreeMap::new(),
             ratios: BTreeMap::new(),
+            shown: None,
             bars: Vec::new(),
             rows: Vec::new(),
         }

@@ -45,6 +45,11 @@ const PACKAGES: &[Package] = &[
     program("curl", Purpose::Lab, "curl"),
     program("haproxy", Purpose::Bench, "haproxy"),
     program("nginx-light", Purpose::Bench, "nginx"),
+    Package {
+        name: "libnginx-mod-stream",
+        purpose: Purpose::Bench,
+        probe: Probe::File("/usr/lib/nginx/modules/ngx_stream_module.so"),
+    },
     program("wrk", Purpose::Bench, "wrk"),
     program("strace", Purpose::Bench, "strace"),
     program("valgrind", Purpose::Bench, "valgrind"),

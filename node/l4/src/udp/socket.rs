@@ -1,27 +1,34 @@
-//! System calls on datagrams: batches of them, and the node's address that each came to and leaves
-//! from.
+//! System calls on datagrams: many at once, and the node's address that each came to and leaves from.
+//!
+//! Reading and sending go through quinn-udp, which holds the only safe `recvmmsg` with `UDP_GRO` (nix does
+//! not give the kernel its room for control messages back between two calls) and a `sendmsg` that allocates
+//! nothing. What it would set on a socket suits QUIC alone (no fragments): it is given one that nobody uses,
+//! and ours are set up here.
 //!
 //! Invariant: an answer leaves from the address that the client reached, also where the listener is
 //! bound to every address of the node (RFC 1122 §4.1.3.5).
 
-use std::io::{self, IoSlice, IoSliceMut};
+use std::cell::{Cell, RefCell};
+use std::io::{self, IoSliceMut};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
+use std::rc::Rc;
 
-use nix::libc::{in_addr, in_pktinfo, in6_addr, in6_pktinfo};
-use nix::sys::socket::sockopt::{Ipv4PacketInfo, Ipv6RecvPacketInfo};
-use nix::sys::socket::{
-    ControlMessage, ControlMessageOwned, MsgFlags, MultiHeaders, SockaddrIn, SockaddrIn6,
-    SockaddrLike, SockaddrStorage, recvmmsg, sendmsg, setsockopt,
-};
+use nix::libc::{EINVAL, EIO, EMSGSIZE, EOPNOTSUPP};
+use nix::sys::socket::setsockopt;
+use nix::sys::socket::sockopt::{Ipv4PacketInfo, Ipv6RecvPacketInfo, UdpGroSegment};
+use quinn_udp::{RecvMeta, Transmit, UdpSockRef, UdpSocketState};
 use socket2::SockRef;
 use tokio::io::Interest;
 use tokio::net::UdpSocket;
 
+use super::train::{Train, couple};
 use super::{DATAGRAM_MAX_BYTES, SessionKey};
 
-/// Datagrams that are read by one system call.
-const BATCH_COUNT: usize = 16;
+/// What is read by one system call: so many datagrams, or trains of them.
+pub(super) const BATCH_COUNT: usize = quinn_udp::BATCH_SIZE;
+/// The same where little came the last time: each has its price.
+const BATCH_MIN_COUNT: usize = 4;
 
 /// Has the kernel say, for each datagram, which of the node's addresses it came to.
 pub(super) fn ask_for_addresses(socket: &UdpSocket, is_v6: bool) -> io::Result<()> {
@@ -33,16 +40,10 @@ pub(super) fn ask_for_addresses(socket: &UdpSocket, is_v6: bool) -> io::Result<(
     Ok(())
 }
 
-/// Sends to the member that the socket is connected to; what finds no room is lost.
-pub(super) fn send(socket: &UdpSocket, bytes: &[u8]) {
-    // Asks the kernel and not the reactor, which does not know a new socket yet. An error of the
-    // member is told once more where its answers are read.
-    if let Err(error) = SockRef::from(socket).send(bytes)
-        && error.kind() == io::ErrorKind::ConnectionRefused
-    {
-        // This call was told of what became of the one before; now it is this datagram's turn.
-        let _lost = SockRef::from(socket).send(bytes);
-    }
+/// Has the kernel give datagrams that came together together.
+pub(super) fn ask_for_trains(socket: &UdpSocket) {
+    // Kernels before 5.0 have no such thing, and give them one by one.
+    let _unknown = setsockopt(socket, UdpGroSegment, &true);
 }
 
 /// What the network has told of a member, such as that nobody listens there (ICMP).
@@ -50,71 +51,156 @@ pub(super) fn take_error(socket: &UdpSocket) -> io::Result<io::Error> {
     SockRef::from(socket).take_error()?.ok_or_else(|| io::ErrorKind::WouldBlock.into())
 }
 
-/// What the kernel says of the datagrams of a batch; what is in them stands in storage that the
-/// listeners of a worker share.
-pub(super) struct Batch {
-    headers: MultiHeaders<SockaddrStorage>,
+/// What the datagrams of one worker pass through.
+#[derive(Debug)]
+pub(crate) struct Exchange {
+    /// What is read.
+    pub(super) inbox: RefCell<Inbox>,
+    /// What is sent.
+    pub(super) outbox: RefCell<Outbox>,
 }
 
-impl Batch {
-    /// For a listener on every address of the node, or on one of them.
-    pub(super) fn new(is_any: bool) -> Self {
-        let control = is_any.then(|| nix::cmsg_space!(in6_pktinfo));
-        Self { headers: MultiHeaders::preallocate(BATCH_COUNT, control) }
+impl Exchange {
+    pub(super) fn new() -> io::Result<Self> {
+        let unused = std::net::UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))
+            .or_else(|_| std::net::UdpSocket::bind((Ipv6Addr::LOCALHOST, 0)))?;
+        let calls = Rc::new(UdpSocketState::new(UdpSockRef::from(&unused))?);
+        let inbox = Inbox {
+            calls: Rc::clone(&calls),
+            storage: Vec::new(),
+            metas: [RecvMeta::default(); BATCH_COUNT],
+            ask_count: BATCH_MIN_COUNT,
+        };
+        let outbox = Outbox { calls, gathered: Vec::new() };
+        Ok(Self { inbox: RefCell::new(inbox), outbox: RefCell::new(outbox) })
     }
+}
 
-    /// Calls `each` with the datagrams that are there, a batch of them at most.
-    pub(super) fn receive(
-        &mut self,
-        socket: &UdpSocket,
-        storage: &mut Vec<u8>,
-        mut each: impl FnMut(&[u8], SessionKey),
-    ) {
-        let Self { headers } = self;
+/// The datagrams of a batch.
+#[derive(Debug)]
+pub(super) struct Inbox {
+    calls: Rc<UdpSocketState>,
+    storage: Vec<u8>,
+    metas: [RecvMeta; BATCH_COUNT],
+    /// How many are asked for next.
+    ask_count: usize,
+}
+
+impl Inbox {
+    /// Takes what is there, a batch of it at most; how many there are now.
+    pub(super) fn receive(&mut self, socket: &UdpSocket) -> io::Result<usize> {
+        let Self { calls, storage, metas, ask_count } = self;
         if storage.is_empty() {
             // Memory that is not written to yet takes no room.
             *storage = vec![0; BATCH_COUNT * DATAGRAM_MAX_BYTES];
         }
-        let mut slices: Vec<_> = storage
-            .chunks_exact_mut(DATAGRAM_MAX_BYTES)
-            .map(|chunk| [IoSliceMut::new(chunk)])
-            .collect();
+        let mut places = storage.chunks_exact_mut(DATAGRAM_MAX_BYTES);
+        let mut slices: [IoSliceMut<'_>; BATCH_COUNT] =
+            std::array::from_fn(|_| IoSliceMut::new(places.next().unwrap_or_default()));
+        let asked = *ask_count;
+        let mut count = 0;
         let received = socket.try_io(Interest::READABLE, || {
-            let fd = socket.as_raw_fd();
-            Ok(recvmmsg(fd, headers, slices.iter_mut(), MsgFlags::MSG_DONTWAIT, None)?)
+            count = calls.recv(UdpSockRef::from(socket), &mut slices[..asked], &mut metas[..])?;
+            // Fewer than were asked for: there are no more, and the reactor tells of those that come.
+            if count < asked { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(()) }
         });
-        // Nothing there; or an error of the network that concerns none of them.
-        let Ok(received) = received else { return };
-        for message in received {
-            let Some(peer) = message.address.as_ref().and_then(socket_address) else { continue };
-            let reached = message
-                .cmsgs()
-                .ok()
-                .and_then(|mut controls| controls.find_map(|control| reached(&control)));
-            // One slice for each.
-            if let Some(bytes) = message.iovs().next() {
-                each(bytes, (peer, reached));
-            } else {
-                each(&[], (peer, reached));
-            }
+        if let Err(error) = received
+            && error.kind() != io::ErrorKind::WouldBlock
+        {
+            return Err(error);
         }
+        *ask_count = (count * 2).clamp(BATCH_MIN_COUNT, BATCH_COUNT);
+        Ok(count)
+    }
+
+    /// Who sent that one of the batch, and to which address.
+    pub(super) fn key(&self, index: usize) -> SessionKey {
+        (self.metas[index].addr, self.metas[index].dst_ip)
+    }
+
+    /// That one of the batch.
+    pub(super) fn train(&self, index: usize) -> Train<'_> {
+        let meta = &self.metas[index];
+        let begin = index * DATAGRAM_MAX_BYTES;
+        Train { bytes: &self.storage[begin..begin + meta.len], stride: meta.stride }
     }
 }
 
-fn socket_address(address: &SockaddrStorage) -> Option<SocketAddr> {
-    let v4 = address.as_sockaddr_in().map(|v4| SocketAddr::V4((*v4).into()));
-    v4.or_else(|| address.as_sockaddr_in6().map(|v6| SocketAddr::V6((*v6).into())))
+/// Where datagrams go.
+pub(super) struct Way<'a> {
+    /// Over which socket.
+    pub(super) socket: SockRef<'a>,
+    pub(super) to: SocketAddr,
+    /// From which address, where the socket has several.
+    pub(super) from: Option<IpAddr>,
+    /// Whether the socket leads nowhere else.
+    pub(super) is_connected: bool,
+    /// Largest datagrams that the way takes in trains, in bytes.
+    pub(super) stride_max_bytes: &'a Cell<usize>,
 }
 
-fn reached(control: &ControlMessageOwned) -> Option<IpAddr> {
-    match control {
-        ControlMessageOwned::Ipv4PacketInfo(info) => {
-            Some(Ipv4Addr::from_bits(u32::from_be(info.ipi_addr.s_addr)).into())
+/// Sends; what finds no room is lost.
+#[derive(Debug)]
+pub(super) struct Outbox {
+    calls: Rc<UdpSocketState>,
+    gathered: Vec<u8>,
+}
+
+impl Outbox {
+    /// Sends all of these datagrams, in their order.
+    pub(super) fn send<'a>(&mut self, way: &Way<'_>, trains: impl Iterator<Item = Train<'a>>) {
+        let Self { calls, gathered } = self;
+        couple(trains, way.stride_max_bytes.get(), gathered, |train| way.send(calls, train));
+    }
+}
+
+impl Way<'_> {
+    fn send(&self, calls: &UdpSocketState, train: Train<'_>) {
+        if train.count() > 1 && train.stride <= self.stride_max_bytes.get() {
+            match self.call(calls, train) {
+                Ok(()) => return,
+                Err(error) => match error.raw_os_error() {
+                    // The way has no room for datagrams of this size but in fragments, or is through
+                    // a device that can't make them (udp(7)): then one by one.
+                    Some(EINVAL | EMSGSIZE) => {
+                        self.stride_max_bytes.set(train.stride.saturating_sub(1));
+                    }
+                    Some(EIO | EOPNOTSUPP) => self.stride_max_bytes.set(0),
+                    _ => return,
+                },
+            }
         }
-        ControlMessageOwned::Ipv6PacketInfo(info) => {
-            Some(Ipv6Addr::from(info.ipi6_addr.s6_addr).into())
+        for datagram in train.datagrams() {
+            let _lost = self.call(calls, Train { bytes: datagram, stride: datagram.len() });
         }
-        _ => None,
+    }
+
+    /// Asks the kernel and not the reactor, which does not know a new socket yet.
+    fn call(&self, calls: &UdpSocketState, train: Train<'_>) -> io::Result<()> {
+        match self.try_call(calls, train) {
+            // This call was told of what became of the one before; now it is this one's turn. An error
+            // of a member is told once more where its answers are read.
+            Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
+                self.try_call(calls, train)
+            }
+            called => called,
+        }
+    }
+
+    fn try_call(&self, calls: &UdpSocketState, train: Train<'_>) -> io::Result<()> {
+        let is_one = train.count() == 1;
+        if is_one && self.is_connected {
+            // Cheaper: the kernel knows the way already.
+            return self.socket.send(train.bytes).map(drop);
+        }
+        let transmit = Transmit {
+            destination: self.to,
+            ecn: None,
+            contents: train.bytes,
+            segment_size: (!is_one).then_some(train.stride),
+            src_ip: self.from,
+        };
+        calls.try_send(UdpSockRef::from(&*self.socket), &transmit)
     }
 }
 
@@ -127,39 +213,13 @@ impl Replies {
         socket.as_fd().try_clone_to_owned().map(Self)
     }
 
-    /// Sends to the client, from the address that it reached. What finds no room is lost.
-    pub(crate) fn send(&self, bytes: &[u8], (peer, from): SessionKey) {
-        let content = [IoSlice::new(bytes)];
-        let _lost = match (peer, from) {
-            (SocketAddr::V4(peer), Some(IpAddr::V4(from))) => {
-                let info = in_pktinfo {
-                    ipi_ifindex: 0,
-                    ipi_spec_dst: in_addr { s_addr: from.to_bits().to_be() },
-                    ipi_addr: in_addr { s_addr: 0 },
-                };
-                let control = [ControlMessage::Ipv4PacketInfo(&info)];
-                self.send_with(&content, &control, &SockaddrIn::from(peer))
-            }
-            (SocketAddr::V6(peer), Some(IpAddr::V6(from))) => {
-                let info = in6_pktinfo {
-                    ipi6_addr: in6_addr { s6_addr: from.octets() },
-                    // The one that the client is on, for link-local addresses.
-                    ipi6_ifindex: peer.scope_id(),
-                };
-                let control = [ControlMessage::Ipv6PacketInfo(&info)];
-                self.send_with(&content, &control, &SockaddrIn6::from(peer))
-            }
-            (SocketAddr::V4(peer), _) => self.send_with(&content, &[], &SockaddrIn::from(peer)),
-            (SocketAddr::V6(peer), _) => self.send_with(&content, &[], &SockaddrIn6::from(peer)),
-        };
-    }
-
-    fn send_with<S: SockaddrLike>(
-        &self,
-        content: &[IoSlice<'_>],
-        control: &[ControlMessage<'_>],
-        peer: &S,
-    ) -> nix::Result<usize> {
-        sendmsg(self.0.as_raw_fd(), content, control, MsgFlags::MSG_DONTWAIT, Some(peer))
+    /// The way to that client, from the address that it reached.
+    pub(super) fn way<'a>(
+        &'a self,
+        (to, from): SessionKey,
+        stride_max_bytes: &'a Cell<usize>,
+    ) -> Way<'a> {
+        let socket = SockRef::from(&self.0);
+        Way { socket, to, from, is_connected: false, stride_max_bytes }
     }
 }

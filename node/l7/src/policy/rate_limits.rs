@@ -32,6 +32,11 @@ impl RateLimits {
         self.limiter.publish(from, max_count, out)
     }
 
+    /// Appends what keys still owe, see [`SharedLimiter::dump`].
+    pub fn dump(&self, from: usize, max_count: usize, out: &mut Vec<Consumption>) -> usize {
+        self.limiter.dump(from, max_count, self.now_ns(), out)
+    }
+
     /// Counts what another node has let through.
     pub fn absorb(&self, consumption: &Consumption) {
         self.limiter.absorb(consumption, self.now_ns());

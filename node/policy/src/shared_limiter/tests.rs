@@ -98,3 +98,31 @@ fn what_is_published_is_published_once_and_in_parts_if_asked() {
     limiter.publish(0, 10, &mut out);
     assert_eq!(out, []);
 }
+
+#[test]
+fn a_limiter_that_is_told_what_keys_owe_decides_as_the_other_would() {
+    let (old, new) = (SharedLimiter::new(64), SharedLimiter::new(64));
+    let rate = Rate::new(1, 1, 5);
+    let now_ns = 1_000_000;
+    assert!((0..3).all(|_| passes(&old, 7, rate, now_ns)));
+    assert!(passes(&old, 8, rate, now_ns));
+    // Of another clock.
+    let (later_ns, other_ns) = (now_ns + 1_000_000_000, 77);
+    let mut owed = Vec::new();
+    assert_ne!(old.dump(0, 1, now_ns, &mut owed), 0, "in parts if asked");
+    owed.clear();
+    assert_eq!(old.dump(0, 64, later_ns, &mut owed), 0);
+    assert_eq!(owed.len(), 1, "what is paid off is not owed: {owed:?}");
+    owed.iter().for_each(|owed| new.absorb(owed, other_ns));
+    let left = |limiter: &SharedLimiter, now_ns| {
+        (0..9).filter(|_| passes(limiter, 7, rate, now_ns)).count()
+    };
+    // And the one after that, which is told of keys that the second was never asked about.
+    let third = SharedLimiter::new(64);
+    let mut still_owed = Vec::new();
+    assert_eq!(new.dump(0, 64, other_ns, &mut still_owed), 0);
+    assert_eq!(still_owed, owed);
+    still_owed.iter().for_each(|owed| third.absorb(owed, other_ns));
+    let left_each = [left(&old, later_ns), left(&new, other_ns), left(&third, other_ns)];
+    assert_eq!(left_each, [3, 3, 3]);
+}

@@ -5,6 +5,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use super::syslog::{Syslog, SyslogTarget};
@@ -80,6 +81,13 @@ impl Output {
         (outcome, written)
     }
 
+    /// Whether another process rotates a file, and this one is to follow it.
+    pub(super) fn follow(&mut self, is_following: bool) {
+        if let Self::File(file) = self {
+            file.follow(is_following);
+        }
+    }
+
     /// Opens a file anew, after somebody else has renamed it.
     pub(super) fn reopen(&mut self) {
         if let Self::File(file) = self
@@ -98,13 +106,15 @@ pub(super) struct LogFile {
     rotation: Option<Rotation>,
     /// The last rotation failed; said once in a row.
     cannot_rotate: bool,
+    /// Another process rotates.
+    is_following: bool,
 }
 
 impl LogFile {
     fn open(path: PathBuf, rotation: Option<Rotation>) -> io::Result<Self> {
         let file = append(&path)?;
         let size_bytes = file.metadata()?.len();
-        Ok(Self { path, file, size_bytes, rotation, cannot_rotate: false })
+        Ok(Self { path, file, size_bytes, rotation, cannot_rotate: false, is_following: false })
     }
 
     fn reopen(&mut self) -> io::Result<()> {
@@ -114,9 +124,35 @@ impl LogFile {
         Ok(())
     }
 
+    fn follow(&mut self, is_following: bool) {
+        if self.is_following == is_following {
+            return;
+        }
+        self.is_following = is_following;
+        if !is_following && let Ok(about) = self.file.metadata() {
+            // What the other process has written counts too.
+            self.size_bytes = about.len();
+        }
+    }
+
+    /// Whether the name is another file's by now, or nobody's.
+    fn is_renamed(&self) -> bool {
+        let identity = |about: std::fs::Metadata| (about.dev(), about.ino());
+        let named = std::fs::metadata(&self.path).map(identity).ok();
+        named != self.file.metadata().map(identity).ok()
+    }
+
     fn write(&mut self, text: &[u8]) -> io::Result<()> {
         let length = text.len() as u64;
-        if let Some(rotation) = self.rotation
+        if self.is_following {
+            // Where it can't be opened, the old file is better than none.
+            if self.is_renamed()
+                && let Err(error) = self.reopen()
+            {
+                let path = self.path.display();
+                tracing::warn!(%error, %path, "the access log can't be opened anew");
+            }
+        } else if let Some(rotation) = self.rotation
             && self.size_bytes > 0
             && self.size_bytes + length > rotation.max_bytes
         {

@@ -21,6 +21,7 @@ use crate::binding::Binding;
 use crate::datagram::{DatagramListener, Door};
 use crate::handler::ConnectionTask;
 use crate::listener::{self, ListenSocket};
+use crate::moved::MovedSession;
 use crate::reconcile::Listener;
 
 /// Stops the accept loop of one socket.
@@ -42,6 +43,7 @@ impl Worker {
         listener: Listener,
         socket: ListenSocket,
         binding: Arc<Binding>,
+        sessions: Vec<MovedSession>,
     ) {
         let (_, address) = listener;
         let stop = Rc::new(AcceptStop::default());
@@ -58,7 +60,7 @@ impl Worker {
                 let (shared, context) = (Arc::clone(&self.shared), Rc::clone(&self.context));
                 let door = Door { binding, shared, context };
                 let stop = Rc::clone(&stop);
-                let listener = DatagramListener { socket, local: address, door, stop };
+                let listener = DatagramListener { socket, local: address, door, sessions, stop };
                 Rc::clone(&self.udp).serve(listener)
             }),
         };

@@ -55,6 +55,12 @@ pub(super) async fn open_loop(
     once(lab, wrapper, &arguments, seconds).await
 }
 
+/// Datagrams for `seconds`.
+pub(super) async fn datagrams(lab: &Lab, address: SocketAddr, seconds: u32) -> Result<Outcome> {
+    let (address, time) = (address.to_string(), seconds.to_string());
+    once(lab, LOAD_CPU, &["udp", "--address", &address, "--seconds", &time], seconds).await
+}
+
 async fn once(lab: &Lab, wrapper: &[&str], arguments: &[&str], seconds: u32) -> Result<Outcome> {
     let client = lab.host("client", 31)?;
     let mut command = client.command_with(wrapper, std::env::current_exe()?);

@@ -14,7 +14,7 @@ use ballast_test_support::{Host, Lab, Process};
 
 use super::certificate::Certificate;
 use super::origin::{self, Origin};
-use super::scenario::{HOST_RULE_COUNT, Listener, rule_host};
+use super::scenario::{HOST_RULE_COUNT, Listener, USER_FIELD, rule_host};
 use super::subject::{Running, Subject};
 use super::{PROXY_CPU, listening};
 
@@ -30,7 +30,9 @@ pub(super) async fn haproxy(
 ) -> Result<Subject> {
     let host = lab.host("haproxy", 41)?;
     let dir = host.dir()?;
-    let listeners = listeners(&host)?;
+    let mut listeners = listeners(&host)?;
+    // It has no datagrams but for QUIC and logs.
+    listeners.remove(&Listener::Udp);
     let pem = dir.join("haproxy.pem");
     fs::write(&pem, format!("{}{}", certificate.chain_pem, certificate.key_pem))?;
     let mut map = String::new();
@@ -53,11 +55,11 @@ fn haproxy_configuration(
     pem: &Path,
 ) -> Result<String> {
     let mut text =
-        "global\n  nbthread 1\n  maxconn 8192\n  tune.ssl.cachesize 100000\n\
+        "global\n  nbthread 1\n  maxconn 8192\n  maxpipes 128\n  tune.ssl.cachesize 100000\n\
          defaults\n  mode http\n  timeout connect 5s\n  timeout client 60s\n  timeout server 60s\n  \
          option http-keep-alive\n  option forwardfor\n  http-reuse always\n"
             .to_owned();
-    for (listener, address) in listeners {
+    for (listener, address) in listeners.iter().filter(|(it, _)| **it != Listener::Tcp) {
         let (pem, map) = (pem.display(), dir.join("hosts.map"));
         let tls = format!("ssl crt {pem} ssl-min-ver TLSv1.3 ciphersuites {SUITE}");
         let bind = match listener {
@@ -83,6 +85,9 @@ fn haproxy_configuration(
                 map.display()
             )?,
             Listener::Cookie => text.push_str("  default_backend sticky\n"),
+            Listener::ByHeader => text.push_str("  default_backend by-header\n"),
+            Listener::BySource => text.push_str("  default_backend by-source\n"),
+            Listener::Bulk => text.push_str("  option splice-auto\n  default_backend bulk\n"),
             Listener::Logged => {
                 text.push_str("  log stdout format raw daemon\n  option httplog\n");
                 text.push_str("  default_backend origin\n");
@@ -95,6 +100,25 @@ fn haproxy_configuration(
     for (number, address) in origin.addresses.iter().enumerate() {
         writeln!(text, "  server o{number} {address} cookie o{number}")?;
     }
+    let field = USER_FIELD.to_lowercase();
+    for (name, kind, key) in [
+        ("by-header", "string len 32", format!("req.hdr({field})")),
+        ("by-source", "ip", "src".to_owned()),
+    ] {
+        writeln!(text, "backend {name}\n  stick-table type {kind} size 100k expire 30m")?;
+        writeln!(text, "  stick on {key}")?;
+        for (number, address) in origin.addresses.iter().enumerate() {
+            writeln!(text, "  server o{number} {address}")?;
+        }
+    }
+    let member = origin.addresses[0];
+    writeln!(text, "backend bulk\n  option splice-auto\n  server origin {member}")?;
+    writeln!(
+        text,
+        "defaults\n  mode tcp\n  timeout connect 5s\n  timeout client 60s\n  timeout server 60s\n\
+         listen tcp\n  bind {}\n  option splice-auto\n  server origin {member}",
+        listeners[&Listener::Tcp]
+    )?;
     Ok(text)
 }
 
@@ -111,8 +135,18 @@ pub(super) async fn nginx(
     fs::write(&chain, &certificate.chain_pem)?;
     fs::write(&key, &certificate.key_pem)?;
     let http = nginx_configuration(&listeners, origin, &dir, (chain, key))?;
-    let process = origin::start_nginx(&host, PROXY_CPU, &http).await?;
+    let stream = nginx_streams(&listeners, origin);
+    let process = origin::start_nginx(&host, PROXY_CPU, &http, &stream).await?;
     of_process("nginx", listeners, process).await
+}
+
+fn nginx_streams(listeners: &BTreeMap<Listener, SocketAddr>, origin: &Origin) -> String {
+    let (tcp, udp) = (listeners[&Listener::Tcp], listeners[&Listener::Udp]);
+    format!(
+        "upstream tcp {{ server {}; }}\nserver {{ listen {tcp}; tcp_nodelay on; proxy_pass tcp; }}\n\
+         upstream udp {{ server {}; }}\nserver {{ listen {udp} udp; proxy_timeout 60s; proxy_pass udp; }}\n",
+        origin.addresses[0], origin.datagrams.address
+    )
 }
 
 fn nginx_configuration(
@@ -137,12 +171,16 @@ fn nginx_configuration(
         text,
         "upstream sticky {{ hash $cookie_{COOKIE} consistent; {members} {keepalive} }}"
     )?;
+    for (name, key) in [("by_header", nginx_field().as_str()), ("by_source", "$remote_addr")] {
+        writeln!(text, "upstream {name} {{ hash {key} consistent; {members} {keepalive} }}")?;
+    }
     text.push_str("map $host $by_host {\n  default none;\n");
     for number in 0..HOST_RULE_COUNT {
         writeln!(text, "  {} origin;", rule_host(number))?;
     }
     text.push_str("}\n");
-    for (listener, address) in listeners {
+    let streams = [Listener::Tcp, Listener::Udp];
+    for (listener, address) in listeners.iter().filter(|(it, _)| !streams.contains(it)) {
         let listen = match listener {
             Listener::Tls => format!("{address} ssl"),
             Listener::Http2 => format!("{address} ssl http2"),
@@ -151,20 +189,24 @@ fn nginx_configuration(
         let upstream = match listener {
             Listener::HostRules => "$by_host",
             Listener::Cookie => "sticky",
+            Listener::ByHeader => "by_header",
+            Listener::BySource => "by_source",
             _ => "origin",
         };
-        let log = match listener {
+        let settings = match listener {
             Listener::Logged => {
                 format!(
                     "access_log {} combined buffer=64k flush=1s;",
                     dir.join("access.log").display()
                 )
             }
+            // Else it writes what the client has not taken yet to a disk.
+            Listener::Bulk => "proxy_max_temp_file_size 0;".to_owned(),
             _ => String::new(),
         };
         writeln!(
             text,
-            "server {{ listen {listen}; {log} location / {{ proxy_pass http://{upstream}; \
+            "server {{ listen {listen}; {settings} location / {{ proxy_pass http://{upstream}; \
              proxy_http_version 1.1; proxy_set_header Connection \"\"; \
              proxy_set_header Host $http_host; \
              proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for; \
@@ -181,12 +223,24 @@ async fn of_process(
     listeners: BTreeMap<Listener, SocketAddr>,
     process: Process,
 ) -> Result<Subject> {
-    for address in listeners.values() {
-        listening(*address).await.with_context(|| name.to_owned())?;
+    for address in streams(&listeners) {
+        listening(address).await.with_context(|| name.to_owned())?;
     }
     let pid = process.id();
     let cookie = format!("{COOKIE}=o1");
     Ok(Subject { name, pid, listeners, cookie, _running: Running::Process { _process: process } })
+}
+
+/// How nginx calls the field that names clients.
+fn nginx_field() -> String {
+    format!("$http_{}", USER_FIELD.to_lowercase().replace('-', "_"))
+}
+
+/// Those that accept connections.
+pub(super) fn streams(
+    listeners: &BTreeMap<Listener, SocketAddr>,
+) -> impl Iterator<Item = SocketAddr> {
+    listeners.iter().filter(|(it, _)| **it != Listener::Udp).map(|(_, address)| *address)
 }
 
 /// An address for each listener.

@@ -13,7 +13,7 @@ use tokio::net::TcpStream;
 use super::certificate::Certificate;
 use super::origin::Origin;
 use super::peers;
-use super::scenario::{HOST_RULE_COUNT, Listener, rule_host};
+use super::scenario::{HOST_RULE_COUNT, Listener, USER_FIELD, rule_host};
 use super::{PROXY_CPU, listening};
 
 /// A proxy under test.
@@ -56,8 +56,8 @@ pub(super) async fn ballast(
     let node = &cluster.nodes[0];
     let listeners = peers::listeners(node.host())?;
     cluster.apply(&declaration(&listeners, origin, certificate)).await?;
-    for address in listeners.values() {
-        listening(*address).await?;
+    for address in peers::streams(&listeners) {
+        listening(address).await?;
     }
     let pid = node.pid().context("the node runs")?;
     let cookie = match listeners.get(&Listener::Cookie) {
@@ -90,17 +90,25 @@ fn declaration(
     let servers: Vec<Value> = listeners
         .iter()
         .map(|(listener, address)| {
+            let protocol = match listener {
+                Listener::Tcp => "tcp",
+                Listener::Udp => "udp",
+                Listener::Tls | Listener::Http2 => "https",
+                _ => "http",
+            };
             let mut spec = json!({
-                "protocol": if listener.is_tls() { "https" } else { "http" },
+                "protocol": protocol,
                 "addresses": [address.ip()],
                 "ports": [address.port()],
                 "pool": "origin",
+            });
+            if protocol.starts_with("http") {
                 // The peers name requests to nobody.
-                "http": {
+                spec["http"] = json!({
                     "access_log": *listener == Listener::Logged,
                     "request_id": {"enabled": false},
-                },
-            });
+                });
+            }
             if listener.is_tls() {
                 spec["certificates"] = json!(["bench"]);
             }
@@ -110,6 +118,15 @@ fn declaration(
                     spec["pool"] = json!("sticky");
                     spec["persistence"] = json!({"type": "cookie"});
                 }
+                Listener::ByHeader => {
+                    spec["pool"] = json!("sticky");
+                    spec["persistence"] = json!({"type": "header", "name": USER_FIELD});
+                }
+                Listener::BySource => {
+                    spec["pool"] = json!("sticky");
+                    spec["persistence"] = json!({"type": "source"});
+                }
+                Listener::Udp => spec["pool"] = json!("datagrams"),
                 _ => {}
             }
             json!({"name": listener.name(), "spec": spec})
@@ -122,6 +139,11 @@ fn declaration(
         "pools": [
             {"name": "origin", "spec": pool(&members[..1])},
             {"name": "sticky", "spec": pool(&members)},
+            {"name": "datagrams", "spec": {"members": [{
+                "name": "echo",
+                "address": origin.datagrams.address.ip(),
+                "port": origin.datagrams.address.port(),
+            }]}},
         ],
         "policies": [{"name": "hosts", "spec": {"rules": rules}}],
         "virtual_servers": servers,

@@ -1,6 +1,7 @@
 //! The bench measures its peers without failures; what it says of ballast is for the bench itself.
 
 use super::*;
+use crate::driver;
 
 #[tokio::test]
 async fn peers_answer_every_kind_of_request_and_their_costs_are_seen() -> Result<()> {
@@ -11,12 +12,18 @@ async fn peers_answer_every_kind_of_request_and_their_costs_are_seen() -> Result
         peers::haproxy(&lab, &origin, &certificate).await?,
         peers::nginx(&lab, &origin, &certificate).await?,
     ] {
-        for listener in Listener::ALL {
+        for listener in subject.listeners.keys().copied() {
             let before = Usage::of(subject.pid)?;
             let address = subject.address(listener);
             let scheme = if listener.is_tls() { "https" } else { "http" };
             let url = format!("{scheme}://{address}/");
             let outcome = match listener {
+                Listener::Udp => {
+                    let options = driver::udp::Options::once(address);
+                    tokio::task::spawn_blocking(move || driver::udp::run(&options)).await??
+                }
+                Listener::ByHeader => wrk::users(&lab, &url, 1).await?,
+                Listener::Bulk => wrk::large(&lab, &url, 1).await?,
                 Listener::Http2 => h2load::run(&lab, &url, 1).await?,
                 Listener::HostRules => {
                     let host = format!("Host: {}", rule_host(HOST_RULE_COUNT - 1));
@@ -33,4 +40,11 @@ async fn peers_answer_every_kind_of_request_and_their_costs_are_seen() -> Result
         assert!((1.0..100.0).contains(&syscalls), "{}: {syscalls}", subject.name);
     }
     Ok(())
+}
+
+#[test]
+fn users_differ_from_request_to_request() {
+    // What the peers look a member up by is what the load sends.
+    let text = wrk::users_script();
+    assert!(text.contains("\"X-User\"") && text.contains("10000"), "{text}");
 }

@@ -52,3 +52,29 @@ fn a_log_that_cannot_be_rotated_goes_on() {
     }
     assert_eq!(fs::read_to_string(path).unwrap(), "one\ntwo\n");
 }
+
+#[test]
+fn a_file_that_another_process_rotates_is_followed_and_never_rotated() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.log");
+    let rotation = Some(Rotation { max_bytes: 4, kept_count: 3 });
+    let mut old = LogFile::open(path.clone(), rotation).unwrap();
+    let mut new = LogFile::open(path.clone(), rotation).unwrap();
+    old.follow(true);
+    for text in ["one\n", "two\n"] {
+        old.write(text.as_bytes()).unwrap();
+    }
+    assert_eq!(names(folder.path()), ["a.log"]);
+    // What the old one has written counts when the new one begins to rotate.
+    new.follow(true);
+    new.follow(false);
+    new.write(b"six\n").unwrap();
+    old.write(b"ten\n").unwrap();
+    assert_eq!(names(folder.path()), ["a.log", "a.log.1"]);
+    let read = |name: &str| fs::read_to_string(folder.path().join(name)).unwrap();
+    assert_eq!([read("a.log"), read("a.log.1")], ["six\nten\n", "one\ntwo\n"]);
+    // A name that is nobody's for a moment is made.
+    fs::rename(&path, folder.path().join("aside")).unwrap();
+    old.write(b"end\n").unwrap();
+    assert_eq!(read("a.log"), "end\n");
+}

@@ -79,7 +79,7 @@ pub(crate) fn write_request(
         _ => false,
     });
     if forwarded_for != ForwardedFor::Off {
-        push_forwarded(output, raw, head, fields, client, forwarded_for, routing.map(|_| drops));
+        push_forwarded(output, raw, head, fields, client, forwarded_for, routing.map(|_| &drops));
     }
     if client.identity == ClientIdentity::Told {
         certificate::push(output, client.identity_lines.as_deref(), drops);
@@ -127,9 +127,9 @@ fn push_forwarded(
     fields: &[Field],
     client: &ClientFacts,
     forwarded_for: ForwardedFor,
-    drops: Option<impl Fn(&[u8]) -> bool>,
+    drops: Option<&impl Fn(&[u8]) -> bool>,
 ) {
-    let drops = |name| drops.as_ref().is_some_and(|drops| drops(name));
+    let drops = |name| drops.is_some_and(|drops| drops(name));
     let [drops_for, drops_proto, drops_port] =
         [&b"x-forwarded-for"[..], b"x-forwarded-proto", b"x-forwarded-port"].map(drops);
     if !drops_for {

@@ -13,6 +13,8 @@ use crate::report::Report;
 
 /// Functions that are listed one by one.
 const FUNCTION_MAX_COUNT: usize = 25;
+/// Parts below this share of all instructions are not listed.
+const PART_MIN_SHARE: f64 = 0.000_5;
 
 /// Replaces the section `name`.
 pub(crate) fn write_section(path: &Path, name: &str, content: &str) -> Result<()> {
@@ -109,6 +111,10 @@ pub(crate) fn breakdown(profile: &Profile) -> Result<String> {
     );
     for (part, count) in profile.parts() {
         let count = count as f64;
+        // What the rest of the node did meanwhile is no part of a request.
+        if count / total < PART_MIN_SHARE {
+            break;
+        }
         writeln!(text, "| {part} | {:.0} | {:.1} % |", count / requests, count / total * 100.0)?;
     }
     text.push_str("\n| function | instructions | share |\n|---|---:|---:|\n");

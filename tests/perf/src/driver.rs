@@ -98,7 +98,7 @@ pub(crate) fn run(drive: &Drive) -> Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let local = tokio::task::LocalSet::new();
     let outcome = match drive {
-        Drive::OpenLoop(options) => local.block_on(&runtime, open_loop::run(options))?,
+        Drive::OpenLoop(options) => open_loop::run(options)?,
         Drive::Handshakes(options) => local.block_on(&runtime, handshakes::run(options))?,
         Drive::Udp(options) => udp::run(options)?,
         Drive::Idle(options) => {

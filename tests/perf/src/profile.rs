@@ -35,13 +35,7 @@ pub(crate) struct Profile {
 impl Profile {
     /// The same by crate or library, the largest first.
     pub(crate) fn parts(&self) -> Vec<(String, u64)> {
-        let mut parts: BTreeMap<String, u64> = BTreeMap::new();
-        for (name, count) in &self.functions {
-            *parts.entry(part_of(name)).or_default() += count;
-        }
-        let mut parts: Vec<_> = parts.into_iter().collect();
-        parts.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
-        parts
+        summed(self.functions.iter().map(|(name, count)| (part_of(name), *count)))
     }
 }
 
@@ -87,9 +81,20 @@ async fn functions(counts: &std::path::Path) -> Result<Vec<(String, u64)>> {
     command.args(["--auto=no", "--threshold=100"]).arg(&dumped);
     let output = process::run(command, CONTROL_LIMIT).await?;
     let text = String::from_utf8_lossy(&output.stdout);
-    let functions: Vec<_> = text.lines().filter_map(parse).collect();
+    let functions = summed(text.lines().filter_map(parse));
     ensure!(!functions.is_empty(), "callgrind_annotate said:\n{text}");
     Ok(functions)
+}
+
+/// One row for each function, the largest first: callgrind lists one for each file that what was inlined came from.
+fn summed(rows: impl Iterator<Item = (String, u64)>) -> Vec<(String, u64)> {
+    let mut sums: BTreeMap<String, u64> = BTreeMap::new();
+    for (name, count) in rows {
+        *sums.entry(name).or_default() += count;
+    }
+    let mut sums: Vec<_> = sums.into_iter().collect();
+    sums.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
+    sums
 }
 
 /// `1,234 (5.00%)  file:function [object]`.
@@ -133,6 +138,8 @@ mod tests {
         assert_eq!(parse(line), Some(("<ballast_l7::pump::Pump>::stage".to_owned(), 1_234)));
         assert_eq!(part_of("<ballast_l7::pump::Pump>::stage"), "ballast_l7");
         assert_eq!(part_of("epoll_wait"), "libc and others");
+        let rows = [("f".to_owned(), 1), ("g".to_owned(), 2), ("f".to_owned(), 3)];
+        assert_eq!(summed(rows.into_iter()), [("f".to_owned(), 4), ("g".to_owned(), 2)]);
         assert_eq!(parse("--------"), None);
         assert_eq!(parse("Ir  file:function"), None);
     }

@@ -19,7 +19,7 @@ use crate::statistics::percentile;
 
 mod handshakes;
 mod idle;
-mod open_loop;
+pub(crate) mod open_loop;
 mod tls;
 pub(crate) mod udp;
 

@@ -20,15 +20,22 @@ use rustix::event::{Timespec, epoll};
 use rustix::fd::OwnedFd;
 use rustix::thread::set_current_timer_slack;
 
-use super::{ANSWER_MAX_BYTES, Outcome, PATIENCE, Target, measured, request};
+use self::member::{MARK, Member};
+use super::{ANSWER_MAX_BYTES, Outcome, PATIENCE, measured, request};
+
+mod member;
 
 /// Events taken at once.
 const EVENT_MAX_COUNT: usize = 128;
 
 #[derive(Clone, Debug, Args)]
 pub(crate) struct Options {
-    #[command(flatten)]
-    target: Target,
+    /// The proxy.
+    #[arg(long)]
+    address: SocketAddr,
+    /// Where the proxy's member listens, which this is too; without it the member is another's.
+    #[arg(long)]
+    member: Option<SocketAddr>,
     /// Requests per second.
     #[arg(long)]
     rate: f64,
@@ -44,7 +51,11 @@ pub(crate) struct Options {
 impl Options {
     /// For a second.
     pub(crate) fn once(address: SocketAddr, rate: f64) -> Self {
-        Self { target: Target { address, ca: None }, rate, connections: 4, seconds: 1 }
+        Self { address, member: None, rate, connections: 4, seconds: 1 }
+    }
+
+    pub(crate) fn with_member(self, member: SocketAddr) -> Self {
+        Self { member: Some(member), ..self }
     }
 }
 
@@ -92,6 +103,7 @@ struct Load {
     address: SocketAddr,
     request: Vec<u8>,
     poll: OwnedFd,
+    member: Option<Member>,
     connections: Vec<Connection>,
     /// Those that carry nothing; the one that has waited longest is first.
     free: VecDeque<usize>,
@@ -103,11 +115,13 @@ struct Load {
 
 impl Load {
     fn new(options: &Options) -> Result<Self> {
-        let address = options.target.address;
+        let address = options.address;
+        let poll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
         let mut load = Self {
             address,
             request: request(address, false),
-            poll: epoll::create(epoll::CreateFlags::CLOEXEC)?,
+            member: options.member.map(|member| Member::listen(member, &poll)).transpose()?,
+            poll,
             connections: Vec::new(),
             free: (0..options.connections).collect(),
             waiting: VecDeque::new(),
@@ -161,7 +175,12 @@ impl Load {
         epoll::wait(&self.poll, spare_capacity(&mut events), Some(&limit))?;
         let mut is_any = false;
         for event in events {
-            let index = usize::try_from(event.data.u64())?;
+            let mark = event.data.u64();
+            if let Some(member) = self.member.as_mut().filter(|_| mark & MARK != 0) {
+                member.turn(mark, &self.poll)?;
+                continue;
+            }
+            let index = usize::try_from(mark)?;
             match self.connections[index].receive() {
                 Ok(None) => {}
                 Ok(Some(time)) => {

@@ -42,15 +42,27 @@ pub(super) async fn handshakes(
     once(lab, LOAD_CPU, &arguments, seconds).await
 }
 
-/// Requests at a fixed rate for `seconds`.
+/// Requests at a fixed rate for `seconds`, answered by the load itself at `member`.
 pub(super) async fn open_loop(
     lab: &Lab,
     address: SocketAddr,
+    member: SocketAddr,
     rate: f64,
     seconds: u32,
 ) -> Result<Outcome> {
-    let (address, time, rate) = (address.to_string(), seconds.to_string(), rate.to_string());
-    let arguments = ["open-loop", "--address", &address, "--rate", &rate, "--seconds", &time];
+    let (address, member) = (address.to_string(), member.to_string());
+    let (rate, time) = (rate.to_string(), seconds.to_string());
+    let arguments = [
+        "open-loop",
+        "--address",
+        &address,
+        "--member",
+        &member,
+        "--rate",
+        &rate,
+        "--seconds",
+        &time,
+    ];
     let wrapper = if rustix::process::geteuid().is_root() { PROMPT_LOAD } else { LOAD_CPU };
     once(lab, wrapper, &arguments, seconds).await
 }

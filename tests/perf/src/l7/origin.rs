@@ -20,6 +20,8 @@ const FILES: [(&str, usize); 3] =
 pub(super) struct Origin {
     /// The same content on every one.
     pub(super) addresses: Vec<SocketAddr>,
+    /// Where a load that measures latencies is its own member.
+    pub(super) timed: SocketAddr,
     /// Sends datagrams back.
     pub(super) datagrams: Echo,
     _process: Process,
@@ -50,7 +52,8 @@ impl Origin {
             listening(*address).await?;
         }
         let datagrams = Echo::start(host.socket(host.free_port()?), LOAD_CPU_INDEX)?;
-        Ok(Self { addresses, datagrams, _process: process })
+        let timed = host.socket(host.free_port()?);
+        Ok(Self { addresses, timed, datagrams, _process: process })
     }
 }
 

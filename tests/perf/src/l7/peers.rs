@@ -88,6 +88,7 @@ fn haproxy_configuration(
             Listener::ByHeader => text.push_str("  default_backend by-header\n"),
             Listener::BySource => text.push_str("  default_backend by-source\n"),
             Listener::Bulk => text.push_str("  option splice-auto\n  default_backend bulk\n"),
+            Listener::Timed => text.push_str("  default_backend timed\n"),
             Listener::Logged => {
                 text.push_str("  log stdout format raw daemon\n  option httplog\n");
                 text.push_str("  default_backend origin\n");
@@ -96,6 +97,7 @@ fn haproxy_configuration(
         }
     }
     writeln!(text, "backend none\nbackend origin\n  server origin {}", origin.addresses[0])?;
+    writeln!(text, "backend timed\n  server load {}", origin.timed)?;
     writeln!(text, "backend sticky\n  cookie {COOKIE} insert indirect nocache")?;
     for (number, address) in origin.addresses.iter().enumerate() {
         writeln!(text, "  server o{number} {address} cookie o{number}")?;
@@ -160,10 +162,12 @@ fn nginx_configuration(
         "map_hash_max_size 65536; map_hash_bucket_size 128;\n\
          ssl_certificate {}; ssl_certificate_key {}; ssl_protocols TLSv1.3; \
          ssl_conf_command Ciphersuites {SUITE}; ssl_session_cache shared:tls:16m;\n\
-         upstream origin {{ server {}; {keepalive} }}\n",
+         upstream origin {{ server {}; {keepalive} }}\n\
+         upstream timed {{ server {}; {keepalive} }}\n",
         chain.display(),
         key.display(),
-        origin.addresses[0]
+        origin.addresses[0],
+        origin.timed
     );
     let members: String =
         origin.addresses.iter().map(|address| format!("server {address}; ")).collect();
@@ -187,6 +191,7 @@ fn nginx_configuration(
             _ => address.to_string(),
         };
         let upstream = match listener {
+            Listener::Timed => "timed",
             Listener::HostRules => "$by_host",
             Listener::Cookie => "sticky",
             Listener::ByHeader => "by_header",

@@ -5,6 +5,8 @@
 pub(super) enum Listener {
     /// HTTP/1.1.
     Plain,
+    /// HTTP/1.1; the load is the member too.
+    Timed,
     /// HTTP/1.1 over TLS 1.3.
     Tls,
     /// HTTP/2 over TLS 1.3.
@@ -28,8 +30,9 @@ pub(super) enum Listener {
 }
 
 impl Listener {
-    pub(super) const ALL: [Self; 11] = [
+    pub(super) const ALL: [Self; 12] = [
         Self::Plain,
+        Self::Timed,
         Self::Tls,
         Self::Http2,
         Self::HostRules,
@@ -46,6 +49,7 @@ impl Listener {
     pub(super) fn name(self) -> &'static str {
         match self {
             Self::Plain => "plain",
+            Self::Timed => "timed",
             Self::Tls => "tls",
             Self::Http2 => "http2",
             Self::HostRules => "rules",

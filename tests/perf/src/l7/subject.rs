@@ -73,11 +73,10 @@ fn declaration(
     origin: &Origin,
     certificate: &Certificate,
 ) -> Value {
+    let member = |name: &str, address: SocketAddr| json!({"name": name, "address": address.ip(), "port": address.port()});
     let members: Vec<Value> = (1..)
         .zip(&origin.addresses)
-        .map(|(number, address)| {
-            json!({"name": format!("o{number}"), "address": address.ip(), "port": address.port()})
-        })
+        .map(|(number, address)| member(&format!("o{number}"), *address))
         .collect();
     // As the peers: every client connection may have one.
     let pool = |members: &[Value]| json!({"members": members, "idle_connection_max_count": 128});
@@ -126,6 +125,7 @@ fn declaration(
                     spec["pool"] = json!("sticky");
                     spec["persistence"] = json!({"type": "source"});
                 }
+                Listener::Timed => spec["pool"] = json!("timed"),
                 Listener::Udp => spec["pool"] = json!("datagrams"),
                 _ => {}
             }
@@ -139,11 +139,8 @@ fn declaration(
         "pools": [
             {"name": "origin", "spec": pool(&members[..1])},
             {"name": "sticky", "spec": pool(&members)},
-            {"name": "datagrams", "spec": {"members": [{
-                "name": "echo",
-                "address": origin.datagrams.address.ip(),
-                "port": origin.datagrams.address.port(),
-            }]}},
+            {"name": "timed", "spec": pool(&[member("load", origin.timed)])},
+            {"name": "datagrams", "spec": {"members": [member("echo", origin.datagrams.address)]}},
         ],
         "policies": [{"name": "hosts", "spec": {"rules": rules}}],
         "virtual_servers": servers,

@@ -22,6 +22,11 @@ async fn peers_answer_every_kind_of_request_and_their_costs_are_seen() -> Result
                     let options = driver::udp::Options::once(address);
                     tokio::task::spawn_blocking(move || driver::udp::run(&options)).await??
                 }
+                Listener::Timed => {
+                    let options = driver::open_loop::Options::once(address, 500.0);
+                    let options = options.with_member(origin.timed);
+                    tokio::task::spawn_blocking(move || driver::open_loop::run(&options)).await??
+                }
                 Listener::ByHeader => wrk::users(&lab, &url, 1).await?,
                 Listener::Bulk => wrk::large(&lab, &url, 1).await?,
                 Listener::Http2 => h2load::run(&lab, &url, 1).await?,

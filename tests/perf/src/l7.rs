@@ -24,6 +24,7 @@ mod h2load;
 mod memory;
 mod origin;
 mod peers;
+mod prompt;
 mod scenario;
 mod strace;
 mod subject;
@@ -38,9 +39,6 @@ use subject::Subject;
 const PROXY_CPU: &[&str] = &["taskset", "-c", "0"];
 const LOAD_CPU: &[&str] = &["taskset", "-c", "1"];
 const LOAD_CPU_INDEX: usize = 1;
-/// The same for a load that measures latencies: it runs whenever it has something to do. Otherwise an
-/// answer waits for it as long as anything else is let run, milliseconds that no proxy has spent.
-const PROMPT_LOAD: &[&str] = &["taskset", "-c", "1", "chrt", "--fifo", "1"];
 /// For two workers.
 const BOTH_CPUS: &[&str] = &["taskset", "-c", "0,1"];
 
@@ -258,7 +256,9 @@ impl Bench {
                 let subject = &self.subjects[(round + turn) % self.subjects.len()];
                 let address = subject.address(Listener::Timed);
                 let member = self.origin.timed;
+                prompt::set(&self.lab, subject.pid, true).await?;
                 let outcome = drive::open_loop(&self.lab, address, member, rate, MEASURE_S).await?;
+                prompt::set(&self.lab, subject.pid, false).await?;
                 ensure!(outcome.failures == 0, "{} failed at {rate:.0}/s", subject.name);
                 eprintln!(
                     "open loop {}: {:<8} p50 {:.0} µs, p99 {:.0} µs at {rate:.0}/s",

@@ -11,7 +11,7 @@ use tokio::process::ChildStdout;
 use tokio::time::timeout;
 
 use super::certificate::Certificate;
-use super::{LOAD_CPU, PROMPT_LOAD};
+use super::{LOAD_CPU, prompt};
 use crate::driver::Outcome;
 
 /// Longest time until all connections stand.
@@ -63,8 +63,7 @@ pub(super) async fn open_loop(
         "--seconds",
         &time,
     ];
-    let wrapper = if rustix::process::geteuid().is_root() { PROMPT_LOAD } else { LOAD_CPU };
-    once(lab, wrapper, &arguments, seconds).await
+    once(lab, prompt::load(), &arguments, seconds).await
 }
 
 /// Datagrams for `seconds`.

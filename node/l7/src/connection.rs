@@ -116,6 +116,8 @@ pub(crate) struct Session {
     pub(crate) worker: Rc<HttpWorker>,
     /// As of the last request.
     pub(crate) server: Arc<VirtualServer>,
+    /// The slot's, when `server` was taken from it; 0 before the first request.
+    version: u64,
     pub(crate) pool: Rc<WorkerPool>,
     pub(crate) counters: Arc<CounterShard>,
     pub(crate) peer: SocketAddr,
@@ -160,6 +162,7 @@ impl Session {
         Self {
             worker,
             server,
+            version: 0,
             pool,
             counters,
             peer,
@@ -180,6 +183,7 @@ impl Session {
         Self {
             worker: Rc::clone(&self.worker),
             server: Arc::clone(&self.server),
+            version: self.version,
             pool: Rc::clone(&self.pool),
             counters: Arc::clone(&self.counters),
             peer: self.peer,
@@ -196,10 +200,18 @@ impl Session {
 
     /// Takes over what the virtual server has become, if it still is one.
     pub(crate) fn refresh(&mut self) {
+        if self.door.admission.slot().version() != self.version {
+            self.take_over();
+        }
+    }
+
+    #[cold]
+    fn take_over(&mut self) {
+        let version = self.door.admission.slot().version();
         let current = self.door.admission.slot().current().load();
-        if let Some(current) = &*current
-            && !Arc::ptr_eq(current, &self.server)
-        {
+        let Some(current) = &*current else { return };
+        self.version = version;
+        if !Arc::ptr_eq(current, &self.server) {
             if !is_same_verifier(current, &self.server) {
                 self.is_trusted = is_trusted(current, self.shown.as_deref());
             }
@@ -218,7 +230,8 @@ impl Session {
 
     /// Whether the virtual server is still there.
     pub(crate) fn is_wanted(&self) -> bool {
-        self.door.admission.slot().current().load().is_some()
+        let slot = self.door.admission.slot();
+        slot.version() == self.version || slot.current().load().is_some()
     }
 
     /// Whether anybody wants to know more of requests than their number.

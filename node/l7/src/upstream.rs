@@ -35,6 +35,8 @@ pub(crate) struct WorkerPool {
 #[derive(Debug)]
 struct State {
     pool: Arc<Pool>,
+    /// The slot's, when `pool` was taken from it.
+    version: u64,
     pick: PickState,
     /// In the order of the members of `pool`.
     members: Vec<Rc<WorkerMember>>,
@@ -124,9 +126,10 @@ impl Deref for Chosen {
 
 impl WorkerPool {
     fn new(slot: Arc<PoolSlot>, worker: usize) -> Self {
+        let version = slot.version();
         let pool = slot.current().load_full();
         let members = fit_members(&pool, &[], &slot.counters, worker);
-        let state = State { pool, pick: PickState::default(), members };
+        let state = State { pool, version, pick: PickState::default(), members };
         Self { slot, worker, state: RefCell::new(state) }
     }
 
@@ -157,7 +160,7 @@ impl WorkerPool {
         // The pool may have been replaced since: their places in it are looked up each time.
         let exclude: Vec<u32> =
             tried.iter().filter_map(|chosen| Some(state.present(chosen)?.index)).collect();
-        let State { pool, pick, members } = &mut *state;
+        let State { pool, pick, members, .. } = &mut *state;
         let input = PickInput {
             client: wanted.client,
             key: wanted.key,
@@ -199,6 +202,15 @@ impl WorkerPool {
     }
 
     fn refresh(&self, state: &mut State) {
+        let version = self.slot.version();
+        if version != state.version {
+            state.version = version;
+            self.take_over(state);
+        }
+    }
+
+    #[cold]
+    fn take_over(&self, state: &mut State) {
         let current = self.slot.current().load();
         if !Arc::ptr_eq(&current, &state.pool) {
             let counters = &self.slot.counters;

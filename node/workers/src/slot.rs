@@ -90,6 +90,7 @@ pub struct VirtualServerSlot {
     /// Its traffic since the process started.
     pub counters: Arc<VirtualServerCounters>,
     current: ArcSwapOption<VirtualServer>,
+    version: Version,
     open_count: AtomicU32,
 }
 
@@ -101,6 +102,7 @@ impl VirtualServerSlot {
             id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
             counters,
             current: ArcSwapOption::empty(),
+            version: Version::default(),
             open_count: AtomicU32::new(0),
         }
     }
@@ -114,6 +116,13 @@ impl VirtualServerSlot {
     /// Replaces what it holds.
     pub fn store(&self, virtual_server: Option<Arc<VirtualServer>>) {
         self.current.store(virtual_server);
+        self.version.rise();
+    }
+
+    /// Rises with each replacement; never 0. Who has seen a version has, by then, what belongs to it or
+    /// something newer: so a request need not ask for what is held while the version stays.
+    pub fn version(&self) -> u64 {
+        self.version.get()
     }
 
     /// Client connections open now, on all workers.
@@ -148,6 +157,27 @@ impl Drop for Admission {
     }
 }
 
+/// How often a slot was filled, and one more.
+#[derive(Debug)]
+struct Version(AtomicU64);
+
+impl Default for Version {
+    fn default() -> Self {
+        Self(AtomicU64::new(1))
+    }
+}
+
+impl Version {
+    fn get(&self) -> u64 {
+        self.0.load(Ordering::Acquire)
+    }
+
+    /// After the slot was filled: see [`VirtualServerSlot::version`].
+    fn rise(&self) {
+        self.0.fetch_add(1, Ordering::Release);
+    }
+}
+
 /// A pool's place.
 #[derive(Debug)]
 pub struct PoolSlot {
@@ -156,6 +186,7 @@ pub struct PoolSlot {
     /// What is counted of it.
     pub counters: Arc<PoolCounters>,
     current: ArcSwap<Pool>,
+    version: Version,
     is_retired: AtomicBool,
 }
 
@@ -167,6 +198,7 @@ impl PoolSlot {
             id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
             counters,
             current: ArcSwap::new(pool),
+            version: Version::default(),
             is_retired: AtomicBool::new(false),
         }
     }
@@ -179,6 +211,12 @@ impl PoolSlot {
     /// Replaces what it holds.
     pub fn store(&self, pool: Arc<Pool>) {
         self.current.store(pool);
+        self.version.rise();
+    }
+
+    /// Rises with each replacement, as [`VirtualServerSlot::version`] does.
+    pub fn version(&self) -> u64 {
+        self.version.get()
     }
 
     /// Notes that the pool was deleted: what workers keep of it is of no use any more.

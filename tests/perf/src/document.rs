@@ -58,6 +58,7 @@ pub(crate) fn table(report: &Report) -> Result<String> {
         )?;
     }
     text.push_str("\nCPU time per request, in µs.\n");
+    write_kernel(&mut text, report)?;
     write_measured(&mut text, report)?;
     text.push_str("\nWhat else must hold:\n\n");
     for bar in &report.bars {
@@ -68,6 +69,22 @@ pub(crate) fn table(report: &Report) -> Result<String> {
         writeln!(text, "- {mark} {}: {:.3} (at most {})", bar.name, bar.value, bar.limit)?;
     }
     Ok(text)
+}
+
+/// How much of a request's time is the kernel's.
+fn write_kernel(text: &mut String, report: &Report) -> Result<()> {
+    let Some(row) = report.rows.iter().find(|row| row.bench == "keep-alive") else { return Ok(()) };
+    let shares: Vec<String> = [("ballast", "Ballast"), ("haproxy", "HAProxy"), ("nginx", "nginx")]
+        .into_iter()
+        .filter_map(|(subject, name)| {
+            let metrics = row.subjects.get(subject)?;
+            let whole = metrics.get("cpu_us_per_request")?;
+            let kernel = metrics.get("kernel_us_per_request")?;
+            Some(format!("{name} {kernel:.1} of {whole:.1} µs"))
+        })
+        .collect();
+    writeln!(text, "Of that the kernel takes, for keep-alive: {}.", shares.join(", "))?;
+    Ok(())
 }
 
 /// The rows that have no bar.
@@ -141,6 +158,18 @@ mod tests {
         let text = table(&report).unwrap();
         assert!(text.contains("| tcp | ms CPU per GB | 40.0 | – | – | 0.50 |"), "{text}");
         assert_eq!(text.matches("| tcp |").count(), 1, "{text}");
+    }
+
+    #[test]
+    fn the_share_of_the_kernel_is_told() {
+        let mut row = Report::new("keep-alive", 1);
+        let metrics = [("cpu_us_per_request", 14.0), ("kernel_us_per_request", 11.5)];
+        let metrics = metrics.map(|(name, value)| (name.to_owned(), value)).into();
+        row.subjects.insert("ballast".to_owned(), metrics);
+        let mut report = Report::new("l7", 1);
+        report.add_row(row);
+        let text = table(&report).unwrap();
+        assert!(text.contains("for keep-alive: Ballast 11.5 of 14.0 µs.\n"), "{text}");
     }
 
     #[test]

@@ -129,5 +129,7 @@ fn machine() -> String {
     let model = model.map_or("unknown CPU", |(_, model)| model);
     let cores = text.lines().filter(|line| line.starts_with("processor")).count();
     let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
-    format!("{cores} × {model}, Linux {}", kernel.trim())
+    // Without what whoever built it added.
+    let kernel = kernel.trim().split('-').next().unwrap_or_default();
+    format!("{cores} × {model}, Linux {kernel}")
 }

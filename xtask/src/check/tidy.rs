@@ -14,7 +14,8 @@ const FILE_LINES_LIMIT: usize = 900;
 const FUNCTION_LINES_AIM: usize = 70;
 
 /// Crates without runtime, clock or sockets.
-const PURE_CRATES: &[&str] = &["ballast-model", "ballast-balance", "ballast-vrrp"];
+const PURE_CRATES: &[&str] =
+    &["ballast-model", "ballast-balance", "ballast-policy", "ballast-vrrp"];
 
 /// What was noticed about one file.
 #[derive(Default, Debug, PartialEq, Eq)]

@@ -1,9 +1,11 @@
-//! What an idle connection costs: resident memory before and after many were opened.
+//! What an idle connection costs: resident memory before and after many were opened, of processes that have
+//! served nothing yet. One that has, takes for its connections what others have left.
 
 use anyhow::{Result, ensure};
+use ballast_test_support::Lab;
 
 use super::scenario::Listener;
-use super::{Bench, Metrics, drive};
+use super::{Bench, Metrics, drive, subject};
 use crate::procfs::Usage;
 use crate::report::{Bar, Report};
 
@@ -17,7 +19,8 @@ pub(super) async fn row(bench: &Bench) -> Result<Report> {
     let mut report = Report::new("memory", 1);
     for (listener, limit) in LIMITS {
         let name = format!("{}_kib_per_idle_connection", listener.name());
-        for subject in &bench.subjects {
+        let lab = Lab::loopback()?;
+        for subject in &subject::all(&lab, &bench.origin, &bench.certificate).await? {
             let address = subject.address(listener);
             let certificate = listener.is_tls().then_some(&bench.certificate);
             // What the first connections bring into being is not theirs alone.

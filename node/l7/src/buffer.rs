@@ -41,6 +41,8 @@ pub struct Buffer {
     storage: Box<[u8]>,
     start: usize,
     end: usize,
+    /// See [`Buffer::generation`].
+    generation: u32,
 }
 
 impl Buffer {
@@ -85,18 +87,20 @@ impl Buffer {
     pub fn release(&mut self, pool: &BufferPool) {
         if self.is_empty() && !self.storage.is_empty() {
             pool.give(std::mem::take(&mut self.storage));
-            (self.start, self.end) = (0, 0);
+            self.clear();
         }
     }
 
     /// Forgets what it holds.
     pub fn clear(&mut self) {
         (self.start, self.end) = (0, 0);
+        self.generation = self.generation.wrapping_add(1);
     }
 
     /// Drops all but the first `count` bytes.
     pub fn truncate(&mut self, count: usize) {
         self.end = self.end.min(self.start.saturating_add(count));
+        self.generation = self.generation.wrapping_add(1);
     }
 
     /// Drops the first `count` bytes. They can be had back by [`Buffer::rewind`] until something
@@ -104,6 +108,12 @@ impl Buffer {
     pub fn consume(&mut self, count: usize) {
         debug_assert!(count <= self.len());
         self.start += count;
+    }
+
+    /// Changes whenever bytes that were put in are gone for good: while it is the same, all that stood in
+    /// the buffer can be had back by [`Buffer::rewind`].
+    pub(crate) fn generation(&self) -> u32 {
+        self.generation
     }
 
     /// How many bytes were consumed since the buffer was filled.
@@ -139,6 +149,7 @@ impl Buffer {
         if self.start > 0 {
             self.storage.copy_within(self.start..self.end, 0);
             (self.start, self.end) = (0, self.end - self.start);
+            self.generation = self.generation.wrapping_add(1);
             return true;
         }
         let wanted = (self.storage.len() * 2).clamp(BUFFER_BYTES, max_bytes.max(BUFFER_BYTES));

@@ -102,6 +102,8 @@ pub(crate) struct Relay<'a, S> {
     first_content_bytes: u64,
     /// Head and content that stood in the output before anything was sent.
     first_output_bytes: usize,
+    /// What the output was then: its generation.
+    first_generation: u32,
 }
 
 impl<'a, S: Stream> Relay<'a, S> {
@@ -115,6 +117,7 @@ impl<'a, S: Stream> Relay<'a, S> {
     ) -> Self {
         let first_content_bytes = pump.content_bytes;
         let first_output_bytes = member.output.len();
+        let first_generation = member.output.generation();
         let mut relay = Self {
             client,
             member,
@@ -127,6 +130,7 @@ impl<'a, S: Stream> Relay<'a, S> {
             has_answered: false,
             first_content_bytes,
             first_output_bytes,
+            first_generation,
         };
         relay.wait_for(conditions.body_idle_ms);
         relay
@@ -340,11 +344,13 @@ impl<'a, S: Stream> Relay<'a, S> {
         }
     }
 
-    /// Whether the whole request is still there to be sent again.
+    /// Whether the whole request is still there to be sent again: nothing was added to it, and nothing
+    /// has taken the place of what was sent.
     fn is_unchanged(&self) -> bool {
         let output = &self.member.output;
         self.pump.content_bytes == self.first_content_bytes
             && self.pump.is_all_in_output()
+            && output.generation() == self.first_generation
             && output.consumed() + output.len() == self.first_output_bytes
     }
 

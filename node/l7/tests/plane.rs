@@ -75,6 +75,8 @@ mod policy;
 mod queue;
 #[path = "plane/quiesce.rs"]
 mod quiesce;
+#[path = "plane/repeats.rs"]
+mod repeats;
 #[path = "plane/retry.rs"]
 mod retry;
 #[path = "plane/secure.rs"]

@@ -66,3 +66,30 @@ fn room_is_made_by_moving_before_growing_and_up_to_the_limit() {
     assert!(!buffer.make_room(BUFFER_BYTES + 5));
     assert_eq!(buffer.len(), BUFFER_BYTES + 5);
 }
+
+#[test]
+fn it_is_known_whether_what_was_put_in_first_is_still_there() {
+    let mut buffer = Buffer::default();
+    buffer.push(b"head");
+    let generation = buffer.generation();
+    buffer.consume(2);
+    buffer.push(b"body");
+    buffer.consume(6);
+    assert_eq!(buffer.generation(), generation, "all of it can be had back");
+    buffer.push(b"tail of 8");
+    assert_ne!(buffer.generation(), generation);
+    let generation = buffer.generation();
+    buffer.consume(9);
+    buffer.space();
+    assert_ne!(buffer.generation(), generation);
+    buffer.push(b"xyz");
+    buffer.consume(1);
+    let generation = buffer.generation();
+    assert!(buffer.make_room(BUFFER_BYTES));
+    assert_eq!(buffer.generation(), generation, "there was room");
+    buffer.grow(BUFFER_BYTES);
+    let free = buffer.free();
+    buffer.filled(free);
+    assert!(buffer.make_room(BUFFER_BYTES));
+    assert_ne!(buffer.generation(), generation, "what was consumed is gone");
+}

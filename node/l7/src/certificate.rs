@@ -13,6 +13,7 @@ use x509_parser::extensions::GeneralName;
 use x509_parser::x509::X509Name;
 
 use crate::buffer::Buffer;
+use crate::codec::head::is_same_to_applications;
 
 /// Longest distinguished name, in bytes as it is written.
 const DN_MAX_BYTES: usize = 1024;
@@ -34,17 +35,9 @@ const NAMES: [&[u8]; 7] = [
 /// What is said of a client without a certificate.
 const NONE: &[u8] = b"X-Client-Verify: NONE\r\n";
 
-/// Whether `name` is one of ours, or one that applications take for one of ours: many see no
-/// difference between `-` and `_` (RFC 3875 §4.1.18).
+/// Whether `name` is one of ours, or one that applications take for one of ours.
 pub(crate) fn is_named(name: &[u8]) -> bool {
-    let is_same = |ours: &&[u8]| {
-        let pairs = || ours.iter().zip(name);
-        ours.len() == name.len()
-            && pairs().all(|(ours, byte)| {
-                *ours == byte.to_ascii_lowercase() || (*ours == b'-' && *byte == b'_')
-            })
-    };
-    NAMES.iter().any(is_same)
+    NAMES.iter().any(|ours| is_same_to_applications(ours, name))
 }
 
 /// Writes the lines of a client, but for those that `drops`.

@@ -43,10 +43,14 @@ const FIRST_REQUEST_GRACE_MS: u64 = 1_000;
 /// The same for a client that was answered a moment ago, and how long a moment is, in ms: who asks one
 /// thing after another has the next one on its way.
 const NEXT_REQUEST_GRACE_MS: u64 = 250;
-/// How long we wait for the client to close after our last answer, in ms.
-const LINGER_MS: u64 = 2_000;
-/// What we read meanwhile and throw away, in bytes at most.
-const LINGER_MAX_BYTES: usize = 1024 * 1024;
+/// How long our last words may take to be taken, in ms.
+const LAST_WORDS_MS: u64 = 2_000;
+/// How long we wait for the client to close, or to send on, after our last answer, in ms.
+const LINGER_SILENCE_MS: u64 = 5_000;
+/// How long that goes on at most while it sends, in ms.
+const LINGER_MAX_MS: u64 = 30_000;
+/// Buffers that are read meanwhile before other connections have their turn.
+const TURN_FILL_COUNT: u32 = 8;
 
 /// Serves a connection to its end.
 pub(crate) async fn serve(worker: Rc<HttpWorker>, connection: Connection) {
@@ -442,7 +446,7 @@ impl<'a, S: Stream> Serving<'a, S> {
         record.reason = Some(failure.reason);
         record.received_bytes = self.client.input.len() as u64;
         record.sent_bytes = self.client.output.len() as u64;
-        self.session.ticket.set_timeout_ms(LINGER_MS);
+        self.session.ticket.set_timeout_ms(LAST_WORDS_MS);
         let Self { session, client } = self;
         let flush = poll_fn(|cx| client.poll_flush(cx));
         // If it does not get through, there is nobody left to tell.
@@ -451,20 +455,30 @@ impl<'a, S: Stream> Serving<'a, S> {
     }
 
     /// Closes after a last answer that the client must get: while it still sends, closing at once
-    /// would reset the connection and with it discard what it has not read (RFC 9112 §9.6).
+    /// would reset the connection and with it discard what it has not read (RFC 9112 §9.6). What it sends
+    /// is read and thrown away, however much: the time it may take is bounded.
     async fn linger(&mut self) {
         self.close_write().await;
-        let mut left = LINGER_MAX_BYTES;
         let Self { session, client } = self;
+        let ticket = &session.ticket;
+        let end_ms = ticket.coarse_ms().saturating_add(LINGER_MAX_MS);
+        ticket.set_timeout_ms(LINGER_SILENCE_MS);
         let drained = poll_fn(|cx| {
-            loop {
+            for _ in 0..TURN_FILL_COUNT {
                 client.input.clear();
                 match client.poll_fill(cx, &session.worker.buffers) {
-                    Poll::Ready(Ok(count)) if count > 0 && count <= left => left -= count,
+                    Poll::Ready(Ok(count)) if count > 0 => {}
                     Poll::Ready(_) => return Poll::Ready(()),
                     Poll::Pending => return Poll::Pending,
                 }
+                // Asked each time: a deadline that is moved has not passed.
+                match linger_ms(ticket.coarse_ms(), end_ms) {
+                    Some(timeout_ms) => ticket.set_timeout_ms(timeout_ms),
+                    None => return Poll::Ready(()),
+                }
             }
+            cx.waker().wake_by_ref();
+            Poll::Pending
         });
         // Done or out of time: either way it is closed now.
         let _ = session.ticket.guard(drained).await;
@@ -478,12 +492,19 @@ impl<'a, S: Stream> Serving<'a, S> {
     }
 
     async fn close_write(&mut self) {
-        self.session.ticket.set_timeout_ms(LINGER_MS);
+        self.session.ticket.set_timeout_ms(LAST_WORDS_MS);
         let Self { session, client } = self;
         let shutdown = poll_fn(|cx| Pin::new(&mut client.stream).poll_shutdown(cx));
         // A client that is gone needs no farewell.
         let _ = session.ticket.guard(shutdown).await;
     }
+}
+
+/// How long a client that was told the end may be silent now that it has sent something, in ms; none
+/// where it is cut off, `end_ms` being over.
+fn linger_ms(now_ms: u64, end_ms: u64) -> Option<u64> {
+    let left_ms = end_ms.saturating_sub(now_ms);
+    (left_ms > 0).then(|| left_ms.min(LINGER_SILENCE_MS))
 }
 
 /// How far the wait for a head has come.

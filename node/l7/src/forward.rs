@@ -14,7 +14,7 @@ use crate::certificate;
 use crate::client::ClientFacts;
 use crate::codec::framing::BodyLength;
 use crate::codec::head::{Field, FieldName, list};
-use crate::codec::request::RequestHead;
+use crate::codec::request::{Method, RequestHead};
 use crate::codec::response::ResponseHead;
 use crate::identity::Identity;
 use crate::own::OwnFields;
@@ -40,7 +40,12 @@ pub(crate) fn write_request(
     let new_host = routing.map(|routing| &*routing.host).filter(|host| !host.is_empty());
     output.push(head.method_name.of_head(raw));
     output.push(b" ");
-    output.push(if target.is_empty() { b"/" } else { target });
+    output.push(match target {
+        // RFC 9112 §3.2.4: it is the host as a whole.
+        [] if head.method == Method::Options => b"*",
+        [] => b"/",
+        _ => target,
+    });
     output.push(b" HTTP/1.1\r\n");
     if let Some(host) = new_host {
         push_field(output, b"Host", host);
@@ -53,13 +58,15 @@ pub(crate) fn write_request(
     let nominated = Nominated::new(raw, fields, head.connection.nominates);
     let is_asked = client.identity != ClientIdentity::Unasked;
     let is_counted = head.max_forwards.is_some();
-    let drops = |name: &[u8]| routing.is_some_and(|routing| routing.request.drops(name));
+    let drops =
+        |name: &[u8]| routing.is_some_and(|routing| routing.request.drops_for_applications(name));
     push_kept(output, raw, fields, |field| match field.name {
         _ if routing.is_some() && drops(field.name_of(raw)) => false,
         FieldName::Other if is_asked && certificate::is_named(field.name_of(raw)) => false,
         FieldName::Other if is_counted && field.name_of(raw).eq_ignore_ascii_case(MAX_FORWARDS) => {
             false
         }
+        FieldName::Other if is_alias_of_ours(field.name_of(raw), forwarded_for, identity) => false,
         FieldName::Forwarded
         | FieldName::XForwardedFor
         | FieldName::XForwardedHost
@@ -72,7 +79,7 @@ pub(crate) fn write_request(
         FieldName::Host => new_host.is_none(),
         // What it announces comes, but for what no trailer may hold.
         FieldName::Trailer => head.body == BodyLength::Chunked,
-        FieldName::Cookie | FieldName::Other => !nominated.contains(field),
+        FieldName::Cookie | FieldName::Date | FieldName::Other => !nominated.contains(field),
         FieldName::Traceparent | FieldName::Tracestate | FieldName::XRequestId => {
             identity.keeps(field.name).unwrap_or_else(|| !nominated.contains(field))
         }
@@ -96,6 +103,24 @@ pub(crate) fn write_request(
     }
     push_upgrade(output, raw, head);
     output.push(b"\r\n");
+}
+
+/// Whether applications take a field of that name for one that we write, so that it must not stand beside
+/// ours. All that have a `-` begin with an `x`: most others leave after one comparison.
+fn is_alias_of_ours(name: &[u8], forwarded_for: ForwardedFor, identity: &Identity) -> bool {
+    if name.first().is_none_or(|first| first | 0x20 != b'x') {
+        return false;
+    }
+    match FieldName::identify_alias(name) {
+        Some(
+            FieldName::XForwardedFor
+            | FieldName::XForwardedHost
+            | FieldName::XForwardedPort
+            | FieldName::XForwardedProto,
+        ) => forwarded_for != ForwardedFor::Off,
+        Some(FieldName::XRequestId) => identity.keeps(FieldName::XRequestId).is_some(),
+        _ => false,
+    }
 }
 
 fn push_max_forwards(output: &mut Buffer, head: &RequestHead) {
@@ -208,10 +233,11 @@ pub(crate) fn write_response(
         | FieldName::TransferEncoding => false,
         FieldName::Trailer => plan.has_body && plan.frames == Frames::Chunked,
         FieldName::Upgrade => is_upgrade,
+        FieldName::Date => true,
         FieldName::XRequestId if plan.tells_request_id => false,
         _ => !nominated.contains(field),
     });
-    if replaces_any {
+    if own.adds_any() {
         own.write(output);
     }
     if let Some(length) = head.content_length {

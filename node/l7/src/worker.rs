@@ -16,6 +16,7 @@ use crate::buffer::BufferPool;
 use crate::buffering::{Budget, BufferingTotals, WORKER_MAX_BYTES};
 use crate::codec::head::Field;
 use crate::connection;
+use crate::own::DateLine;
 use crate::policy::mirror::{MirrorTotals, Mirrors};
 use crate::policy::{PolicyScratch, RateLimits};
 use crate::refusal;
@@ -117,6 +118,7 @@ pub(crate) struct HttpWorker {
     pub(crate) spans: SpanSink,
     /// For messages that are held.
     pub(crate) budget: Budget,
+    pub(crate) date: DateLine,
     texts: RefCell<Vec<Vec<u8>>>,
     access_log: RefCell<AccessLogWriter>,
 }
@@ -135,6 +137,7 @@ impl HttpWorker {
             tail: Tail::default(),
             spans: SpanSink::default(),
             budget: Budget::default(),
+            date: DateLine::default(),
             texts: RefCell::default(),
             access_log: RefCell::new(access_log.writer()),
         }

@@ -49,6 +49,8 @@ mod http2_origin;
 mod http2_tls;
 #[path = "plane/http2_websocket.rs"]
 mod http2_websocket;
+#[path = "plane/last_answers.rs"]
+mod last_answers;
 #[path = "plane/leaving.rs"]
 mod leaving;
 #[path = "plane/limits.rs"]

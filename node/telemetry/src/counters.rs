@@ -60,6 +60,13 @@ pub struct CounterShard {
 /// Classes of status codes: 1xx to 5xx.
 pub const STATUS_CLASS_COUNT: usize = 5;
 
+/// Which of the classes 1xx to 5xx a status is of; what lies beyond 599 is to be taken for 5xx (RFC 9110
+/// §15). None for 0, which is no answer.
+pub(crate) fn status_class(status: u16) -> Option<usize> {
+    let class = usize::from(status / 100).checked_sub(1)?;
+    Some(class.min(STATUS_CLASS_COUNT - 1))
+}
+
 impl Default for CounterShard {
     fn default() -> Self {
         Self {
@@ -93,8 +100,8 @@ impl CounterShard {
 
     /// Counts a request that was answered with `status`, `total_us` after its first byte.
     pub fn request(&self, status: u16, total_us: u64) {
-        match self.responses.get(usize::from(status / 100).wrapping_sub(1)) {
-            Some(class) => class.add(1),
+        match status_class(status) {
+            Some(class) => self.responses[class].add(1),
             None => self.unanswered.add(1),
         }
         self.latency.record(total_us);

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use ballast_model::RetryCause;
 
-use crate::counters::{Counter, STATUS_CLASS_COUNT};
+use crate::counters::{Counter, STATUS_CLASS_COUNT, status_class};
 use crate::histogram::{Histogram, HistogramShard};
 use crate::reason::FailureReason;
 
@@ -94,8 +94,8 @@ impl Default for PoolShard {
 impl PoolShard {
     /// Counts a request that was answered with `status`; 0: it was not, or it was a connection.
     pub fn request(&self, status: u16) {
-        match self.responses.get(usize::from(status / 100).wrapping_sub(1)) {
-            Some(class) => class.add(1),
+        match status_class(status) {
+            Some(class) => self.responses[class].add(1),
             None => self.unanswered.add(1),
         }
     }

@@ -172,6 +172,7 @@ pub enum FieldName {
     Connection,
     ContentLength,
     Cookie,
+    Date,
     Expect,
     Forwarded,
     Host,
@@ -199,6 +200,7 @@ impl FieldName {
         // length that is known when this is compiled.
         match name.len() {
             2 => Self::Te.if_same(name, b"te"),
+            4 if name[0] | 0x20 == b'd' => Self::Date.if_same(name, b"date"),
             4 => Self::Host.if_same(name, b"host"),
             6 if name[0] | 0x20 == b'c' => Self::Cookie.if_same(name, b"cookie"),
             6 => Self::Expect.if_same(name, b"expect"),
@@ -228,6 +230,22 @@ impl FieldName {
         }
     }
 
+    /// Which field applications take `name` for that see no difference between `-` and `_`, where that is
+    /// another than what it is.
+    pub fn identify_alias(name: &[u8]) -> Option<Self> {
+        // No longer than the longest that is known.
+        let mut dashed = [0; 17];
+        let dashed = dashed.get_mut(..name.len())?;
+        dashed.copy_from_slice(name);
+        let mut is_other = false;
+        for byte in &mut *dashed {
+            if *byte == b'_' {
+                (*byte, is_other) = (b'-', true);
+            }
+        }
+        is_other.then(|| Self::identify(dashed))
+    }
+
     /// This one if `name` is `text`, which is in lower case.
     fn if_same<const N: usize>(self, name: &[u8], text: &[u8; N]) -> Self {
         let Ok(name) = <&[u8; N]>::try_from(name) else { return Self::Other };
@@ -236,6 +254,13 @@ impl FieldName {
             name.iter().zip(text).fold(0, |all, (name, text)| all | ((name | 0x20) ^ text));
         if difference == 0 { self } else { Self::Other }
     }
+}
+
+/// Whether applications take both names for the same: case does not matter to them, and to many `_` is
+/// `-` (RFC 3875 §4.1.18).
+pub fn is_same_to_applications(one: &[u8], other: &[u8]) -> bool {
+    let folded = |byte: &u8| if *byte == b'_' { b'-' } else { byte.to_ascii_lowercase() };
+    one.len() == other.len() && one.iter().map(folded).eq(other.iter().map(folded))
 }
 
 /// What a `Connection` field says (RFC 9110 §7.6.1).

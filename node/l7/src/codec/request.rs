@@ -3,6 +3,8 @@
 //! Invariant: a [`RequestHead`] has exactly one meaning: one host, one body length, a target in
 //! origin or asterisk form.
 
+use std::net::Ipv6Addr;
+
 use memchr::memchr;
 
 use super::framing::{BodyLength, FramingError, FramingFields, decimal};
@@ -375,23 +377,31 @@ static HOST: [bool; 256] = {
     table
 };
 
-/// RFC 3986 §3.2: a host and perhaps a port, without user information.
+/// RFC 3986 §3.2: a host and perhaps a port, without user information. Of literals those of IPv6 alone:
+/// of others there are none (`IPvFuture`), and zones mean nothing to other hosts (RFC 6874 §1).
 fn is_host(value: &[u8]) -> bool {
-    let (host, port) = match value {
-        [b'[', ..] => match memchr(b']', value) {
-            Some(end) => (&value[1..end], &value[end + 1..]),
-            None => return false,
-        },
-        _ => value.split_at(memchr(b':', value).unwrap_or(value.len())),
-    };
-    let is_literal = value.first() == Some(&b'[');
-    let is_host_byte = |byte: &u8| HOST[usize::from(*byte)] || (is_literal && *byte == b':');
-    let port_is_valid = match port {
-        [] => true,
-        [b':', digits @ ..] => digits.len() <= 5 && digits.iter().all(u8::is_ascii_digit),
+    if let [b'[', rest @ ..] = value {
+        let Some(end) = memchr(b']', rest) else { return false };
+        return is_ipv6(&rest[..end]) && is_port(&rest[end + 1..]);
+    }
+    let (host, port) = value.split_at(memchr(b':', value).unwrap_or(value.len()));
+    !host.is_empty() && host.iter().all(|byte| HOST[usize::from(*byte)]) && is_port(port)
+}
+
+fn is_ipv6(text: &[u8]) -> bool {
+    str::from_utf8(text).is_ok_and(|text| text.parse::<Ipv6Addr>().is_ok())
+}
+
+/// Whether that may stand behind a host: nothing, or a port, of which the digits may be missing (RFC 3986
+/// §3.2.3).
+fn is_port(text: &[u8]) -> bool {
+    match text {
+        [] | [b':'] => true,
+        [b':', digits @ ..] => {
+            digits.len() <= 5 && decimal(digits).is_some_and(|port| port <= u64::from(u16::MAX))
+        }
         _ => false,
-    };
-    !host.is_empty() && host.iter().all(is_host_byte) && port_is_valid
+    }
 }
 
 #[cfg(test)]

@@ -2,6 +2,8 @@
 //!
 //! Invariant: the end of a response's body is certain before any of it reaches a client.
 
+use std::ops::RangeInclusive;
+
 use super::framing::{BodyLength, FramingError, FramingFields};
 use super::head::{ConnectionOptions, Field, FieldName, HeadError, Span};
 use super::request::Method;
@@ -11,6 +13,10 @@ use super::syntax;
 pub const HEADER_MAX_BYTES: usize = 128 * 1024;
 /// Most fields of a response.
 pub const HEADER_MAX_COUNT: usize = 512;
+
+/// Status codes that are passed on. Beyond 599 there are none, but a client takes them for 5xx (RFC 9110
+/// §15).
+const STATUSES: RangeInclusive<u16> = 100..=999;
 
 /// Why a member's response is not passed on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -43,6 +49,10 @@ pub struct ResponseHead {
     pub connection: ConnectionOptions,
     /// Whether the member speaks HTTP/1.0.
     pub is_http_10: bool,
+    /// Whether it says when it was made.
+    pub has_date: bool,
+    /// Whether it says that there is a body where there can be none: what follows it may be that.
+    is_body_denied: bool,
 }
 
 impl ResponseHead {
@@ -64,17 +74,19 @@ impl ResponseHead {
         let line = syntax::status_line(head)?;
         syntax::field_lines(head, line.end, fields)?;
         let status = line.status;
-        if !(100..=599).contains(&status) || (status == 101 && !asked_for_upgrade) {
+        if !STATUSES.contains(&status) || (status == 101 && !asked_for_upgrade) {
             return Err(ResponseError::Status(status));
         }
         let mut framing = FramingFields::default();
         let mut connection = ConnectionOptions::default();
+        let mut has_date = false;
         for field in &*fields {
             let value = field.value.of_head(head);
             match field.name {
                 FieldName::ContentLength => framing.content_length(value)?,
                 FieldName::TransferEncoding => framing.transfer_encoding(value)?,
                 FieldName::Connection => connection.add(value),
+                FieldName::Date => has_date = true,
                 _ => {}
             }
         }
@@ -95,6 +107,8 @@ impl ResponseHead {
             },
             connection,
             is_http_10: line.is_http_10,
+            has_date,
+            is_body_denied: has_no_body && method != Method::Head && is_body_said(status, declared),
         })
     }
 
@@ -106,7 +120,20 @@ impl ResponseHead {
     /// Whether the member lets the connection be used again once the body is read.
     pub fn keeps_alive(&self) -> bool {
         let wanted = !self.is_http_10 || self.connection.keep_alive;
-        wanted && !self.connection.close && self.body != BodyLength::UntilClose
+        wanted
+            && !self.connection.close
+            && self.body != BodyLength::UntilClose
+            && !self.is_body_denied
+    }
+}
+
+/// Whether a response without a body says that it has one. With 304 a length is that of what the client
+/// has already (RFC 9110 §8.6).
+fn is_body_said(status: u16, declared: Option<BodyLength>) -> bool {
+    match declared {
+        Some(BodyLength::Exact(length)) => length > 0 && status != 304,
+        Some(BodyLength::Chunked) => true,
+        Some(BodyLength::None | BodyLength::UntilClose) | None => false,
     }
 }
 

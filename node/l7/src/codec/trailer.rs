@@ -4,6 +4,7 @@
 //! content is to be read: who looks at a message when its head is there must not be told otherwise
 //! behind its body (§6.5.1).
 
+use super::head::is_same_to_applications;
 use crate::certificate;
 
 /// Fields that no trailer section may hold, in lower case.
@@ -59,10 +60,10 @@ pub fn passed_on(section: &[u8]) -> impl Iterator<Item = &[u8]> {
         let name = line.split(|byte| *byte == b':').next().unwrap_or_default();
         let starts_forwarded = name
             .get(..FORWARDED_PREFIX.len())
-            .is_some_and(|start| start.eq_ignore_ascii_case(FORWARDED_PREFIX));
+            .is_some_and(|start| is_same_to_applications(start, FORWARDED_PREFIX));
         let is_forbidden = starts_forwarded
             || certificate::is_named(name)
-            || FORBIDDEN.iter().any(|it| name.eq_ignore_ascii_case(it));
+            || FORBIDDEN.iter().any(|it| is_same_to_applications(name, it));
         !is_forbidden
     })
 }

@@ -73,3 +73,13 @@ pub(crate) fn session(counters: &Arc<CounterShard>) -> Session {
     session.counters = Arc::clone(counters);
     session
 }
+
+#[test]
+fn a_client_that_was_told_the_end_has_time_by_silence_and_in_all() {
+    let end_ms = 100_000 + LINGER_MAX_MS;
+    assert_eq!(linger_ms(100_000, end_ms), Some(LINGER_SILENCE_MS));
+    assert_eq!(linger_ms(end_ms - LINGER_SILENCE_MS, end_ms), Some(LINGER_SILENCE_MS));
+    assert_eq!(linger_ms(end_ms - 1, end_ms), Some(1));
+    assert_eq!(linger_ms(end_ms, end_ms), None);
+    assert_eq!(linger_ms(end_ms + 1, end_ms), None);
+}

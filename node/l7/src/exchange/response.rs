@@ -54,7 +54,10 @@ pub(super) fn pass_head<'a, S: Stream>(
     if is_passed_on {
         let own = match response.is_interim() {
             true => OwnFields::default(),
-            false => OwnFields::of_response(session, routing.map(|routing| &routing.response)),
+            false => {
+                let changes = routing.map(|routing| &routing.response);
+                OwnFields::of_response(session, changes, response.has_date)
+            }
         };
         forward::write_response(output, raw, &response, fields, plan, own);
         if !response.is_interim() {
@@ -80,8 +83,8 @@ fn plan_response(
     is_sent: bool,
 ) -> ResponsePlan {
     let needs_chunks = matches!(response.body, BodyLength::Chunked | BodyLength::UntilClose);
-    // A response that rejects the request while its body is still coming ends the connection.
-    let is_rejection = response.status >= 400 && !is_sent;
+    // A response that is no success does not wait for a body that is still coming: the connection ends.
+    let is_rejection = response.status >= 300 && !is_sent;
     ResponsePlan {
         frames: if needs_chunks && !request.is_http_10 { Frames::Chunked } else { Frames::Plain },
         has_body: response.body != BodyLength::None,

@@ -203,3 +203,49 @@ fn an_identifier_of_ours_replaces_what_came_and_the_clients_cannot_be_nominated_
         "GET / HTTP/1.1\r\nHost: a\r\nX-Request-ID: mine\r\n\r\n"
     );
 }
+
+/// RFC 3875 §4.1.18: to many applications `_` and `-` are the same.
+#[test]
+fn names_that_applications_take_for_ours_do_not_pass_beside_ours() {
+    let spoofed = "X_Forwarded_For: 10.0.0.1\r\nx_forwarded-proto: gopher\r\n\
+        X-Forwarded_Port: 1\r\nX_FORWARDED_HOST: b\r\n";
+    let others = "X_Forwarded: y\r\nX_Other: z\r\nUser_Agent: u\r\n";
+    let text = format!("GET / HTTP/1.1\r\nHost: a\r\n{spoofed}{others}\r\n");
+    for way in [ForwardedFor::Append, ForwardedFor::Replace] {
+        let sent = forwarded(&text, way);
+        for value in ["10.0.0.1", "gopher", ": 1\r\n", ": b\r\n"] {
+            assert!(!sent.contains(value), "{way:?} {value}: {sent}");
+        }
+        assert!(sent.contains(others), "{sent}");
+    }
+    assert_eq!(forwarded(&text, ForwardedFor::Off), text);
+}
+
+#[test]
+fn an_identifier_that_applications_take_for_ours_does_not_pass_beside_it() {
+    let text = "GET / HTTP/1.1\r\nHost: a\r\nX_Request_ID: mine\r\n\r\n";
+    for request_id in [RequestId::Own(1), RequestId::Client] {
+        let mut identity = Identity { request_id, trace: None };
+        assert!(!identified(text, ForwardedFor::Off, &mut identity).contains("mine"));
+    }
+    assert_eq!(forwarded(text, ForwardedFor::Off), text);
+}
+
+/// RFC 9112 §3.2.4.
+#[test]
+fn options_of_a_host_as_a_whole_stays_that() {
+    let text = "OPTIONS http://a HTTP/1.1\r\nHost: a\r\n\r\n";
+    assert_eq!(forwarded(text, ForwardedFor::Off), "OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n");
+    let path = "OPTIONS http://a/ HTTP/1.1\r\nHost: a\r\n\r\n";
+    assert_eq!(forwarded(path, ForwardedFor::Off), "OPTIONS / HTTP/1.1\r\nHost: a\r\n\r\n");
+    let other = "GET http://a HTTP/1.1\r\nHost: a\r\n\r\n";
+    assert_eq!(forwarded(other, ForwardedFor::Off), "GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+}
+
+#[test]
+fn a_date_passes_whatever_the_connection_says_of_it() {
+    let text = "HTTP/1.1 200 OK\r\nDate: now\r\nConnection: date\r\nContent-Length: 0\r\n\r\n";
+    assert_eq!(answered(text, PLAN), "HTTP/1.1 200 OK\r\nDate: now\r\nContent-Length: 0\r\n");
+    let request = "GET / HTTP/1.1\r\nHost: a\r\nDate: then\r\n\r\n";
+    assert_eq!(forwarded(request, ForwardedFor::Off), request);
+}

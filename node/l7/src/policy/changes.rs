@@ -5,6 +5,7 @@
 use ballast_policy::{Decision, HeaderEdit, RequestView};
 
 use crate::buffer::Buffer;
+use crate::codec::head::is_same_to_applications;
 use crate::worker::HttpWorker;
 
 /// Which fields go, and which lines come.
@@ -51,6 +52,13 @@ impl HeaderChanges {
     pub(crate) fn drops(&self, name: &[u8]) -> bool {
         !self.dropped.is_empty()
             && self.dropped.split(|b| *b == b'\n').any(|other| other.eq_ignore_ascii_case(name))
+    }
+
+    /// The same for one that applications take for it: what a policy says of a field that members go by
+    /// must hold for all names that mean the same to them.
+    pub(crate) fn drops_for_applications(&self, name: &[u8]) -> bool {
+        !self.dropped.is_empty()
+            && self.dropped.split(|b| *b == b'\n').any(|other| is_same_to_applications(other, name))
     }
 
     /// Writes the lines that come.

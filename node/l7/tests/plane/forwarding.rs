@@ -206,3 +206,42 @@ async fn a_cookie_leads_back_to_the_member() {
     let forged = client.ask("GET / HTTP/1.1\r\nHost: a\r\nCookie: BACK=0000\r\n\r\n").await;
     assert!(forged.field("set-cookie").is_some());
 }
+
+/// RFC 9110 §6.6.1: who passes a response on that has no date adds one.
+#[tokio::test]
+async fn an_answer_without_a_date_gets_one_and_another_keeps_its_own() {
+    let origin = Origin::answering(|request| match request.head.split(' ').nth(1) {
+        Some("/dated") => "HTTP/1.1 200 OK\r\ndate: then\r\nContent-Length: 0\r\n\r\n".into(),
+        Some("/hints") => format!("HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n{}", ok("")),
+        _ => ok(""),
+    })
+    .await;
+    let site = Site::start(&[origin.address]).await;
+    let mut client = site.connect().await;
+    let dated = client.get("/dated").await;
+    assert_eq!(dated.head.to_lowercase().matches("\r\ndate:").count(), 1);
+    assert_eq!(dated.field("date"), Some("then"));
+    for _ in 0..2 {
+        let date = client.get("/").await.field("date").expect("a date").to_owned();
+        let date = httpdate::parse_http_date(&date).expect("a date of HTTP");
+        assert!(date.elapsed().unwrap_or_default() < std::time::Duration::from_secs(5));
+    }
+    client.send("GET /hints HTTP/1.1\r\nHost: a\r\n\r\n").await;
+    assert!(!client.head().await.unwrap().contains("Date"), "it is not the answer yet");
+    assert!(client.message().await.unwrap().field("date").is_some());
+}
+
+#[tokio::test]
+async fn a_status_beyond_599_passes_and_counts_as_one_of_servers() {
+    let origin =
+        Origin::answering(|_| "HTTP/1.1 999 No\r\nContent-Length: 2\r\n\r\nno".into()).await;
+    let site = Site::start(&[origin.address]).await;
+    let mut client = site.connect().await;
+    for _ in 0..2 {
+        let answer = client.get("/").await;
+        assert_eq!((answer.status(), answer.text().as_str()), (999, "no"));
+    }
+    site.served(2).await;
+    let totals = site.totals();
+    assert_eq!((totals.responses[4], totals.unanswered_total, totals.failures_total()), (2, 0, 0));
+}

@@ -81,7 +81,8 @@ fn cases() -> Vec<(&'static str, Vec<Frame>, Got)> {
         ("a status with letters", alone(&[(":status", "2OO")]), Refused),
         ("a status of four digits", alone(&[(":status", "0200")]), Refused),
         ("a signed status", alone(&[(":status", "+20")]), Refused),
-        ("a status that there is none of", alone(&[(":status", "600")]), Refused),
+        ("a status beyond all classes", alone(&[(":status", "1000")]), Refused),
+        ("a status that clients take for 5xx", alone(&[(":status", "600")]), Whole(600, "")),
         ("a line in the status", alone(&[(":status", "200\r\nx: y")]), Refused),
         ("101", alone(&[(":status", "101")]), Refused),
         // Order (§8.1).

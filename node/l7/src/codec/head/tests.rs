@@ -51,6 +51,7 @@ fn fields_are_identified_whatever_their_case() {
         ("Connection", FieldName::Connection),
         ("content-LENGTH", FieldName::ContentLength),
         ("COOKIE", FieldName::Cookie),
+        ("DATE", FieldName::Date),
         ("expect", FieldName::Expect),
         ("Host", FieldName::Host),
         ("HTTP2-Settings", FieldName::Http2Settings),

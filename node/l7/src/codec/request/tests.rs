@@ -121,13 +121,48 @@ fn host_must_be_there_once_and_be_a_host() {
     assert_eq!(host(""), Some(RequestError::HostCount));
     assert_eq!(host("Host: a\r\nHost: a\r\n"), Some(RequestError::HostCount));
     for invalid in [
-        "", "a b", "a/b", "a@b", "a,b/", "a:b", "a:123456", "[::1", "::1", "a\\b", "a?b", "a#b",
+        "",
+        "a b",
+        "a/b",
+        "a@b",
+        "a,b/",
+        "a:b",
+        "a:123456",
+        "[::1",
+        "::1",
+        "a\\b",
+        "a?b",
+        "a#b",
         "é",
+        "a:65536",
+        "a:99999",
+        "a:+1",
+        "[::zz]",
+        "[a%2fb]",
+        "[a]",
+        "[]",
+        "[v1.a]",
+        "[1.2.3.4]",
+        "[fe80::1%25eth0]",
+        "[1:2:3:4:5:6:7:8:9]",
+        "[::1]a",
+        "[::1]:65536",
     ] {
         let found = host(&format!("Host: {invalid}\r\n"));
         assert_eq!(found, Some(RequestError::InvalidHost), "{invalid:?}");
     }
-    for valid in ["a", "a:80", "a:", "[::1]", "[::1]:80", "a_b.example", "192.0.2.1:1"] {
+    for valid in [
+        "a",
+        "a:80",
+        "a:",
+        "[::1]",
+        "[::1]:80",
+        "a_b.example",
+        "192.0.2.1:1",
+        "a:65535",
+        "a:00080",
+        "[2001:DB8::192.0.2.1]:65535",
+    ] {
         assert_eq!(host(&format!("Host: {valid}\r\n")), None, "{valid:?}");
     }
     assert!(parse("GET / HTTP/1.0\r\n\r\n").unwrap().host.is_none());

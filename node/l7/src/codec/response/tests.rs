@@ -45,7 +45,7 @@ fn ambiguous_or_malformed_responses_are_refused() {
         "HTTP/1.1 200 OK\nX: y\r\n\r\n",
         "HTTP/1.1 200 OK\r\nX: a\0b\r\n\r\n",
         "HTTP/1.1 20 OK\r\n\r\n",
-        "HTTP/1.1 999 OK\r\n\r\n",
+        "HTTP/1.1 1000 OK\r\n\r\n",
         "HTTP/1.1 099 OK\r\n\r\n",
         "HTTP/1.1 101 Switching Protocols\r\n\r\n",
         "ICY 200 OK\r\n\r\n",
@@ -66,6 +66,34 @@ fn the_status_line_is_kept_as_it_came() {
     ] {
         let head = parse(text).unwrap();
         assert_eq!(head.status_text.of_head(text.as_bytes()), status_text.as_bytes());
+    }
+}
+
+/// RFC 9110 §15: a client takes them for 5xx.
+#[test]
+fn a_status_beyond_599_is_read_as_it_is() {
+    for status in [600, 999] {
+        let head = parse(&format!("HTTP/1.1 {status} Odd\r\nContent-Length: 2\r\n\r\n")).unwrap();
+        assert_eq!((head.status, head.body), (status, BodyLength::Exact(2)));
+    }
+}
+
+/// What follows a head that says that there is a body where there can be none is no answer.
+#[test]
+fn a_connection_is_not_kept_after_an_answer_that_may_not_end_with_its_head() {
+    let keeps = |text: &str, method| parse_bytes(text.as_bytes(), method).unwrap().keeps_alive();
+    for (head, method, is_kept) in [
+        ("204 No Content\r\nTransfer-Encoding: chunked", Method::Get, false),
+        ("204 No Content\r\nContent-Length: 5", Method::Get, false),
+        ("204 No Content\r\nContent-Length: 0", Method::Get, true),
+        ("304 Not Modified\r\nTransfer-Encoding: chunked", Method::Get, false),
+        ("304 Not Modified\r\nContent-Length: 5", Method::Get, true),
+        ("200 OK\r\nTransfer-Encoding: chunked", Method::Head, true),
+        ("200 OK\r\nContent-Length: 5", Method::Head, true),
+        ("204 No Content\r\nTransfer-Encoding: chunked", Method::Head, true),
+    ] {
+        let text = format!("HTTP/1.1 {head}\r\n\r\n");
+        assert_eq!(keeps(&text, method), is_kept, "{method:?} {head}");
     }
 }
 

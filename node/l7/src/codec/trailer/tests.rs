@@ -23,5 +23,6 @@ fn what_a_trailer_may_not_hold_stays_behind() {
         assert_eq!(names(&section), ["A: b\r\n"], "{}", String::from_utf8_lossy(name));
     }
     assert_eq!(names(b"X-Forwarded-For: 1.2.3.4\r\nx-forwarded-any: y\r\n"), [] as [&str; 0]);
+    assert_eq!(names(b"X_Forwarded-For: 1.2.3.4\r\nContent_Length: 5\r\n"), [] as [&str; 0]);
     assert!(FORBIDDEN.is_sorted());
 }

@@ -281,3 +281,21 @@ async fn a_path_that_members_may_take_for_another_does_not_pass_a_rule_by() {
     site.apply().await;
     assert_eq!(site.connect().await.get("/a%2Fb").await.status(), 200);
 }
+
+/// To many applications `_` and `-` are the same (RFC 3875 §4.1.18).
+#[tokio::test]
+async fn a_field_that_a_policy_sets_or_removes_comes_under_no_name_like_it() {
+    let (site, _origins) = site(
+        r#"[{"name": "a", "request_headers": {"set": {"X-User": "nobody"}, "remove": ["X_Admin-Key"]},
+             "response_headers": {"remove": ["X-Kept"]}}]"#,
+    )
+    .await;
+    let text = site
+        .connect()
+        .await
+        .ask("GET / HTTP/1.1\r\nHost: a\r\nX_User: admin\r\nx_USER: root\r\nX-Admin_Key: 1\r\nX_Usher: b\r\n\r\n")
+        .await
+        .text();
+    assert!(text.contains("X-User: nobody\r\n") && text.contains("X_Usher: b\r\n"), "{text}");
+    assert!(!text.contains("admin") && !text.contains("root") && !text.contains("Key"), "{text}");
+}

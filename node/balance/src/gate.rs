@@ -1,7 +1,8 @@
 //! What a pool is asked at once through this node: the limits of its circuit breaker, and the one that is
 //! found out.
 //!
-//! Invariant: what was let in is counted until its permit goes; pools without limits have no gate, and their
+//! Invariant: what was let in is counted until its permit goes, for the adaptive limit until it waits no
+//! more for what that limit is found by, the beginning of a response; pools without limits have no gate, and their
 //! requests touch nothing here.
 
 use std::sync::atomic::Ordering::Relaxed;
@@ -19,6 +20,8 @@ use crate::pool::Pool;
 #[derive(Debug, Default)]
 pub(crate) struct Gate {
     requests: Padded<AtomicU32>,
+    /// Those of them that the adaptive limit counts.
+    awaited: Padded<AtomicU32>,
     retries: Padded<AtomicU32>,
     /// What the adaptive limit is now; 0: there is none.
     adaptive_limit: AtomicU32,
@@ -51,10 +54,23 @@ pub struct GateFacts {
 pub struct Permit {
     gate: Arc<Gate>,
     is_retry: bool,
+    /// Whether the adaptive limit counts it.
+    is_awaited: bool,
+}
+
+impl Permit {
+    /// The response has begun, or will never be measured: the adaptive limit counts it no more.
+    pub(crate) fn response_began(&mut self) {
+        if self.is_awaited {
+            self.is_awaited = false;
+            self.gate.awaited.fetch_sub(1, Relaxed);
+        }
+    }
 }
 
 impl Drop for Permit {
     fn drop(&mut self) {
+        self.response_began();
         let count = if self.is_retry { &self.gate.retries } else { &self.gate.requests };
         count.fetch_sub(1, Relaxed);
     }
@@ -127,17 +143,19 @@ impl Pool {
 
     fn enter_gate(&self, gate: &Arc<Gate>, found: u32) -> Result<Option<Permit>, NoMember> {
         let set = self.spec().circuit_breaker.and_then(|breaker| breaker.request_max_count);
-        let set = set.unwrap_or(u32::MAX);
-        let found = if found == 0 { u32::MAX } else { found };
-        if take(&gate.requests, set.min(found)) {
-            return Ok(Some(Permit { gate: Arc::clone(gate), is_retry: false }));
-        }
-        if set <= found {
+        if !take(&gate.requests, set.unwrap_or(u32::MAX)) {
             gate.refused_requests.fetch_add(1, Relaxed);
             return Err(NoMember::CircuitOpen);
         }
-        gate.refused_adaptive.fetch_add(1, Relaxed);
-        Err(NoMember::ConcurrencyLimit)
+        let mut permit = Permit { gate: Arc::clone(gate), is_retry: false, is_awaited: false };
+        if found != 0 {
+            permit.is_awaited = take(&gate.awaited, found);
+            if !permit.is_awaited {
+                gate.refused_adaptive.fetch_add(1, Relaxed);
+                return Err(NoMember::ConcurrencyLimit);
+            }
+        }
+        Ok(Some(permit))
     }
 
     /// Lets a request be sent again, if as many may be at once. None where they may not; a pool without that
@@ -147,7 +165,8 @@ impl Pool {
         let Some(limit) = self.spec().circuit_breaker.and_then(limit) else { return Some(None) };
         let gate = self.gate()?;
         if take(&gate.retries, limit) {
-            return Some(Some(Permit { gate: Arc::clone(gate), is_retry: true }));
+            let gate = Arc::clone(gate);
+            return Some(Some(Permit { gate, is_retry: true, is_awaited: false }));
         }
         gate.refused_retries.fetch_add(1, Relaxed);
         None

@@ -39,5 +39,5 @@ pub use persistence::table::{PersistenceTable, TableRecord, Version};
 pub use persistence::{CookieCodec, MemberKey, PersistenceKey};
 pub use pick::{NoMember, PickInput, PickState, Picked};
 pub use pool::Pool;
-pub use queue::{Place, PoolQueue, Priority};
+pub use queue::{Displaced, Place, PoolQueue, Priority};
 pub use registry::{PoolChanges, PoolMap, PoolRegistry};

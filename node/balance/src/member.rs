@@ -12,12 +12,15 @@ use ballast_model::status::{Health, MemberError, MemberStatus};
 use ballast_model::{AdminState, Algorithm};
 
 use crate::eject::time_of_day;
-use crate::eject::trial::{Trial, TrialState};
-use crate::gate::Permit;
+use crate::eject::trial::TrialState;
 use crate::latency::{Averaging, Latency};
 use crate::padded::Padded;
 use crate::persistence::MemberKey;
 use crate::queue::PoolQueue;
+
+mod in_flight;
+
+pub use in_flight::{InFlight, Slot};
 
 /// A member as compiled into a [`Pool`](crate::Pool).
 #[derive(Debug)]
@@ -398,14 +401,24 @@ impl MemberState {
     pub(crate) fn take_slot(self: &Arc<Self>, limit: u32) -> Option<Slot> {
         let take = |taken| (taken < limit).then_some(taken + 1);
         self.taken.fetch_update(SeqCst, SeqCst, take).ok()?;
-        Some(Slot { member: Some(Arc::clone(self)) })
+        Some(Slot::of(self))
     }
 
     fn count_in(&self, worker: usize, slot: Option<Slot>) -> InFlight {
         let shard = self.shard(worker);
         shard.in_flight.fetch_add(1, Relaxed);
         shard.requests_total.fetch_add(1, Relaxed);
-        InFlight { shard: Arc::clone(shard), _slot: slot, _permit: None, _trial: None }
+        InFlight::new(Arc::clone(shard), slot)
+    }
+
+    /// Hands room that it has, if it has a limit, to who waits for it; whether there was any.
+    pub(crate) fn offer_room(self: &Arc<Self>) -> bool {
+        let limit = self.limit.load(Relaxed);
+        if limit == NO_LIMIT || !self.has_room() || !self.queue.awaits(self) {
+            return false;
+        }
+        // Dropping it gives it to who is first in line.
+        self.take_slot(limit).map(drop).is_some()
     }
 
     /// Makes room for one more, or hands the room to who waits for it.
@@ -417,9 +430,9 @@ impl MemberState {
             let limit = self.limit.load(SeqCst);
             let may_pass_on = limit != NO_LIMIT && self.taken.load(SeqCst) <= limit;
             if may_pass_on && self.queue.waiting_count() > 0 {
-                match self.queue.hand_over(self, Slot { member: Some(Arc::clone(self)) }) {
+                match self.queue.hand_over(self, Slot::of(self)) {
                     Ok(()) => return,
-                    Err(mut slot) => drop(slot.member.take()),
+                    Err(slot) => slot.forget(),
                 }
             }
             self.taken.fetch_sub(1, SeqCst);
@@ -433,7 +446,7 @@ impl MemberState {
                 // Somebody else has it, and will give it back.
                 None => return,
                 // It is ours again, to be passed on: not by `drop`, which would begin anew.
-                Some(mut slot) => drop(slot.member.take()),
+                Some(slot) => slot.forget(),
             }
         }
     }
@@ -481,70 +494,6 @@ impl MemberState {
     /// Those that failed on its side.
     pub fn failures_total(&self) -> u64 {
         self.shards.iter().map(|shard| shard.failures_total.load(Relaxed)).sum()
-    }
-}
-
-/// Keeps a request or connection counted as in flight. Dropping it ends that, on any thread.
-#[derive(Debug)]
-pub struct InFlight {
-    shard: Arc<Padded<Shard>>,
-    _slot: Option<Slot>,
-    _permit: Option<Permit>,
-    _trial: Option<Trial>,
-}
-
-impl InFlight {
-    /// The same, holding a permit of the pool's gate for as long.
-    #[must_use]
-    pub fn with_permit(mut self, permit: Option<Permit>) -> Self {
-        self._permit = permit;
-        self
-    }
-
-    /// The same, as the trial of its member until it ends.
-    #[must_use]
-    pub(crate) fn on_trial(mut self, trial: Trial) -> Self {
-        self._trial = Some(trial);
-        self
-    }
-
-    /// Counts that this one failed on the member's side.
-    pub fn count_failure(&self) {
-        self.shard.failures_total.fetch_add(1, Relaxed);
-    }
-}
-
-/// Room at a member that has a limit. Dropping it gives it back, or to who waits for it.
-#[derive(Debug)]
-pub struct Slot {
-    /// None once it counts no more.
-    member: Option<Arc<MemberState>>,
-}
-
-impl Slot {
-    /// The member.
-    pub fn member(&self) -> Option<&Arc<MemberState>> {
-        self.member.as_ref()
-    }
-
-    /// Counts the request or connection that `worker` uses it for.
-    pub fn begin(self, worker: usize) -> Option<InFlight> {
-        let member = Arc::clone(self.member.as_ref()?);
-        Some(member.count_in(worker, Some(self)))
-    }
-}
-
-impl Drop for Slot {
-    fn drop(&mut self) {
-        if let Some(member) = self.member.take() {
-            member.give_back();
-        }
-    }
-}
-
-impl Drop for InFlight {
-    fn drop(&mut self) {
-        self.shard.in_flight.fetch_sub(1, Relaxed);
     }
 }
 

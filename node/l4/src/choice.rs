@@ -6,7 +6,7 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use ballast_balance::{InFlight, Member, NoMember, PickInput, Pool};
+use ballast_balance::{InFlight, Member, MemberKey, NoMember, PickInput, Pool, Slot};
 use ballast_telemetry::FailureReason;
 use ballast_workers::{PoolSlot, VirtualServer};
 
@@ -80,9 +80,15 @@ impl<'a> Choice<'a> {
         }
     }
 
-    /// Chooses one. None where those that could be chosen first of all have as much as they take:
-    /// whoever can wait may do so, and then say so by [`given`](Self::given).
-    pub(crate) fn next(&mut self) -> Result<Option<Chosen>, FailureReason> {
+    /// Goes by the members that the pool has now. Only before the first was tried.
+    pub(crate) fn refresh(&mut self) {
+        debug_assert_eq!(self.tried_count, 0, "indices are those of one version of the pool");
+        self.pool = self.slot.current().load_full();
+    }
+
+    /// Chooses one. Where those that could be chosen first of all have as much as they take, that:
+    /// whoever can wait may do so.
+    pub(crate) fn next(&mut self) -> Result<Result<Chosen, NoMember>, FailureReason> {
         if self.tried_count >= self.attempt_max_count {
             return Err(self.failure);
         }
@@ -90,20 +96,31 @@ impl<'a> Choice<'a> {
         let begun = belonging.begin(self.worker, self.slot, &self.pool, &self.input());
         self.belonging = belonging;
         match begun {
-            Ok((index, in_flight)) => self.take(index, in_flight).map(Some),
-            Err(NoMember::AllBusy | NoMember::PersistentBusy) if self.tried_count == 0 => Ok(None),
+            Ok((index, in_flight)) => self.take(index, in_flight).map(Ok),
+            Err(busy @ (NoMember::AllBusy | NoMember::PersistentBusy)) if self.tried_count == 0 => {
+                Ok(Err(busy))
+            }
             // The failure of the attempts so far says more than that there is nobody left.
             Err(why) => Err(why_none(why, self.failure)),
         }
     }
 
-    /// Takes what the client was given after it had waited.
-    pub(crate) fn given(
-        &mut self,
-        (index, in_flight): (u32, InFlight),
-    ) -> Result<Chosen, FailureReason> {
+    /// Which member it waits for where that is why; none: any.
+    pub(crate) fn awaited(&self, busy: NoMember) -> Option<MemberKey> {
+        self.belonging.member.filter(|_| busy == NoMember::PersistentBusy)
+    }
+
+    /// Takes the room that the client was granted; none where the pool has that member no more, or a
+    /// limit of its own that is reached.
+    pub(crate) fn begin_granted(&mut self, slot: Slot) -> Option<Chosen> {
+        self.refresh();
+        let state = slot.member()?;
+        let is_it = |member: &Arc<Member>| Arc::ptr_eq(&member.state, state);
+        let index = self.pool.members().iter().position(is_it)? as u32;
+        let permit = self.pool.enter_stream().ok()?;
+        let in_flight = slot.begin(self.worker.context.index)?.with_permit(permit);
         self.belonging.note(&self.pool, index, self.worker.context.clock.coarse_unix_ms());
-        self.take(index, in_flight)
+        self.take(index, in_flight).ok()
     }
 
     /// The member did not serve. An error: no other one would do better.

@@ -191,13 +191,12 @@ impl Session {
         let mut choice =
             Choice::new(&self.worker, &self.server, slot, client_ip, attempt_max_count);
         loop {
-            let chosen = if let Some(chosen) = choice.next()? {
-                chosen
-            } else {
-                let (pool, input) = (choice.pool(), choice.input());
-                let wait = queue::wait(&self.worker, &self.ticket, client, slot, pool, &input);
-                let given = Box::pin(wait).await?;
-                choice.given(given)?
+            let chosen = match choice.next()? {
+                Ok(chosen) => chosen,
+                Err(busy) => {
+                    let wait = queue::wait(&self.worker, &self.ticket, client, &mut choice, busy);
+                    Box::pin(wait).await?
+                }
             };
             let pool = Arc::clone(choice.pool());
             record.chosen = Some((Arc::clone(&pool), Arc::clone(&chosen.member)));

@@ -6,39 +6,46 @@ use std::future::poll_fn;
 use std::mem::MaybeUninit;
 use std::sync::Arc;
 
-use ballast_balance::{InFlight, NoMember, PickInput, Pool};
+use ballast_balance::{Displaced, NoMember};
 use ballast_telemetry::FailureReason;
-use ballast_workers::{Interrupted, PoolSlot, Ticket};
+use ballast_workers::{Interrupted, Ticket};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use socket2::SockRef;
 use tokio::net::TcpStream;
 
-use crate::worker::{TcpWorker, why_none};
+use crate::choice::{Choice, Chosen};
+use crate::worker::TcpWorker;
 
 /// How often one that waits looks whether its client is still there, and whether there is room that
 /// nobody gave back: at a member that came up, say. In ms.
 const LOOK_INTERVAL_MS: u64 = 250;
 
-/// Waits for room at a member of `pool`, which is in `slot`; its index.
+/// Waits until there is room for `choice`, whose members are `busy`.
 pub(crate) async fn wait(
     worker: &TcpWorker,
     ticket: &Ticket,
     client: &TcpStream,
-    slot: &Arc<PoolSlot>,
-    pool: &Pool,
-    input: &PickInput<'_>,
-) -> Result<(u32, InFlight), FailureReason> {
+    choice: &mut Choice<'_>,
+    busy: NoMember,
+) -> Result<Chosen, FailureReason> {
     let clock = &worker.context.clock;
-    let settings = pool.spec().queue.clone().unwrap_or_default();
-    let Some(place) = pool.queue().enter(None, 0, settings.max_count) else {
+    let settings = choice.pool().spec().queue.clone().unwrap_or_default();
+    let queue = Arc::clone(choice.pool().queue());
+    let Some(place) = queue.enter(choice.awaited(busy), 0, settings.max_count) else {
         return Err(FailureReason::QueueFull);
     };
     let deadline_ms = clock.coarse_ms().saturating_add(settings.timeout_ms);
     loop {
-        let input = PickInput { now_ms: clock.coarse_unix_ms(), ..*input };
-        match worker.begin(slot, pool, &input) {
-            Err(NoMember::AllBusy | NoMember::PersistentBusy) => {}
-            begun => return begun.map_err(|why| why_none(why, FailureReason::NoMember)),
+        // Members may have come and gone while it waited.
+        choice.refresh();
+        queue.hand_out(choice.pool());
+        match choice.next()? {
+            Ok(chosen) => return Ok(chosen),
+            Err(busy) => {
+                if place.wait_for(choice.awaited(busy)) {
+                    continue;
+                }
+            }
         }
         let left_ms = deadline_ms.saturating_sub(clock.coarse_ms());
         if left_ms == 0 {
@@ -47,17 +54,12 @@ pub(crate) async fn wait(
         ticket.set_timeout_ms(left_ms.min(LOOK_INTERVAL_MS));
         // Cancel-safe: a slot that was granted and not taken goes on with the place.
         match ticket.guard(poll_fn(|cx| place.poll_granted(cx))).await {
-            Ok(granted) => {
-                let state = granted.member();
-                let is_it =
-                    |state| pool.members().iter().position(|m| Arc::ptr_eq(&m.state, state));
-                let index = state.and_then(is_it);
-                // It may be a member that this version of the pool does not have.
-                if let Some(index) = index
-                    && let Ok(permit) = pool.enter_stream()
-                    && let Some(in_flight) = granted.begin(worker.context.index)
-                {
-                    return Ok((index as u32, in_flight.with_permit(permit)));
+            Ok(Err(Displaced)) => return Err(FailureReason::QueueFull),
+            Ok(Ok(slot)) => {
+                // The member may have left the pool meanwhile: then another is chosen, or it waits on
+                // in its old place.
+                if let Some(chosen) = choice.begin_granted(slot) {
+                    return Ok(chosen);
                 }
             }
             Err(Interrupted::Expired) if is_gone(client) => {

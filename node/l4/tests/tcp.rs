@@ -4,6 +4,8 @@
 mod passthrough;
 #[path = "tcp/proxy_protocol.rs"]
 mod proxy_protocol;
+#[path = "tcp/queue.rs"]
+mod queue;
 #[path = "tcp/site.rs"]
 mod site;
 #[path = "tcp/time.rs"]

@@ -7,7 +7,6 @@
 //! ```
 //! Invariant: once a byte of a response has left for the client, nothing is tried again.
 
-use std::cell::Cell;
 use std::future::poll_fn;
 use std::rc::Rc;
 
@@ -15,7 +14,6 @@ use ballast_balance::{InFlight, NoMember};
 use ballast_model::{ClientHalfClose, RetryCause};
 use ballast_telemetry::trace::UUID_BYTES;
 use ballast_telemetry::{FailureReason, RetryKind};
-use ballast_workers::Interrupted;
 
 use crate::buffer::Buffer;
 use crate::buffering::Backlog;
@@ -26,20 +24,20 @@ use crate::connection::{FoundHead, Session};
 use crate::failure::Failure;
 use crate::forward;
 use crate::key;
-use crate::member::{self, MemberStream, Way};
+use crate::member::{self, MemberStream};
 use crate::peer::{Peer, Stream};
 use crate::persistence;
 use crate::policy::{self, Routing};
 use crate::pump::{Frames, Pump};
-use crate::queue;
 use crate::record::Record;
 use crate::relay::{AttemptError, Conditions, Relay, upload_failure};
 use crate::retry;
 use crate::tunnel::Tunnel;
-use crate::upstream::{self, Chosen, Purpose, Wanted, WorkerPool};
+use crate::upstream::{Chosen, Purpose, Wanted, WorkerPool};
 
 mod answer;
 mod held;
+mod reach;
 mod response;
 
 use held::HeldRequest;
@@ -106,6 +104,14 @@ enum Answered {
     },
     /// Both sides have agreed on another protocol.
     Upgraded,
+}
+
+impl Request<'_> {
+    /// Has it sent again from its beginning.
+    fn take_back(&mut self, member: &mut Peer<MemberStream>) {
+        self.output = std::mem::take(&mut member.output);
+        self.output.rewind();
+    }
 }
 
 impl<'a, S: Stream> Exchange<'a, S> {
@@ -265,7 +271,7 @@ impl<'a, S: Stream> Exchange<'a, S> {
         let mut allow_idle = true;
         let mut has_left_a_member = false;
         loop {
-            let (chosen, in_flight) = match self.choose(request, &tried) {
+            let (chosen, mut in_flight) = match self.choose(request, &tried) {
                 Ok(chosen) => chosen,
                 // All were tried, and the policy allows for more: from the beginning.
                 Err(NoMember::AllTried) if retry::goes_round(&tried) => {
@@ -306,17 +312,28 @@ impl<'a, S: Stream> Exchange<'a, S> {
             };
             let mut member = Peer::new(stream);
             member.output = std::mem::take(&mut request.output);
-            match self.attempt(request, &mut member, is_reused).await {
+            match self.attempt(request, &mut member, &mut in_flight, is_reused).await {
                 Ok(answered) => {
                     let ending = self.conclude(request, answered, member, in_flight);
                     if let Some(backlog) = self.backlog.take() {
-                        self.record.retry_permit = None;
                         Box::pin(self.send_backlog(*backlog, request.body_idle_ms(self.session)))
                             .await?;
                     }
                     return Ok(ending);
                 }
-                Err(AttemptError::Repeatable) => {
+                Err(AttemptError::Unprocessed) if !is_reused => {
+                    // It drains, or has enough to do: nobody has failed yet.
+                    let failure = FailureReason::UpstreamClosedEarly.into();
+                    last_failure = Some(failure);
+                    let may_retry = tried.len() + 1 < MEMBER_TRY_MAX_COUNT
+                        && retry::allows_unprocessed(self.session, &mut self.record, &chosen);
+                    tried.push(chosen);
+                    if !may_retry {
+                        return Err(failure);
+                    }
+                    request.take_back(&mut member);
+                }
+                Err(AttemptError::Repeatable | AttemptError::Unprocessed) => {
                     // A kept connection was closed between two requests: the member is not to blame.
                     // A new one that dies says that the member does; another may serve, once.
                     if !is_reused {
@@ -337,8 +354,7 @@ impl<'a, S: Stream> Exchange<'a, S> {
                         chosen.counters.count(|shard| shard.retry(RetryKind::StaleConnection));
                     }
                     allow_idle = false;
-                    request.output = std::mem::take(&mut member.output);
-                    request.output.rewind();
+                    request.take_back(&mut member);
                 }
                 Err(AttemptError::Retry(failure)) => {
                     in_flight.count_failure();
@@ -351,8 +367,7 @@ impl<'a, S: Stream> Exchange<'a, S> {
                     }
                     last_failure = Some(failure);
                     tried.push(chosen);
-                    request.output = std::mem::take(&mut member.output);
-                    request.output.rewind();
+                    request.take_back(&mut member);
                 }
                 Err(AttemptError::Tls { fault, text, is_repeatable }) => {
                     in_flight.count_failure();
@@ -368,8 +383,7 @@ impl<'a, S: Stream> Exchange<'a, S> {
                     if !may_retry {
                         return Err(failure);
                     }
-                    request.output = std::mem::take(&mut member.output);
-                    request.output.rewind();
+                    request.take_back(&mut member);
                 }
                 Err(AttemptError::Failed(failure)) => {
                     if failure.reason.is_members_fault() {
@@ -396,85 +410,12 @@ impl<'a, S: Stream> Exchange<'a, S> {
         retry::allows(self.session, &mut self.record, chosen, cause, by_default)
     }
 
-    /// Waits for room where there is none; the first time only, as one that failed once should not
-    /// wait in line for the rest.
-    async fn find_no_member(
-        &mut self,
-        request: &mut Request<'_>,
-        why: NoMember,
-        last_failure: Option<Failure>,
-    ) -> Result<(Chosen, InFlight), Failure> {
-        match (why, last_failure) {
-            (_, Some(failure)) => Err(failure),
-            (NoMember::AllBusy | NoMember::PersistentBusy, None) => {
-                let client = &mut self.client.stream;
-                let wait = queue::wait(self.session, &self.pool, client, request.wanted, why);
-                let clock = &self.session.worker.context.clock;
-                let start_us = clock.now_us();
-                // On the heap: most requests never wait.
-                let found = Box::pin(wait).await;
-                let waited_us = clock.now_us().saturating_sub(start_us);
-                self.record.queue_us = Some(waited_us);
-                self.pool.shard().queued(waited_us);
-                let (chosen, in_flight) = found?;
-                // It waited for this one: what other requests found meanwhile does not undo that.
-                persistence::remember(self.session, &self.pool, &mut request.wanted, &chosen);
-                Ok((chosen, in_flight))
-            }
-            (why, None) => Err(upstream::why_none(why).into()),
-        }
-    }
-
-    async fn connect(&mut self, purpose: Purpose, fresh: bool) -> Result<MemberStream, Failure> {
-        let Some(chosen) = &self.record.chosen else {
-            return Err(FailureReason::Internal.into());
-        };
-        let Session { worker, ticket, .. } = self.session;
-        let start_us = worker.context.clock.now_us();
-        ticket.set_timeout_ms(chosen.pool.spec().connect_timeout_ms);
-        let client = (self.session.peer, self.session.local);
-        let (tcp_us, is_crowded) = (Cell::new(None), Cell::new(false));
-        let (clock, tcp_us, is_crowded) = (&worker.context.clock, &tcp_us, &is_crowded);
-        let way = Way { client, purpose, fresh, clock, tcp_us, is_crowded };
-        let connect = Box::pin(member::connect(chosen, way));
-        let connected = ticket.guard(connect).await;
-        let now_us = worker.context.clock.now_us();
-        let connected_us = tcp_us.get().unwrap_or(now_us);
-        self.record.connect_us = Some(connected_us.saturating_sub(start_us));
-        self.record.tls_us = tcp_us.get().map(|tcp_us| now_us.saturating_sub(tcp_us));
-        let reason = match connected {
-            Ok(Ok(stream)) => {
-                let took_us = connected_us.saturating_sub(start_us);
-                chosen.counters.count(|shard| shard.connected(took_us));
-                return Ok(stream);
-            }
-            Ok(Err(error)) => {
-                if let Some(text) = error.text {
-                    self.note_error(text);
-                }
-                error.reason
-            }
-            Err(Interrupted::Expired) if ticket.is_over_limit() => FailureReason::DeadlineExceeded,
-            Err(Interrupted::Expired) if is_crowded.get() => FailureReason::QueueTimeout,
-            Err(Interrupted::Expired) => FailureReason::ConnectTimeout,
-            Err(Interrupted::Cut | Interrupted::Ending) => FailureReason::Shutdown,
-        };
-        Err(reason.into())
-    }
-
-    /// Has the status tell why the connection to the chosen member failed.
-    fn note_error(&self, text: String) {
-        if let Some(chosen) = &self.record.chosen {
-            let now_unix_ms = self.session.worker.context.clock.coarse_unix_ms();
-            chosen.member.state.note_error(text, now_unix_ms);
-        }
-    }
-
     /// Sends the request over that connection and passes the response on.
     async fn attempt(
         &mut self,
         request: &mut Request<'a>,
         member: &mut Peer<MemberStream>,
+        in_flight: &mut InFlight,
         is_reused: bool,
     ) -> Result<Answered, AttemptError> {
         let Session { worker, server, ticket, .. } = self.session;
@@ -531,6 +472,9 @@ impl<'a, S: Stream> Exchange<'a, S> {
             }
         };
         self.record.status = response.status;
+        // From here on nothing is tried again.
+        self.record.retry_permit = None;
+        in_flight.response_began();
         if let Some(chosen) = &self.record.chosen {
             chosen.observe(&worker.context, begin_us, Some(response.status));
         }

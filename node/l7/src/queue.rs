@@ -5,7 +5,7 @@
 use std::future::poll_fn;
 use std::task::Poll;
 
-use ballast_balance::{InFlight, NoMember};
+use ballast_balance::{Displaced, InFlight, MemberKey, NoMember};
 use ballast_model::ClientHalfClose;
 use ballast_telemetry::FailureReason;
 use ballast_workers::Interrupted;
@@ -29,14 +29,19 @@ pub(crate) async fn wait<S: Stream>(
     let Session { worker, ticket, .. } = session;
     let context = &worker.context;
     let (queue, settings) = pool.queue();
-    let member = wanted.persistent.filter(|_| busy == NoMember::PersistentBusy);
+    let member = awaited(&wanted, busy);
     let Some(place) = queue.enter(member, wanted.priority, settings.max_count) else {
         return Err(FailureReason::QueueFull);
     };
     let deadline_ms = context.clock.coarse_ms().saturating_add(settings.timeout_ms);
     loop {
+        pool.hand_out_room();
         match pool.choose(context, wanted, &[]) {
-            Err(NoMember::AllBusy | NoMember::PersistentBusy) => {}
+            Err(busy @ (NoMember::AllBusy | NoMember::PersistentBusy)) => {
+                if place.wait_for(awaited(&wanted, busy)) {
+                    continue;
+                }
+            }
             chosen => return chosen.map_err(upstream::why_none),
         }
         let left_ms = deadline_ms.saturating_sub(context.clock.coarse_ms());
@@ -51,8 +56,10 @@ pub(crate) async fn wait<S: Stream>(
         });
         match ticket.guard(turn).await {
             Ok(None) => return Err(FailureReason::ClientClosed),
-            Ok(Some(slot)) => {
-                // The member may have left the pool meanwhile: then another is chosen.
+            Ok(Some(Err(Displaced))) => return Err(FailureReason::QueueFull),
+            Ok(Some(Ok(slot))) => {
+                // The member may have left the pool meanwhile: then another is chosen, or it waits on
+                // in its old place.
                 if let Some(chosen) = pool.begin_granted(context, slot) {
                     return Ok(chosen);
                 }
@@ -68,6 +75,11 @@ pub(crate) async fn wait<S: Stream>(
             Err(Interrupted::Cut | Interrupted::Ending) => return Err(FailureReason::Shutdown),
         }
     }
+}
+
+/// Which member one waits for that was told so; none: any.
+fn awaited(wanted: &Wanted, busy: NoMember) -> Option<MemberKey> {
+    wanted.persistent.filter(|_| busy == NoMember::PersistentBusy)
 }
 
 /// Why a request leaves the line because of its client, if it does.

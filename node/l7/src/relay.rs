@@ -7,7 +7,7 @@
 //! ```
 //! Everything is driven from one `poll`: whichever side is ready, both directions get their turn.
 //!
-//! Invariant: a request is said to be [`AttemptError::Repeatable`] only if the member can't have acted
+//! Invariant: a request is said to be [`AttemptError::Repeatable`] or `Unprocessed` only if the member can't have acted
 //! on it, or doing so twice does no harm (RFC 9110 §9.2.2), and it can be sent again unchanged.
 
 use std::io;
@@ -35,6 +35,8 @@ pub(crate) enum AttemptError {
     /// The connection died before the first byte of a response: the request may be sent again on
     /// another.
     Repeatable,
+    /// The member says that it has not looked at the request, which may be sent again (RFC 9113 §8.7).
+    Unprocessed,
     /// The request shall be sent again, to another member if there is one: the pool's retry policy
     /// says so. The failure counts if that can't be done.
     Retry(Failure),
@@ -322,7 +324,7 @@ impl<'a, S: Stream> Relay<'a, S> {
     /// that does not like our certificate says so only now (RFC 8446 §4.4.2.4).
     fn failed_early(&self, error: &io::Error) -> AttemptError {
         match http2::Fault::of(error) {
-            Some(http2::Fault::Unprocessed) if self.is_unchanged() => AttemptError::Repeatable,
+            Some(http2::Fault::Unprocessed) if self.is_unchanged() => AttemptError::Unprocessed,
             Some(http2::Fault::Unprocessed | http2::Fault::Reset) => {
                 FailureReason::UpstreamClosedEarly.into()
             }

@@ -24,14 +24,23 @@ pub(crate) fn allows(
     let is_for = policy.map_or(by_default, |policy| {
         policy.is_for(cause) && record.attempt_count < policy.max_attempts
     });
-    if !is_for {
-        return false;
-    }
+    is_for && takes(session, record, chosen, cause)
+}
+
+/// Whether there is another attempt where a member has said that it did not look at the request (RFC 9113
+/// §8.7): whatever the policy is for, but within its budget, as refusing may be a sign of too much work.
+pub(crate) fn allows_unprocessed(session: &Session, record: &mut Record, chosen: &Chosen) -> bool {
+    takes(session, record, chosen, RetryCause::ResetBeforeResponse)
+}
+
+/// Takes one out of what the pool allows, if there is one.
+fn takes(session: &Session, record: &mut Record, chosen: &Chosen, cause: RetryCause) -> bool {
     if record.retry_permit.is_none() {
         let Some(permit) = chosen.pool.enter_retry() else { return false };
         record.retry_permit = permit;
     }
     let now_ms = session.worker.context.clock.coarse_unix_ms();
+    let policy = chosen.pool.spec().retry.as_ref();
     if policy.is_some_and(|policy| !chosen.pool.take_retry(policy, now_ms)) {
         chosen.counters.count(PoolShard::retry_refused);
         return false;

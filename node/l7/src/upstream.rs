@@ -225,6 +225,16 @@ impl WorkerPool {
         (Arc::clone(pool.queue()), pool.spec().queue.clone().unwrap_or_default())
     }
 
+    /// Gives room that nobody gave back to those that wait for it.
+    pub(crate) fn hand_out_room(&self) {
+        let pool = {
+            let mut state = self.state.borrow_mut();
+            self.refresh(&mut state);
+            Arc::clone(&state.pool)
+        };
+        pool.queue().hand_out(&pool);
+    }
+
     /// Counts a request as in flight at the member whose room it was granted; none where the pool has
     /// that member no more, or a limit of its own that is reached.
     pub(crate) fn begin_granted(

@@ -56,4 +56,15 @@ fn the_adaptive_limit_lets_in_what_it_has_found() {
     assert_eq!(pool.gate_facts().unwrap().refused_adaptive, 2);
     drop((held, third));
     assert_eq!(pool.gate_facts().unwrap().request_count, 0);
+    let mut answered: Vec<_> = (0..3).map(|_| pool.enter().unwrap().unwrap()).collect();
+    assert_eq!(pool.enter().unwrap_err(), NoMember::ConcurrencyLimit);
+    answered[1].response_began();
+    answered[1].response_began();
+    let fourth = pool.enter().unwrap();
+    assert_eq!(pool.enter().unwrap_err(), NoMember::ConcurrencyLimit);
+    assert_eq!(pool.gate_facts().unwrap().request_count, 4, "it is in flight as before");
+    drop((answered, fourth));
+    assert_eq!(pool.gate_facts().unwrap().request_count, 0);
+    let again: Vec<_> = (0..3).map(|_| pool.enter().unwrap()).collect();
+    assert!(pool.enter().is_err() && again.len() == 3);
 }

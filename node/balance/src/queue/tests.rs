@@ -2,7 +2,9 @@ use std::sync::atomic::AtomicU32;
 use std::task::Wake;
 
 use ballast_model::status::Health;
-use ballast_model::{AdminState, AnyDraft, Config, Draft, Edit, MemberSpec, PoolSpec};
+use ballast_model::{
+    AdminState, AnyDraft, CircuitBreaker, Config, Draft, Edit, MemberSpec, PoolSpec,
+};
 
 use super::*;
 use crate::member::{HealthReport, InFlight};
@@ -50,9 +52,13 @@ fn members(limits: &[Option<u32>]) -> Parts {
 
 fn granted(place: &Place) -> Option<Slot> {
     match place.poll_granted(&Context::from_waker(Waker::noop())) {
-        Poll::Ready(slot) => Some(slot),
+        Poll::Ready(decided) => Some(decided.expect("not displaced")),
         Poll::Pending => None,
     }
+}
+
+fn is_displaced(place: &Place) -> bool {
+    matches!(place.poll_granted(&Context::from_waker(Waker::noop())), Poll::Ready(Err(Displaced)))
 }
 
 fn fill(member: &Arc<MemberState>) -> Vec<InFlight> {
@@ -81,11 +87,85 @@ fn limit_holds_at_the_limit_and_not_before() {
 fn queue_takes_as_many_as_it_may() {
     let (_pool, queue, _) = members(&[]);
     let places: Vec<_> = (0..3).map(|_| queue.enter(None, 0, 3).unwrap()).collect();
-    assert!(queue.enter(None, 127, 3).is_none());
+    assert!(queue.enter(None, 0, 3).is_none());
     assert_eq!(queue.waiting_count(), 3);
     drop(places);
     assert_eq!(queue.waiting_count(), 0);
     assert!(queue.enter(None, 0, 0).is_none());
+}
+
+#[test]
+fn who_matters_more_takes_the_place_of_the_last_in_a_full_line() {
+    let (_pool, queue, members) = members(&[Some(1)]);
+    let current = members[0].begin(0).unwrap();
+    let own = Some(members[0].key());
+    let enter = |member, priority| queue.enter(member, priority, 3);
+    let (old, high) = (enter(None, 0).unwrap(), enter(None, 5).unwrap());
+    let young = enter(own, 0).unwrap();
+    let alarm = Arc::<Alarm>::default();
+    let waker = Waker::from(Arc::clone(&alarm));
+    assert!(young.poll_granted(&Context::from_waker(&waker)).is_pending());
+    assert!(enter(None, 0).is_none() && enter(None, -1).is_none(), "no more than they");
+    let higher = enter(None, 1).unwrap();
+    assert_eq!(alarm.0.load(SeqCst), 1, "told at once");
+    assert!(is_displaced(&young) && !is_displaced(&old));
+    assert!(!young.wait_for(None), "it has lost its place");
+    assert!(is_displaced(&young));
+    let _also = enter(own, 1).unwrap();
+    assert!(is_displaced(&old));
+    assert!(enter(None, 1).is_none());
+    assert_eq!(queue.waiting_count(), 3);
+    assert!(queue.enter(None, 9, 0).is_none(), "there is no line any more");
+    drop(current);
+    drop(granted(&high).expect("the highest"));
+    assert!(granted(&higher).is_some());
+}
+
+#[test]
+fn who_cannot_use_a_slot_waits_on_where_it_stood() {
+    let (_pool, queue, members) = members(&[Some(1)]);
+    let current = members[0].begin(0).unwrap();
+    let first = queue.enter(None, 0, 2).unwrap();
+    let second = queue.enter(None, 0, 2).unwrap();
+    drop(current);
+    let of_no_use = granted(&first).unwrap();
+    let third = queue.enter(None, 0, 2).unwrap();
+    drop(of_no_use);
+    let current = granted(&second).expect("passed on").begin(0).unwrap();
+    assert!(first.wait_for(None) && !first.wait_for(None));
+    assert_eq!(queue.waiting_count(), 2);
+    drop(current);
+    assert!(granted(&third).is_none());
+    assert!(granted(&first).is_some(), "before those that came after it");
+}
+
+#[test]
+fn who_waits_for_something_else_now_keeps_its_age() {
+    let (_pool, queue, members) = members(&[Some(1), Some(1)]);
+    let (one, _other) = (members[0].begin(0).unwrap(), members[1].begin(0).unwrap());
+    let own = queue.enter(Some(members[1].key()), 0, 9).unwrap();
+    let any = queue.enter(None, 0, 9).unwrap();
+    assert!(own.wait_for(None));
+    drop(one);
+    assert!(granted(&any).is_none());
+    assert!(granted(&own).is_some());
+}
+
+#[test]
+fn room_that_nobody_gave_back_is_handed_out_in_order() {
+    let (pool, queue, members) = members(&[Some(2), Some(1), None]);
+    members[2].set_health(HealthReport { health: Health::Down, ..HealthReport::default() });
+    let _busy = (members[0].begin(0).unwrap(), members[0].begin(0).unwrap(), members[1].begin(0));
+    let places: Vec<_> =
+        [0, 0, 7].iter().map(|priority| queue.enter(None, *priority, 9).unwrap()).collect();
+    queue.hand_out(&pool);
+    assert_eq!(queue.waiting_count(), 3);
+    members[1].set_limit(Some(3));
+    queue.hand_out(&pool);
+    assert_eq!(queue.waiting_count(), 1);
+    assert!(granted(&places[1]).is_none());
+    let held = [granted(&places[2]).unwrap(), granted(&places[0]).unwrap()];
+    assert!(held.iter().all(|slot| Arc::ptr_eq(slot.member().unwrap(), &members[1])));
 }
 
 #[test]
@@ -173,6 +253,31 @@ fn a_limit_that_is_lowered_is_kept_once_enough_have_ended() {
     assert!(granted(&place).is_none());
     drop(current.pop());
     assert!(granted(&place).is_some());
+}
+
+/// Enters the pool's gate as soon as it is woken, as a request on another worker may.
+struct AtTheGate(Arc<Pool>, AtomicU32);
+
+impl Wake for AtTheGate {
+    fn wake(self: Arc<Self>) {
+        self.1.fetch_add(u32::from(self.0.enter().is_ok()), SeqCst);
+    }
+}
+
+#[test]
+fn who_is_granted_room_finds_room_at_the_gate_too() {
+    let (pool, queue, members) = parts(&[Some(1)], |pool| {
+        let breaker = CircuitBreaker { request_max_count: Some(1), retry_max_count: None };
+        pool.circuit_breaker = Some(breaker);
+    });
+    let permit = pool.enter().unwrap();
+    let current = members[0].begin(0).unwrap().with_permit(permit);
+    let place = queue.enter(None, 0, 9).unwrap();
+    let next = Arc::new(AtTheGate(Arc::clone(&pool), AtomicU32::new(0)));
+    let waker = Waker::from(Arc::clone(&next));
+    assert!(place.poll_granted(&Context::from_waker(&waker)).is_pending());
+    drop(current);
+    assert_eq!(next.1.load(SeqCst), 1);
 }
 
 /// Begins at `member` as the planes do: at once, or when its turn has come.

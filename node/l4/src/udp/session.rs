@@ -331,7 +331,7 @@ impl Facts {
         let mut choice = Choice::new(&self.worker, server, &server.pool, client, ATTEMPT_MAX_COUNT);
         loop {
             // Datagrams don't wait: by the time that there is room they are asked for again.
-            let chosen = choice.next()?.ok_or(FailureReason::QueueFull)?;
+            let chosen = choice.next()?.map_err(|_| FailureReason::QueueFull)?;
             self.chosen = Some((Arc::clone(choice.pool()), Arc::clone(&chosen.member)));
             self.attempt_count += 1;
             match connected(chosen.member.address) {

@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use ballast_model::{MemberProtocol, PoolHttp2, PoolTls};
+use ballast_model::status::Health;
+use ballast_model::{MemberProtocol, OutlierEjection, PoolHttp2, PoolTls, RetryPolicy};
 use ballast_telemetry::FailureReason as R;
 use bytes::Bytes;
 use h2::Reason;
@@ -122,6 +123,62 @@ async fn a_refused_stream_is_repeated_whatever_the_method() {
     }
     assert_eq!(asked.load(Ordering::SeqCst), 3);
     assert_eq!(site.totals().failures_total(), 0);
+}
+
+/// Members that refuse every stream, as one that drains does.
+async fn draining() -> Origin {
+    http2_origin::start(None, Builder::new(), |_, (_, mut respond)| async move {
+        respond.send_reset(Reason::REFUSED_STREAM);
+    })
+    .await
+}
+
+#[tokio::test]
+async fn members_that_refuse_new_streams_are_passed_over_and_not_blamed() {
+    let (one, other, good) = (draining().await, draining().await, http2_origin::echo(None).await);
+    let site = Site::start_with(&[one.address, other.address, good.address], |_, pool| {
+        pool.protocol = MemberProtocol::Http2;
+        // The good one comes last.
+        pool.priority_min_members = Some(1);
+        pool.members[0].priority = 2;
+        pool.members[1].priority = 2;
+        pool.outlier_ejection =
+            Some(OutlierEjection { consecutive_failures: 1, ..OutlierEjection::default() });
+    })
+    .await;
+    let mut client = site.connect().await;
+    for _ in 0..4 {
+        let posted = client.ask("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\nhi").await;
+        assert_eq!((posted.status(), posted.text()), (200, "hi".to_owned()));
+    }
+    let pools = site.plane.pools();
+    let pools = pools.borrow();
+    let statuses: Vec<_> = pools["origin"].statuses(0).collect();
+    assert!(statuses.iter().all(|status| status.failures_total == 0), "{statuses:?}");
+    assert!(statuses.iter().all(|status| status.health == Health::Unmonitored), "{statuses:?}");
+    assert_eq!(site.totals().failures_total(), 0);
+}
+
+#[tokio::test]
+async fn a_request_that_everybody_refuses_is_asked_three_times_at_most() {
+    let mut origins = Vec::new();
+    for _ in 0..5 {
+        origins.push(draining().await);
+    }
+    let addresses: Vec<_> = origins.iter().map(|origin| origin.address).collect();
+    for retry in [None, Some(RetryPolicy { max_attempts: 10, ..RetryPolicy::default() })] {
+        let site = Site::start_with(&addresses, |_, pool| {
+            pool.protocol = MemberProtocol::Http2;
+            pool.retry = retry;
+        })
+        .await;
+        assert_eq!(site.connect().await.get("/").await.status(), 502);
+        site.failed(R::UpstreamClosedEarly, 1).await;
+        let pools = site.plane.pools();
+        let pools = pools.borrow();
+        let asked: u64 = pools["origin"].statuses(0).map(|status| status.requests_total).sum();
+        assert_eq!(asked, 3);
+    }
 }
 
 #[tokio::test]

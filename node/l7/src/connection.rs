@@ -280,6 +280,13 @@ enum Next {
     Head(FoundHead),
     /// Nothing more will come, or nothing more is wanted.
     End,
+    /// The same in the middle of a head, whose first byte was seen at `start_us`.
+    CutOff {
+        /// See above.
+        start_us: u64,
+        /// By whom.
+        reason: FailureReason,
+    },
     /// Not a request, but the preface of HTTP/2 (RFC 9113 §3.3).
     Http2,
     /// Something that is no request.
@@ -313,6 +320,10 @@ impl<'a, S: Stream> Serving<'a, S> {
                     }
                 }
                 Next::End => return self.close().await,
+                Next::CutOff { start_us, reason } => {
+                    self.write_off(start_us, reason);
+                    return self.close().await;
+                }
                 Next::Http2 => {
                     let Peer { stream, input, .. } = self.client;
                     return Box::pin(http2::serve(self.session, stream, input)).await;
@@ -350,7 +361,9 @@ impl<'a, S: Stream> Serving<'a, S> {
                 }
             }
             match self.client.poll_fill(cx, &self.session.worker.buffers) {
-                Poll::Ready(Ok(0) | Err(_)) => return Poll::Ready(Next::End),
+                Poll::Ready(Ok(0) | Err(_)) => {
+                    return Poll::Ready(self.cut_off(wait, FailureReason::ClientClosed));
+                }
                 Poll::Ready(Ok(_)) => {}
                 Poll::Pending => return self.check_waiting(cx, wait),
             }
@@ -431,8 +444,26 @@ impl<'a, S: Stream> Serving<'a, S> {
             Err(Interrupted::Expired) => {
                 Poll::Ready(Next::Refused(FailureReason::HeaderTimeout.into()))
             }
-            Err(_) => Poll::Ready(Next::End),
+            Err(_) => Poll::Ready(self.cut_off(wait, FailureReason::Shutdown)),
         }
+    }
+
+    /// What it means that the connection is at its end while a head is waited for. Empty lines are no
+    /// part of one: some clients send one behind a body.
+    fn cut_off(&self, wait: &HeadWait, reason: FailureReason) -> Next {
+        match wait.start_us {
+            Some(start_us) if !self.client.input.is_empty() => Next::CutOff { start_us, reason },
+            _ => Next::End,
+        }
+    }
+
+    /// Counts a request of which nothing is known but that it began.
+    fn write_off(&self, start_us: u64, reason: FailureReason) {
+        let mut record = Record::new(start_us, self.session.worker.context.clock.now_us());
+        record.identify_refused(self.session);
+        record.reason = Some(reason);
+        record.received_bytes = self.client.input.len() as u64;
+        self.session.finish(record);
     }
 
     /// Says why what came is not served.

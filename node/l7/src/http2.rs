@@ -166,8 +166,8 @@ async fn refuse(
 enum Waiting {
     /// Another request.
     Idle,
-    /// The rest of a header.
-    Header,
+    /// The rest of a header, which began then, in ms.
+    Header(u64),
     /// Its streams, which have deadlines of their own.
     Streams,
     /// The client, to take what is ready for it.
@@ -384,8 +384,10 @@ impl<'a, S: Stream, F: Future<Output = ()>> Driver<'a, S, F> {
     }
 
     fn waiting(&self) -> Waiting {
-        if self.wire.header_since_ms().is_some() && !self.is_leaving {
-            Waiting::Header
+        if let Some(since_ms) = self.wire.header_since_ms()
+            && !self.is_leaving
+        {
+            Waiting::Header(since_ms)
         } else if !self.streams.is_empty() {
             Waiting::Streams
         } else if self.h2.has_streams() || self.wire.has_output() {
@@ -413,7 +415,7 @@ impl<'a, S: Stream, F: Future<Output = ()>> Driver<'a, S, F> {
                     Waiting::Leave => return Poll::Ready(Ended::Cut),
                     Waiting::Client if self.is_refused => return Poll::Ready(Ended::Cut),
                     Waiting::Idle | Waiting::Streams => self.leave(),
-                    Waiting::Header => self.break_off(FailureReason::HeaderTimeout),
+                    Waiting::Header(_) => self.break_off(FailureReason::HeaderTimeout),
                     Waiting::Client => self.break_off(FailureReason::Http2WindowStall),
                 }
                 self.waiting = None;
@@ -433,8 +435,14 @@ impl<'a, S: Stream, F: Future<Output = ()>> Driver<'a, S, F> {
         self.sent_bytes = self.wire.sent_bytes();
         let Session { server, ticket, .. } = &*self.session;
         match waiting {
+            // Who opens a connection is about to ask.
+            Waiting::Idle if self.accepted_count == 0 => ticket.set_timeout_ms(
+                server.http.keep_alive_timeout_ms.min(server.http.header_timeout_ms),
+            ),
             Waiting::Idle => ticket.set_timeout_ms(server.http.keep_alive_timeout_ms),
-            Waiting::Header => ticket.set_timeout_ms(server.http.header_timeout_ms),
+            Waiting::Header(since_ms) => {
+                ticket.set_deadline_ms(since_ms.saturating_add(server.http.header_timeout_ms));
+            }
             Waiting::Streams => ticket.clear_deadline(),
             Waiting::Client if self.is_refused => ticket.set_timeout_ms(LEAVE_MS),
             Waiting::Client => ticket.set_timeout_ms(server.http.body_idle_timeout_ms),

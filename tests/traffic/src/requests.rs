@@ -174,6 +174,9 @@ vectors! {
     Refused "host-with-path" "GET {path} HTTP/1.1\r\nHost: a/smuggled\r\n\r\n";
     Refused "host-with-user" "GET {path} HTTP/1.1\r\nHost: u@a\r\n\r\n";
     Refused "host-with-space" "GET {path} HTTP/1.1\r\nHost: a b\r\n\r\n";
+    Refused "host-port-beyond" "GET {path} HTTP/1.1\r\nHost: a:65536\r\n\r\n";
+    Refused "host-literal-name" "GET {path} HTTP/1.1\r\nHost: [a]\r\n\r\n";
+    Refused "host-literal-broken" "GET {path} HTTP/1.1\r\nHost: [::zz]\r\n\r\n";
     Refused "host-list" "GET {path} HTTP/1.1\r\nHost: a, b\r\n\r\n";
     Refused "absolute-form-other-host" "GET http://b{path} HTTP/1.1\r\nHost: a\r\n\r\n";
     Refused "relative-target" "GET v-relative HTTP/1.1\r\nHost: a\r\n\r\n";

@@ -52,6 +52,9 @@ vectors! {
     "second-after-chunks" Passed(200, "ok"), "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 8\r\n\r\nsmuggled";
     "second-after-204" Passed(204, ""), "HTTP/1.1 204 No Content\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 8\r\n\r\nsmuggled";
     "second-after-304" Passed(304, ""), "HTTP/1.1 304 Not Modified\r\nContent-Length: 60\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 8\r\n\r\nsmuggled";
+    "204-in-chunks" Passed(204, ""), "HTTP/1.1 204 No Content\r\nTransfer-Encoding: chunked\r\n\r\n8\r\nsmuggled\r\n0\r\n\r\n";
+    "204-with-length" Passed(204, ""), "HTTP/1.1 204 No Content\r\nContent-Length: 8\r\n\r\nsmuggled";
+    "304-in-chunks" Passed(304, ""), "HTTP/1.1 304 Not Modified\r\nTransfer-Encoding: chunked\r\n\r\n8\r\nsmuggled\r\n0\r\n\r\n";
     "spare-bytes" Passed(200, "ok"), "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok\r\n\r\n";
 
     // Two lengths.
@@ -98,6 +101,7 @@ vectors! {
     "status-four-digits" Refused, "HTTP/1.1 2000 OK\r\nContent-Length: 2\r\n\r\nok";
     "status-letters" Refused, "HTTP/1.1 2OO OK\r\nContent-Length: 2\r\n\r\nok";
     "status-99" Refused, "HTTP/1.1 099 OK\r\nContent-Length: 2\r\n\r\nok";
+    "status-600" Passed(600, "ok"), "HTTP/1.1 600 Odd\r\nContent-Length: 2\r\n\r\nok";
     "leading-line" Refused, "\r\nHTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
 
     // Answers that are none yet, or something else.

@@ -68,6 +68,15 @@ pub fn passed_on(section: &[u8]) -> impl Iterator<Item = &[u8]> {
     })
 }
 
+/// Whether a trailer section is likely to follow the content of a message with those fields, so that it
+/// must be framed in a way that has room for one, whatever length it says: with gRPC always, and where one
+/// is announced (RFC 9110 §6.6.2).
+pub(crate) fn is_likely(fields: &http::HeaderMap) -> bool {
+    let kind = fields.get(http::header::CONTENT_TYPE).map(http::HeaderValue::as_bytes);
+    kind.is_some_and(|kind| kind.starts_with(b"application/grpc"))
+        || fields.contains_key(http::header::TRAILER)
+}
+
 /// Whether `name` says where a message ends, or concerns one connection: in a trailer section it is an
 /// attempt at something.
 pub fn frames_a_message(name: &[u8]) -> bool {

@@ -75,7 +75,8 @@ pub(super) fn write_head(
     let name = if is_tunnel { "GET" } else { method.as_str() };
     writer.line(&[name.as_bytes(), b" ", target, b" HTTP/1.1"]);
     writer.host(uri.authority.as_ref().map(|it| it.as_str().as_bytes()), &headers)?;
-    let length = writer.fields(&headers, is_tunnel)?;
+    let is_trailed = !is_end && !is_tunnel && trailer::is_likely(&headers);
+    let length = writer.fields(&headers, is_tunnel, is_trailed)?;
     let mut accept = None;
     let is_unknown_protocol =
         protocol.is_some_and(|it| !it.as_str().eq_ignore_ascii_case("websocket"));
@@ -85,7 +86,7 @@ pub(super) fn write_head(
         }
         accept = Some(writer.upgrade(protocol, nonce)?);
         BodyFraming::Raw
-    } else if let Some(length) = length {
+    } else if let Some(length) = length.filter(|_| !is_trailed) {
         BodyFraming::Exact(length)
     } else if is_end {
         // Said by who sends it, wherever content is usual (RFC 9110 §8.6).
@@ -145,11 +146,13 @@ impl Writer<'_> {
         }
     }
 
-    /// Writes the fields, but for the host; what `content-length` says.
+    /// Writes the fields, but for the host; what `content-length` says. Where the message `is_trailed`
+    /// its length is not told: it goes in chunks, and is held against it all the same, below us.
     fn fields(
         &mut self,
         headers: &http::HeaderMap,
         is_tunnel: bool,
+        is_trailed: bool,
     ) -> Result<Option<u64>, Malformed> {
         let mut length = None;
         for (name, value) in headers {
@@ -169,7 +172,9 @@ impl Writer<'_> {
                         return Err(Malformed);
                     }
                     length = Some(decimal(value).ok_or(Malformed)?);
-                    self.field(b"content-length", value);
+                    if !is_trailed {
+                        self.field(b"content-length", value);
+                    }
                 }
                 // Ours to choose.
                 FieldKind::WebSocketKey if is_tunnel => return Err(Malformed),

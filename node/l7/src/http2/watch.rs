@@ -73,8 +73,10 @@ pub(super) struct FrameWatch {
     window_update_count: u64,
     data_sent_count: u64,
     last_kind: u8,
-    /// When the header block that is not complete began, in ms.
-    header_since_ms: Option<u64>,
+    /// When the last header block began, in ms.
+    header_began_ms: u64,
+    /// Whether more frames of it follow the last one.
+    is_header_continued: bool,
     /// The highest stream that a client has opened.
     last_stream: u32,
     opened_count: u64,
@@ -100,7 +102,8 @@ impl FrameWatch {
             window_update_count: 0,
             data_sent_count: 0,
             last_kind: kind::SETTINGS,
-            header_since_ms: None,
+            header_began_ms: 0,
+            is_header_continued: false,
             last_stream: 0,
             opened_count: 0,
             last_header_opens: false,
@@ -132,14 +135,14 @@ impl FrameWatch {
 
     /// When the header block that is not complete began, in ms; none where there is none.
     pub(super) fn header_since_ms(&self) -> Option<u64> {
-        self.header_since_ms
+        let is_header = matches!(self.last_kind, kind::HEADERS | kind::CONTINUATION);
+        let is_within = self.is_header_continued || (is_header && self.incoming.is_within_frame());
+        is_within.then_some(self.header_began_ms)
     }
 
     /// Streams that the client has opened with a complete header.
     pub(super) fn opened_count(&self) -> u64 {
-        let is_header = matches!(self.last_kind, kind::HEADERS | kind::CONTINUATION);
-        let is_within =
-            self.header_since_ms.is_some() || (is_header && self.incoming.is_within_frame());
+        let is_within = self.header_since_ms().is_some();
         self.opened_count - u64::from(is_within && self.last_header_opens)
     }
 
@@ -174,7 +177,8 @@ impl FrameWatch {
                     self.opened_count += 1;
                 }
                 self.continuation_count = 0;
-                self.header_since_ms = (!frame.has(flag::END_HEADERS)).then_some(now_ms);
+                self.header_began_ms = now_ms;
+                self.is_header_continued = !frame.has(flag::END_HEADERS);
             }
             kind::CONTINUATION => {
                 self.continuation_count += 1;
@@ -182,7 +186,7 @@ impl FrameWatch {
                     self.violate(FailureReason::Http2ContinuationFlood);
                 }
                 if frame.has(flag::END_HEADERS) {
-                    self.header_since_ms = None;
+                    self.is_header_continued = false;
                 }
             }
             kind::RST_STREAM => self.count_reset(now_ms),

@@ -197,3 +197,70 @@ async fn a_call_that_talks_beyond_its_deadline_is_broken_off() {
     assert_eq!(error.reason(), Some(h2::Reason::CANCEL));
     site.failed(FailureReason::DeadlineExceeded, 1).await;
 }
+
+/// Some servers and libraries add a length to calls of one message; the status comes behind it all the
+/// same.
+#[tokio::test]
+async fn a_length_takes_no_trailers_away() {
+    let origin = http2_origin::start(None, h2::server::Builder::new(), |_, exchange| async move {
+        let (request, respond) = exchange;
+        let kind = request.headers().get("content-type").cloned();
+        let (body, trailers) = http2_origin::read_all(request.into_body()).await;
+        assert_eq!(trailers.expect("trailers").get("x-sum").unwrap(), "1");
+        let mut head = http::Response::new(());
+        let fields = head.headers_mut();
+        fields.insert("content-length", body.len().into());
+        match kind {
+            Some(kind) => fields.insert("content-type", kind),
+            None => fields.insert("trailer", HeaderValue::from_static("grpc-status")),
+        };
+        let mut trailers = http::HeaderMap::new();
+        trailers.insert("grpc-status", HeaderValue::from_static("7"));
+        http2_origin::answer(respond, head, &body, Some(trailers)).await;
+    })
+    .await;
+    let site = Site::start_with(&[origin.address], |_, pool| {
+        pool.protocol = MemberProtocol::Http2;
+    })
+    .await;
+    let mut client = Client::connect(&site).await;
+    let announced = || {
+        let mut announced = request(Method::POST, "/");
+        announced.headers_mut().insert("trailer", HeaderValue::from_static("x-sum"));
+        announced
+    };
+    for (mut request, body) in
+        [(call(None), "hello"), (announced(), "hello"), (call(None), ""), (announced(), "")]
+    {
+        request.headers_mut().insert("content-length", body.len().into());
+        let (response, mut send) = client.begin(request, false).await;
+        if !body.is_empty() {
+            send.send_data(Bytes::from_static(body.as_bytes()), false).unwrap();
+        }
+        let mut trailers = http::HeaderMap::new();
+        trailers.insert("x-sum", HeaderValue::from_static("1"));
+        send.send_trailers(trailers).unwrap();
+        let answer = read(response).await.expect("an answer");
+        assert_eq!((answer.text().as_str(), status(&answer)), (body, Some("7")));
+    }
+    assert_eq!(site.totals().failures_total(), 0);
+}
+
+#[tokio::test]
+async fn a_length_that_is_passed_on_in_chunks_must_be_right() {
+    let origin = http2_origin::echo(None).await;
+    let site = Site::start_with(&[origin.address], |_, pool| {
+        pool.protocol = MemberProtocol::Http2;
+    })
+    .await;
+    let mut client = Client::connect(&site).await;
+    for length in ["4", "6", "0"] {
+        let mut request = call(None);
+        request.headers_mut().insert("content-length", HeaderValue::from_static(length));
+        let (response, mut send) = client.begin(request, false).await;
+        // Refused where the stream is gone already.
+        let _ = send.send_data(Bytes::from_static(b"hello"), true);
+        assert!(read(response).await.is_err(), "{length}");
+    }
+    site.failed(FailureReason::BadRequestFraming, 3).await;
+}

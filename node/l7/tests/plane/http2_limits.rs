@@ -377,3 +377,34 @@ async fn broken_frames_end_the_connection() {
     }
     assert_eq!(origin.connections(), 0);
 }
+
+#[tokio::test]
+async fn a_header_frame_that_trickles_times_out() {
+    let origin = Origin::echo().await;
+    let site = Site::start_with(&[origin.address], |server, _| {
+        server.http.header_timeout_ms = 200;
+    })
+    .await;
+    let mut raw = Raw::connect(&site).await;
+    // END_HEADERS and END_STREAM are said; of 100 bytes one comes.
+    raw.io.send([0, 0, 100, 0x1, 0x5, 0, 0, 0, 1, 0x82]).await;
+    assert_eq!(raw.next_of(0x7).await.unwrap().code(), Some(ENHANCE_YOUR_CALM));
+    site.failed(FailureReason::HeaderTimeout, 1).await;
+}
+
+#[tokio::test]
+async fn who_asks_for_nothing_at_first_may_take_as_long_as_a_header() {
+    let origin = Origin::echo().await;
+    let site = Site::start_with(&[origin.address], |server, _| {
+        server.http.header_timeout_ms = 300;
+        server.http.keep_alive_timeout_ms = 60_000;
+    })
+    .await;
+    let mut asks = Client::connect(&site).await;
+    assert_eq!(asks.get("/").await.status, 200);
+    let silent = Client::connect(&site).await;
+    soon(silent.connection).await.unwrap().expect("an orderly end");
+    until(|| site.totals().connections == 1).await;
+    assert_eq!(asks.get("/").await.status, 200, "between requests there is more time");
+    assert_eq!(site.totals().failures_total(), 0);
+}

@@ -174,3 +174,24 @@ async fn a_member_hears_that_the_client_has_given_up() {
     until(|| in_flight(&site) == 0).await;
     site.failed(FailureReason::ClientAbort, 1).await;
 }
+
+#[tokio::test]
+async fn a_client_that_leaves_in_the_middle_of_a_head_is_counted_and_others_are_not() {
+    let origin = Origin::echo().await;
+    let site = Site::start(&[origin.address]).await;
+    // Some checks of health say nothing, and some clients send an empty line behind a body.
+    for silent in ["", "\r\n"] {
+        site.connect().await.send(silent).await;
+    }
+    let mut served = site.connect().await;
+    assert_eq!(served.get("/").await.status(), 200);
+    drop(served);
+    until(|| site.totals().connections_total == 3 && site.totals().connections == 0).await;
+    assert_eq!(site.totals().failures_total(), 0);
+    for cut_off in ["G", "GET / HTTP/1.1\r\n", "GET / HTTP/1.1\r\nHost: a\r\n\r"] {
+        site.connect().await.send(cut_off).await;
+    }
+    site.failed(FailureReason::ClientClosed, 3).await;
+    assert_eq!(site.totals().requests_total(), 4);
+    assert_eq!(site.totals().unanswered_total, 3);
+}

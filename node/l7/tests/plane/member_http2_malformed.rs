@@ -147,6 +147,8 @@ fn lengths() -> Vec<(&'static str, Vec<Frame>, Got)> {
     let of = |status: &str, content: &str| {
         vec![headers(0, &[(":status", status)]), data(END_STREAM, content)]
     };
+    let nothing = headers(0, &[(":status", "200"), ("content-length", "0")]);
+    let nothing_trailed = vec![nothing, headers(END_STREAM, &[("x-sum", "1")])];
     let twice = [(":status", "200"), ("content-length", "3"), ("content-length", "4")];
     vec![
         ("the right length", long("3", "abc"), Whole(200, "abc")),
@@ -156,7 +158,9 @@ fn lengths() -> Vec<(&'static str, Vec<Frame>, Got)> {
         ("two lengths", vec![headers(0, &twice), data(END_STREAM, "abc")], Refused),
         ("a signed length", long("+3", "abc"), Refused),
         ("an empty length", long("", "abc"), Refused),
-        ("content where none was said", long("0", SMUGGLED), Whole(200, "")),
+        ("content where none was said", long("0", SMUGGLED), Refused),
+        ("an end that comes late", long("0", ""), Whole(200, "")),
+        ("trailers of nothing", nothing_trailed, Whole(200, "")),
         ("content of 204", of("204", SMUGGLED), Whole(204, "")),
         ("content of 304", of("304", SMUGGLED), Whole(304, "")),
     ]

@@ -152,3 +152,24 @@ fn a_header_that_opens_no_stream_is_none_that_is_not_complete() {
     watch.came(&frame(kind::CONTINUATION, flag::END_HEADERS, 3, b"a"), 0);
     assert_eq!(watch.opened_count(), 2);
 }
+
+#[test]
+fn a_header_lasts_until_the_end_of_its_last_frame() {
+    let mut watch = watch(|_| {});
+    let bytes = frame(kind::HEADERS, flag::END_HEADERS, 1, &[0x82; 20]);
+    watch.came(&bytes[..8], 1);
+    assert_eq!(watch.header_since_ms(), None, "it is not known yet what it is");
+    watch.came(&bytes[8..20], 2);
+    assert_eq!(watch.header_since_ms(), Some(2));
+    watch.came(&bytes[20..], 3);
+    assert_eq!(watch.header_since_ms(), None);
+    watch.came(&frame(kind::HEADERS, 0, 3, &[0x82; 20]), 4);
+    assert_eq!(watch.header_since_ms(), Some(4));
+    let bytes = frame(kind::CONTINUATION, flag::END_HEADERS, 3, &[0x82; 20]);
+    watch.came(&bytes[..20], 5);
+    assert_eq!(watch.header_since_ms(), Some(4), "of the header, not of the frame");
+    watch.came(&bytes[20..], 6);
+    assert_eq!(watch.header_since_ms(), None);
+    watch.came(&frame(kind::DATA, 0, 3, &[0; 20])[..15], 7);
+    assert_eq!(watch.header_since_ms(), None);
+}

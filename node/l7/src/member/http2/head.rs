@@ -14,8 +14,12 @@ use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{Method, Request, Response, StatusCode, Uri, Version};
 
 use crate::codec::framing::{BodyLength, FramingFields};
+use crate::codec::head::{HeadScanner, Scan};
 use crate::codec::trailer;
 use crate::http2::{Accept, accept_of};
+
+/// What is looked at of a head in one go where it comes in pieces, in bytes.
+const HEAD_STEP_BYTES: usize = 16 * 1024;
 
 /// A request head of ours that HTTP/2 has no way to say.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -35,6 +39,32 @@ pub(crate) struct RequestParts {
     pub(crate) is_head: bool,
     /// Of a WebSocket: what HTTP/1.1 has a member answer.
     pub(crate) accept: Option<Accept>,
+}
+
+/// Moves what belongs to a head from `input` to `bytes`, which has what came of it before; how much that
+/// is, and whether the head is complete. None where it is no head. Content behind it, which may be large,
+/// stays where it is.
+pub(crate) fn take_head(
+    bytes: &mut Vec<u8>,
+    scanner: &mut HeadScanner,
+    input: &[u8],
+) -> Option<(usize, bool)> {
+    let held = bytes.len();
+    let input = if held == 0 { input } else { &input[..input.len().min(HEAD_STEP_BYTES)] };
+    if held > 0 {
+        bytes.extend_from_slice(input);
+    }
+    let (length, is_complete) = match scanner.advance(if held > 0 { bytes } else { input }) {
+        Ok(Scan::Complete { length, .. }) => (length, true),
+        Ok(Scan::Partial) => (held + input.len(), false),
+        Ok(Scan::EmptyLine) | Err(_) => return None,
+    };
+    if held > 0 {
+        bytes.truncate(length);
+    } else {
+        bytes.extend_from_slice(&input[..length]);
+    }
+    Some((length - held, is_complete))
 }
 
 /// Reads a head that this node wrote for a member. `is_tunnel`: it asks for a WebSocket, which HTTP/2
@@ -123,6 +153,8 @@ fn read_field(line: &[u8]) -> Option<(HeaderName, HeaderValue)> {
 pub(crate) enum ResponseFraming {
     /// There is no body.
     None,
+    /// There is none, as was said, but the member has not ended the stream yet.
+    Empty,
     /// By `Content-Length`; so many bytes are left.
     Exact(u64),
     /// By chunks.
@@ -144,14 +176,17 @@ pub(crate) fn write_response(
     write_fields(output, head.headers())?;
     let has_none =
         is_head || status == StatusCode::NO_CONTENT || status == StatusCode::NOT_MODIFIED;
+    let is_trailed = !has_none && !has_ended && trailer::is_likely(head.headers());
     if let Some(length) = length
         && status != StatusCode::NO_CONTENT
+        && !is_trailed
     {
         write_length(output, length);
     }
-    let framing = match length {
+    let framing = match length.filter(|_| !is_trailed) {
         _ if has_none => ResponseFraming::None,
-        Some(0) => ResponseFraming::None,
+        Some(0) if has_ended => ResponseFraming::None,
+        Some(0) => ResponseFraming::Empty,
         Some(length) => ResponseFraming::Exact(length),
         None if has_ended => {
             write_length(output, 0);

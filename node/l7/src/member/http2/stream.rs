@@ -22,12 +22,12 @@ use h2::{Reason, RecvStream, SendStream};
 use tokio::io::ReadBuf;
 
 use super::head::{
-    Malformed, RequestParts, ResponseFraming, Unsendable, read_request, read_trailers,
+    Malformed, RequestParts, ResponseFraming, Unsendable, read_request, read_trailers, take_head,
     write_chunk_size, write_interim, write_last_chunk, write_response, write_switch,
 };
 use super::{Connection, StreamGuard};
 use crate::codec::framing::{BodyDecoder, BodyPart};
-use crate::codec::head::{HeadScanner, Scan};
+use crate::codec::head::HeadScanner;
 use crate::http2::Accept;
 
 /// What is sent in one go at most, in bytes.
@@ -77,6 +77,12 @@ enum Download {
         has_ended: bool,
     },
     Trailers(RecvStream),
+    /// There is no content; its head waits for the member to end the stream, as what comes otherwise is
+    /// an error.
+    Empty {
+        recv: RecvStream,
+        head: Vec<u8>,
+    },
     Done,
     Failed(Option<io::Error>),
 }
@@ -192,18 +198,11 @@ impl Http2Stream {
         };
         let started = match ready!(send.poll_ready(cx)) {
             Err(error) => Err(io::Error::other(error)),
-            Ok(()) => {
-                let held = bytes.len();
-                bytes.extend_from_slice(input);
-                match scanner.advance(bytes) {
-                    Ok(Scan::Partial) => return Poll::Ready(Ok(input.len())),
-                    Ok(Scan::Complete { length, .. }) => {
-                        bytes.truncate(length);
-                        self.start().map(|()| length - held)
-                    }
-                    Ok(Scan::EmptyLine) | Err(_) => Err(io::ErrorKind::InvalidInput.into()),
-                }
-            }
+            Ok(()) => match take_head(bytes, scanner, input) {
+                Some((count, false)) => return Poll::Ready(Ok(count)),
+                Some((count, true)) => self.start().map(|()| count),
+                None => Err(io::ErrorKind::InvalidInput.into()),
+            },
         };
         Poll::Ready(started.map_err(|error| {
             // Whoever reads is told why.
@@ -361,13 +360,29 @@ impl Http2Stream {
                     }
                     None => write_response(&mut self.edge, &head, self.is_head, has_ended),
                 };
-                if let Ok(framing) = written {
-                    let piece = Bytes::new();
-                    self.download = Download::Body { recv, framing, piece, has_ended };
-                }
-                self.unless_malformed(written.err())
+                self.download = match written {
+                    Ok(ResponseFraming::Empty) => {
+                        Download::Empty { recv, head: std::mem::take(&mut self.edge) }
+                    }
+                    Ok(framing) => Download::Body { recv, framing, piece: Bytes::new(), has_ended },
+                    Err(error) => return self.unless_malformed(Some(error)),
+                };
+                Poll::Ready(Ok(true))
             }
             Download::Body { .. } => self.poll_body(cx),
+            Download::Empty { recv, head } => {
+                match ready!(recv.poll_data(cx)) {
+                    Some(Ok(data)) if data.is_empty() => {}
+                    // h2 holds content against its length, and does not let it come to that.
+                    Some(Ok(_)) => return Poll::Ready(Err(io::ErrorKind::InvalidData.into())),
+                    Some(Err(error)) => return Poll::Ready(Err(io::Error::other(error))),
+                    None => {
+                        self.edge = std::mem::take(head);
+                        self.download = Download::Done;
+                    }
+                }
+                Poll::Ready(Ok(true))
+            }
             Download::Trailers(recv) => {
                 let trailers = ready!(recv.poll_trailers(cx)).map_err(io::Error::other)?;
                 self.download = Download::Done;

@@ -118,3 +118,33 @@ fn a_websocket_is_a_connect_with_that_protocol_and_without_its_key() {
     let keyless = "GET / HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n";
     assert!(read_request(keyless.as_bytes(), true, true).is_err());
 }
+
+#[test]
+fn of_a_request_that_was_held_whole_only_the_head_is_copied() {
+    let head = b"PUT / HTTP/1.1\r\nHost: a\r\nContent-Length: 1000000\r\n\r\n";
+    let whole = [&head[..], &vec![b'x'; 1_000_000]].concat();
+    for first in [0, 1, head.len() - 1] {
+        let (mut bytes, mut scanner) = (Vec::new(), HeadScanner::default());
+        let mut at = 0;
+        if first > 0 {
+            assert_eq!(take_head(&mut bytes, &mut scanner, &whole[..first]), Some((first, false)));
+            at = first;
+        }
+        assert_eq!(
+            take_head(&mut bytes, &mut scanner, &whole[at..]),
+            Some((head.len() - first, true))
+        );
+        assert_eq!(bytes, head);
+        assert!(bytes.capacity() < 64 * 1024, "{}", bytes.capacity());
+    }
+    let long = [b"GET / HTTP/1.1\r\nX: ", &vec![b'x'; 50_000][..], b"\r\n\r\n"].concat();
+    let (mut bytes, mut scanner) = (Vec::new(), HeadScanner::default());
+    assert_eq!(take_head(&mut bytes, &mut scanner, &long[..30_000]), Some((30_000, false)));
+    let mut at = 30_000;
+    while let Some((count, false)) = take_head(&mut bytes, &mut scanner, &long[at..]) {
+        at += count;
+    }
+    assert_eq!(bytes, long);
+    let mut scanner = HeadScanner::default();
+    assert_eq!(take_head(&mut Vec::new(), &mut scanner, b"GET / HTTP/1.1\n"), None);
+}

@@ -244,7 +244,7 @@ impl Session {
     }
 
     /// Counts a request and writes it down.
-    pub(crate) fn finish(&self, record: Record) {
+    pub(crate) fn finish(&self, record: &mut Record) {
         record.finish(self);
     }
 }
@@ -309,7 +309,8 @@ impl<'a, S: Stream> Serving<'a, S> {
                         return self.linger().await;
                     }
                     let Self { session, client } = &mut self;
-                    match Exchange::new(session, client, found).run(found).await {
+                    let ending = Exchange::new(session, client, found).run(found).await;
+                    match ending {
                         Ending::KeepAlive => is_first = false,
                         Ending::Close { linger: false } => return self.close().await,
                         Ending::Close { linger: true } => return self.linger().await,
@@ -482,7 +483,7 @@ impl<'a, S: Stream> Serving<'a, S> {
         let flush = poll_fn(|cx| client.poll_flush(cx));
         // If it does not get through, there is nobody left to tell.
         let _ = session.ticket.guard(flush).await;
-        session.finish(record);
+        session.finish(&mut record);
     }
 
     /// Closes after a last answer that the client must get: while it still sends, closing at once

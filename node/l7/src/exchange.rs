@@ -122,13 +122,14 @@ impl<'a, S: Stream> Exchange<'a, S> {
     }
 
     /// Serves the request whose head stands at the front of the client's input.
-    pub(crate) async fn run(mut self, found: FoundHead) -> Ending {
+    // By reference, as all that is passed on here: what an `async fn` takes by value is copied twice.
+    pub(crate) async fn run(&mut self, found: FoundHead) -> Ending {
         self.record.received_bytes = found.length as u64;
         let mut request = match self.understand(found) {
             Ok(request) => request,
             Err(failure) => {
                 let ending = self.answer(failure, Method::Other, false, None).await;
-                self.session.finish(self.record);
+                self.session.finish(&mut self.record);
                 return ending;
             }
         };
@@ -161,11 +162,11 @@ impl<'a, S: Stream> Exchange<'a, S> {
         }
         match ending {
             Ending::Tunnel(mut tunnel) => {
-                tunnel.record = self.record;
+                tunnel.record = std::mem::take(&mut self.record);
                 Ending::Tunnel(tunnel)
             }
             ending => {
-                self.session.finish(self.record);
+                self.session.finish(&mut self.record);
                 ending
             }
         }

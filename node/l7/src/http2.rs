@@ -121,7 +121,8 @@ async fn run_stream(start: Start) {
     if let Some(failure) = refusal {
         refuse(&session, &mut client, found, is_head, failure).await;
     } else {
-        match Exchange::new(&session, &mut client, found).run(found).await {
+        let ending = Exchange::new(&session, &mut client, found).run(found).await;
+        match ending {
             Ending::KeepAlive | Ending::Close { .. } => client.stream.finish(),
             Ending::Abort => client.stream.reset_on_drop(),
             Ending::Tunnel(tunnel) => {
@@ -158,7 +159,7 @@ async fn refuse(
     // If it does not get through, there is nobody left to tell.
     let _ = session.ticket.guard(flush).await;
     client.stream.finish();
-    session.finish(record);
+    session.finish(&mut record);
 }
 
 /// What a connection waits for; decides about its deadline.
@@ -380,7 +381,7 @@ impl<'a, S: Stream, F: Future<Output = ()>> Driver<'a, S, F> {
         let mut record = Record::new(now_us, now_us);
         record.status = status;
         record.reason = Some(reason);
-        self.session.finish(record);
+        self.session.finish(&mut record);
     }
 
     fn waiting(&self) -> Waiting {

@@ -243,7 +243,7 @@ impl Record {
     }
 
     /// Counts the request, and tells whoever wants to know.
-    pub(crate) fn finish(mut self, session: &Session) {
+    pub(crate) fn finish(&mut self, session: &Session) {
         let (worker, counters) = (&session.worker, &session.counters);
         let total_us = worker.context.clock.now_us().saturating_sub(self.start_us);
         if self.status == 0 {
@@ -264,7 +264,7 @@ impl Record {
         if self.is_traced(session) && self.is_described() {
             self.offer_spans(session);
         }
-        worker.give_text(self.text);
+        worker.give_text(std::mem::take(&mut self.text));
     }
 
     fn phases(&self, total_us: u64) -> Phases {

@@ -62,7 +62,7 @@ pub(crate) async fn run<S: Stream>(
     record.reason = failure;
     record.received_bytes += up.pump.content_bytes;
     record.sent_bytes += down.pump.content_bytes;
-    session.finish(record);
+    session.finish(&mut record);
 }
 
 /// One direction of a tunnel.

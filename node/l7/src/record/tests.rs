@@ -9,7 +9,7 @@ fn counted(ends: &[(u16, Option<FailureReason>)]) -> Vec<u64> {
     let counters = VirtualServerCounters::new("a", 1);
     let session = session(counters.shard(0));
     for (status, reason) in ends {
-        let record = Record { status: *status, reason: *reason, ..Record::default() };
+        let mut record = Record { status: *status, reason: *reason, ..Record::default() };
         record.finish(&session);
     }
     let totals = counters.totals();

@@ -464,7 +464,7 @@ impl<'a, S: Stream> Serving<'a, S> {
         record.identify_refused(self.session);
         record.reason = Some(reason);
         record.received_bytes = self.client.input.len() as u64;
-        self.session.finish(record);
+        self.session.finish(&mut record);
     }
 
     /// Says why what came is not served.

@@ -52,6 +52,12 @@ pub(crate) trait Stream: AsyncRead + AsyncWrite + Unpin {
         false
     }
 
+    /// Ready when the other side may have closed or reset the connection, or has sent something that was
+    /// not read: [`has_left`](Self::has_left) tells. Takes the place of who waits to read.
+    fn poll_left(&mut self, _cx: &mut Context<'_>) -> Poll<()> {
+        Poll::Pending
+    }
+
     /// Whether the connection is at its end both ways, so that no answer can get through: the other
     /// side has reset it, say. One that has only said that it sends no more may still want its answer.
     fn is_cut_off(&self) -> bool {
@@ -118,6 +124,13 @@ impl Stream for ClientStream {
         self.socket().is_none_or(|socket| has_left(&socket))
     }
 
+    fn poll_left(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        match self.registered() {
+            Ok(stream) => stream.poll_read_ready(cx).map(|_| ()),
+            Err(_) => Poll::Ready(()),
+        }
+    }
+
     fn is_cut_off(&self) -> bool {
         self.socket().is_none_or(|socket| is_cut_off(&socket))
     }
@@ -136,6 +149,10 @@ impl<S: Stream> Stream for Box<TlsStream<S>> {
         self.get_ref().0.has_left()
     }
 
+    fn poll_left(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.get_mut().0.poll_left(cx)
+    }
+
     fn is_cut_off(&self) -> bool {
         self.get_ref().0.is_cut_off()
     }
@@ -144,6 +161,42 @@ impl<S: Stream> Stream for Box<TlsStream<S>> {
 #[cfg(test)]
 impl Stream for tokio::io::DuplexStream {
     fn reset_on_drop(&self) {}
+}
+
+/// How it is learnt that a client has left while nothing is read from it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Watch {
+    /// By a look now and then: most are answered before the first.
+    Looking,
+    /// The reactor tells.
+    Listening,
+    /// By looks alone: the client has sent something, of which the reactor would tell again and again.
+    Deaf,
+}
+
+impl Watch {
+    /// Ready when it is time for a look besides those by time.
+    pub(crate) fn poll_look<S: Stream>(
+        &mut self,
+        cx: &mut Context<'_>,
+        stream: &mut S,
+    ) -> Poll<()> {
+        if *self != Self::Listening {
+            return Poll::Pending;
+        }
+        ready!(stream.poll_left(cx));
+        *self = Self::Deaf;
+        Poll::Ready(())
+    }
+
+    /// Notes a look by time: who has waited that long may as well listen. Whether that begins now.
+    pub(crate) fn looked(&mut self) -> bool {
+        let begins = *self == Self::Looking;
+        if begins {
+            *self = Self::Listening;
+        }
+        begins
+    }
 }
 
 /// A client or a member.

@@ -3,20 +3,30 @@
 //! Invariant: who waits holds nothing but its place in line, and leaves it by any way out.
 
 use std::future::poll_fn;
-use std::task::Poll;
+use std::task::{Context, Poll};
 
-use ballast_balance::{Displaced, InFlight, MemberKey, NoMember};
+use ballast_balance::{Displaced, InFlight, MemberKey, NoMember, Place, Slot};
 use ballast_model::ClientHalfClose;
 use ballast_telemetry::FailureReason;
 use ballast_workers::Interrupted;
 
 use crate::connection::Session;
-use crate::peer::Stream;
+use crate::peer::{Stream, Watch};
 use crate::upstream::{self, Chosen, Wanted, WorkerPool};
 
 /// How often one that waits looks whether its client is still there, and whether there is room that
 /// nobody gave back: at a member that came up, say. In ms.
 const LOOK_INTERVAL_MS: u64 = 250;
+
+/// What ends a wait in line, or interrupts it.
+enum Turn {
+    /// The client has broken its request off.
+    Gone,
+    /// It may have.
+    Look,
+    /// There is room.
+    Granted(Result<Slot, Displaced>),
+}
 
 /// Waits for room; `busy` is why there was none.
 pub(crate) async fn wait<S: Stream>(
@@ -33,6 +43,7 @@ pub(crate) async fn wait<S: Stream>(
     let Some(place) = queue.enter(member, wanted.priority, settings.max_count) else {
         return Err(FailureReason::QueueFull);
     };
+    let mut watch = Watch::Listening;
     let deadline_ms = context.clock.coarse_ms().saturating_add(settings.timeout_ms);
     loop {
         pool.hand_out_room();
@@ -50,14 +61,11 @@ pub(crate) async fn wait<S: Stream>(
         }
         ticket.set_timeout_ms(left_ms.min(LOOK_INTERVAL_MS));
         // Cancel-safe: a slot that was granted and not taken goes on with the place.
-        let turn = poll_fn(|cx| match client.poll_gone(cx) {
-            Poll::Ready(()) => Poll::Ready(None),
-            Poll::Pending => place.poll_granted(cx).map(Some),
-        });
+        let turn = poll_fn(|cx| poll_turn(cx, &place, client, &mut watch));
         match ticket.guard(turn).await {
-            Ok(None) => return Err(FailureReason::ClientClosed),
-            Ok(Some(Err(Displaced))) => return Err(FailureReason::QueueFull),
-            Ok(Some(Ok(slot))) => {
+            Ok(Turn::Gone) => return Err(FailureReason::ClientClosed),
+            Ok(Turn::Granted(Err(Displaced))) => return Err(FailureReason::QueueFull),
+            Ok(Turn::Granted(Ok(slot))) => {
                 // The member may have left the pool meanwhile: then another is chosen, or it waits on
                 // in its old place.
                 if let Some(chosen) = pool.begin_granted(context, slot) {
@@ -67,7 +75,7 @@ pub(crate) async fn wait<S: Stream>(
             Err(Interrupted::Expired) if ticket.is_over_limit() => {
                 return Err(FailureReason::DeadlineExceeded);
             }
-            Err(Interrupted::Expired) => {
+            Ok(Turn::Look) | Err(Interrupted::Expired) => {
                 if let Some(reason) = seen_leaving(session, client) {
                     return Err(reason);
                 }
@@ -75,6 +83,21 @@ pub(crate) async fn wait<S: Stream>(
             Err(Interrupted::Cut | Interrupted::Ending) => return Err(FailureReason::Shutdown),
         }
     }
+}
+
+fn poll_turn<S: Stream>(
+    cx: &mut Context<'_>,
+    place: &Place,
+    client: &mut S,
+    watch: &mut Watch,
+) -> Poll<Turn> {
+    if client.poll_gone(cx).is_ready() {
+        return Poll::Ready(Turn::Gone);
+    }
+    if watch.poll_look(cx, client).is_ready() {
+        return Poll::Ready(Turn::Look);
+    }
+    place.poll_granted(cx).map(Turn::Granted)
 }
 
 /// Which member one waits for that was told so; none: any.

@@ -23,7 +23,7 @@ use crate::codec::head::{HeadScanner, Scan};
 use crate::codec::response::HEADER_MAX_BYTES;
 use crate::failure::Failure;
 use crate::member::{MemberStream, http2};
-use crate::peer::{Peer, Stream};
+use crate::peer::{Peer, Stream, Watch};
 use crate::pump::{Pump, PumpError};
 
 /// How often one that waits looks whether its client is still there, in ms.
@@ -98,6 +98,7 @@ pub(crate) struct Relay<'a, S> {
     /// When the wait that is on is over; the ticket has the next look at the client if that is earlier.
     deadline_ms: u64,
     upload: Upload,
+    watch: Watch,
     /// Whether the member has said anything yet, if only that a response will come.
     pub(crate) has_answered: bool,
     /// The request's content that was put beside its head before anything was sent.
@@ -129,6 +130,10 @@ impl<'a, S: Stream> Relay<'a, S> {
             conditions,
             deadline_ms: 0,
             upload: Upload::Sending,
+            watch: match conditions.ends_by_half_close {
+                true => Watch::Listening,
+                false => Watch::Looking,
+            },
             has_answered: false,
             first_content_bytes,
             first_output_bytes,
@@ -280,6 +285,13 @@ impl<'a, S: Stream> Relay<'a, S> {
         if self.client.stream.poll_gone(cx).is_ready() {
             return Poll::Ready(Err(FailureReason::ClientClosed.into()));
         }
+        // Before that the body's reader hears of it.
+        if self.upload == Upload::Sent
+            && self.watch.poll_look(cx, &mut self.client.stream).is_ready()
+            && let Some(reason) = self.seen_leaving()
+        {
+            return Poll::Ready(Err(reason.into()));
+        }
         // Twice where it was time for a look: the second keeps the waker.
         loop {
             let failed = match self.ticket.check(cx) {
@@ -294,6 +306,9 @@ impl<'a, S: Stream> Relay<'a, S> {
                         Some(reason) => reason,
                         None => {
                             self.ticket.set_timeout_ms(left_ms.min(LOOK_INTERVAL_MS));
+                            if self.watch.looked() {
+                                cx.waker().wake_by_ref();
+                            }
                             continue;
                         }
                     }

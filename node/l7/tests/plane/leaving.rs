@@ -195,3 +195,82 @@ async fn a_client_that_leaves_in_the_middle_of_a_head_is_counted_and_others_are_
     assert_eq!(site.totals().requests_total(), 4);
     assert_eq!(site.totals().unanswered_total, 3);
 }
+
+#[tokio::test]
+async fn a_client_whose_leaving_ends_its_request_is_seen_to_leave_at_once() {
+    let (origin, _leave, arrivals) = held().await;
+    let site = Site::start_with(&[origin.address], |server, _| {
+        server.http.client_half_close = ClientHalfClose::Abort;
+    })
+    .await;
+    for n in 1..=3 {
+        let mut client = site.connect().await;
+        client.send(REQUEST).await;
+        soon(arrivals.acquire()).await.expect("never closed").forget();
+        let begin = Instant::now();
+        client.stream.shutdown().await.unwrap();
+        until(|| in_flight(&site) == 0).await;
+        let took = begin.elapsed();
+        assert!(took < Duration::from_millis(600), "{took:?}");
+        site.failed(FailureReason::ClientAbort, n).await;
+    }
+}
+
+#[tokio::test]
+async fn a_client_that_resets_while_it_has_waited_long_is_seen_to_at_once() {
+    let (origin, _leave, arrivals) = held().await;
+    let site = Site::start(&[origin.address]).await;
+    let mut client = site.connect().await;
+    client.send(REQUEST).await;
+    soon(arrivals.acquire()).await.expect("never closed").forget();
+    let begin = Instant::now();
+    until(|| begin.elapsed() >= Duration::from_millis(1_200)).await;
+    let begin = Instant::now();
+    client.stream.set_zero_linger().unwrap();
+    drop(client);
+    until(|| in_flight(&site) == 0).await;
+    let took = begin.elapsed();
+    assert!(took < Duration::from_millis(400), "{took:?}");
+    site.failed(FailureReason::ClientClosed, 1).await;
+}
+
+#[tokio::test]
+async fn a_client_that_asks_ahead_and_then_leaves_is_seen_to_leave() {
+    let (origin, leave, arrivals) = held().await;
+    let site = Site::start_with(&[origin.address], |server, _| {
+        server.http.client_half_close = ClientHalfClose::Abort;
+    })
+    .await;
+    let mut client = site.connect().await;
+    client.send(REQUEST).await;
+    soon(arrivals.acquire()).await.expect("never closed").forget();
+    client.send(REQUEST).await;
+    leave.add_permits(1);
+    assert_eq!(client.message().await.expect("its answer").text(), "here");
+    soon(arrivals.acquire()).await.expect("never closed").forget();
+    client.send(REQUEST).await;
+    client.stream.shutdown().await.unwrap();
+    until(|| in_flight(&site) == 0).await;
+    site.failed(FailureReason::ClientAbort, 1).await;
+}
+
+#[tokio::test]
+async fn a_client_in_line_is_seen_to_leave_at_once() {
+    let (origin, _leave, arrivals) = held().await;
+    let site = one_at_a_time(&origin, ClientHalfClose::AbortQueued).await;
+    let mut first = site.connect().await;
+    first.send(REQUEST).await;
+    soon(arrivals.acquire()).await.expect("never closed").forget();
+    let mut took = Duration::ZERO;
+    for n in 1..=5 {
+        let mut second = site.connect().await;
+        second.send(REQUEST).await;
+        until(|| waiting(&site) == 1).await;
+        let begin = Instant::now();
+        second.stream.shutdown().await.unwrap();
+        until(|| waiting(&site) == 0).await;
+        took += begin.elapsed();
+        site.failed(FailureReason::ClientAbort, n).await;
+    }
+    assert!(took < Duration::from_millis(600), "{took:?} for five");
+}

@@ -35,18 +35,8 @@ pub(crate) fn write_request(
     routing: Option<&Routing<'_>>,
     identity: &mut Identity,
 ) {
-    let target = head.target.of_head(raw);
-    let target = routing.map(|r| &*r.target).filter(|new| !new.is_empty()).unwrap_or(target);
     let new_host = routing.map(|routing| &*routing.host).filter(|host| !host.is_empty());
-    output.push(head.method_name.of_head(raw));
-    output.push(b" ");
-    output.push(match target {
-        // RFC 9112 §3.2.4: it is the host as a whole.
-        [] if head.method == Method::Options => b"*",
-        [] => b"/",
-        _ => target,
-    });
-    output.push(b" HTTP/1.1\r\n");
+    push_request_line(output, raw, head, routing);
     if let Some(host) = new_host {
         push_field(output, b"Host", host);
     } else if !fields.iter().any(|field| field.name == FieldName::Host) {
@@ -103,6 +93,25 @@ pub(crate) fn write_request(
     }
     push_upgrade(output, raw, head);
     output.push(b"\r\n");
+}
+
+fn push_request_line(
+    output: &mut Buffer,
+    raw: &[u8],
+    head: &RequestHead,
+    routing: Option<&Routing<'_>>,
+) {
+    let target = head.target.of_head(raw);
+    let target = routing.map(|r| &*r.target).filter(|new| !new.is_empty()).unwrap_or(target);
+    output.push(head.method_name.of_head(raw));
+    output.push(b" ");
+    output.push(match target {
+        // RFC 9112 §3.2.4: it is the host as a whole.
+        [] if head.method == Method::Options => b"*",
+        [] => b"/",
+        _ => target,
+    });
+    output.push(b" HTTP/1.1\r\n");
 }
 
 /// Whether applications take a field of that name for one that we write, so that it must not stand beside

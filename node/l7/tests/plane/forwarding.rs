@@ -226,6 +226,9 @@ async fn an_answer_without_a_date_gets_one_and_another_keeps_its_own() {
         let date = httpdate::parse_http_date(&date).expect("a date of HTTP");
         assert!(date.elapsed().unwrap_or_default() < std::time::Duration::from_secs(5));
     }
+    let mut http2 = crate::http2_client::Client::connect(&site).await;
+    assert_eq!(http2.get("/dated").await.field("date"), Some("then"));
+    assert!(http2.get("/").await.field("date").is_some_and(|date| date.ends_with(" GMT")));
     client.send("GET /hints HTTP/1.1\r\nHost: a\r\n\r\n").await;
     assert!(!client.head().await.unwrap().contains("Date"), "it is not the answer yet");
     assert!(client.message().await.unwrap().field("date").is_some());

@@ -299,3 +299,17 @@ async fn a_field_that_a_policy_sets_or_removes_comes_under_no_name_like_it() {
     assert!(text.contains("X-User: nobody\r\n") && text.contains("X_Usher: b\r\n"), "{text}");
     assert!(!text.contains("admin") && !text.contains("root") && !text.contains("Key"), "{text}");
 }
+
+#[tokio::test]
+async fn a_date_that_a_policy_removes_or_sets_is_not_written_by_us() {
+    let (site, _origins) = site(
+        r#"[{"name": "none", "when": {"path": {"exact": "/none"}}, "response_headers": {"remove": ["Date"]}},
+            {"name": "own", "when": {"path": {"exact": "/own"}}, "response_headers": {"set": {"Date": "then"}}}]"#,
+    )
+    .await;
+    let mut client = site.connect().await;
+    assert!(client.get("/").await.field("date").is_some_and(|date| date.ends_with(" GMT")));
+    assert_eq!(client.get("/none").await.field("date"), None);
+    let own = client.get("/own").await;
+    assert_eq!((own.field("date"), own.head.matches("Date").count()), (Some("then"), 1));
+}

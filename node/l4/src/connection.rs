@@ -194,7 +194,9 @@ impl Session {
             let chosen = match choice.next()? {
                 Ok(chosen) => chosen,
                 Err(busy) => {
-                    let wait = queue::wait(&self.worker, &self.ticket, client, &mut choice, busy);
+                    let waiting = (self.server.queue_priority, busy);
+                    let wait =
+                        queue::wait(&self.worker, &self.ticket, client, &mut choice, waiting);
                     Box::pin(wait).await?
                 }
             };

@@ -6,7 +6,7 @@ use std::future::poll_fn;
 use std::mem::MaybeUninit;
 use std::sync::Arc;
 
-use ballast_balance::{Displaced, NoMember};
+use ballast_balance::{Displaced, NoMember, Priority};
 use ballast_telemetry::FailureReason;
 use ballast_workers::{Interrupted, Ticket};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -20,18 +20,19 @@ use crate::worker::TcpWorker;
 /// nobody gave back: at a member that came up, say. In ms.
 const LOOK_INTERVAL_MS: u64 = 250;
 
-/// Waits until there is room for `choice`, whose members are `busy`.
+/// Waits until there is room for `choice`, whose members are `busy`; the higher its `priority`, the
+/// sooner.
 pub(crate) async fn wait(
     worker: &TcpWorker,
     ticket: &Ticket,
     client: &TcpStream,
     choice: &mut Choice<'_>,
-    busy: NoMember,
+    (priority, busy): (Priority, NoMember),
 ) -> Result<Chosen, FailureReason> {
     let clock = &worker.context.clock;
     let settings = choice.pool().spec().queue.clone().unwrap_or_default();
     let queue = Arc::clone(choice.pool().queue());
-    let Some(place) = queue.enter(choice.awaited(busy), 0, settings.max_count) else {
+    let Some(place) = queue.enter(choice.awaited(busy), priority, settings.max_count) else {
         return Err(FailureReason::QueueFull);
     };
     let deadline_ms = clock.coarse_ms().saturating_add(settings.timeout_ms);

@@ -210,7 +210,8 @@ impl<'a, S: Stream> Exchange<'a, S> {
         let held = if is_answered { None } else { HeldRequest::of(self.session, &mut head) };
         let key = self.pool.key(|wanted| key::of_request(wanted, raw, &head, fields));
         let persistence::Belonging { member: persistent, known } = belonging;
-        let wanted = Wanted { client: peer.ip(), key, persistent, known, priority: 0 };
+        let priority = policy::queue_priority(self.session, routing.as_ref());
+        let wanted = Wanted { client: peer.ip(), key, persistent, known, priority };
         let mut output = Buffer::default();
         output.acquire(&worker.buffers);
         forward::write_request(

@@ -13,6 +13,7 @@
 use std::net::IpAddr;
 use std::rc::Rc;
 
+use ballast_balance::Priority;
 use ballast_model::Persistence;
 use ballast_model::spec::policy::{RequestTimeouts, Scheme};
 use ballast_policy::normalize::is_ambiguous;
@@ -59,6 +60,8 @@ pub(crate) struct Routing<'a> {
     pub(crate) persistence: Option<&'a Persistence>,
     /// Timeouts instead of the virtual server's.
     pub(crate) timeouts: RequestTimeouts,
+    /// How soon it gets room where it has to wait, instead of the virtual server's setting.
+    pub(crate) queue_priority: Option<Priority>,
     /// Changes to the header that the member gets.
     pub(crate) request: HeaderChanges,
     /// Changes to the header that the client gets.
@@ -82,6 +85,12 @@ pub(crate) fn check_path(session: &Session, target: &[u8]) -> Result<(), Failure
         true => Err(FailureReason::AmbiguousPath.into()),
         false => Ok(()),
     }
+}
+
+/// How soon a request gets room where it has to wait: as the policies say, or else the virtual server.
+pub(crate) fn queue_priority(session: &Session, routing: Option<&Routing<'_>>) -> Priority {
+    let by_rule = routing.and_then(|routing| routing.queue_priority);
+    by_rule.unwrap_or(session.server.queue_priority)
 }
 
 impl<'a> Routing<'a> {
@@ -171,6 +180,7 @@ impl<'a> Routing<'a> {
         self.mirror = decision.mirror(worker.context.random()).and_then(pool_of);
         self.persistence = decision.persistence();
         self.timeouts = decision.timeouts();
+        self.queue_priority = decision.queue_priority();
         self.request.collect(worker, decision, decision.request_edits(), text);
         if decision.rewrites() {
             self.target = worker.take_text();

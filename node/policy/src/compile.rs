@@ -132,6 +132,7 @@ pub(crate) struct Extras {
     pub(crate) mirror: Option<(PoolIndex, u8)>,
     pub(crate) persistence: Option<Persistence>,
     pub(crate) timeouts: RequestTimeouts,
+    pub(crate) queue_priority: Option<i8>,
 }
 
 /// A compiled [`Action`].
@@ -229,6 +230,7 @@ impl Rule {
             mirror,
             persistence,
             timeouts,
+            queue_priority,
         } = rule;
         let has_extras = !(deny_regions.is_empty()
             && rate_limits.is_empty()
@@ -238,7 +240,8 @@ impl Rule {
             && rewrite.is_none()
             && mirror.is_none()
             && persistence.is_none()
-            && timeouts.is_empty());
+            && timeouts.is_empty()
+            && queue_priority.is_none());
         let extras = has_extras.then(|| Extras::compile(rule, regions, pools)).transpose()?;
         let (when, extras) = (when.map(Box::new), extras.map(Box::new));
         Ok(Self { name: rule.name.as_str().into(), when, is_settled: false, extras, action })
@@ -262,6 +265,7 @@ impl Extras {
             mirror: rule.mirror.as_ref().map(|m| (pools.index(&m.pool), m.percent)),
             persistence: rule.persistence.clone(),
             timeouts: rule.timeouts,
+            queue_priority: rule.queue_priority,
         })
     }
 }

@@ -294,6 +294,11 @@ impl<'p, R: RequestView> Decision<'p, '_, R> {
         self.extras().filter_map(|extras| extras.persistence.as_ref()).last()
     }
 
+    /// How soon the request gets room where it has to wait, if a rule says so.
+    pub fn queue_priority(&self) -> Option<i8> {
+        self.extras().filter_map(|extras| extras.queue_priority).last()
+    }
+
     /// The timeouts that rules give.
     pub fn timeouts(&self) -> RequestTimeouts {
         self.extras().fold(RequestTimeouts::default(), |sofar, extras| {

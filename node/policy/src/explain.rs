@@ -172,6 +172,9 @@ impl CompiledPolicy {
         if !extras.timeouts.is_empty() {
             does.push("sets timeouts".to_owned());
         }
+        if let Some(priority) = extras.queue_priority {
+            does.push(format!("waits for members with priority {priority}"));
+        }
     }
 
     fn verdict_text<R: RequestView>(&self, request: &R) -> String {

@@ -357,6 +357,7 @@ impl Compiler {
             connection_limit: spec.connection_limit.unwrap_or(u32::MAX),
             source_limits: spec.source_limits.is_set().then(|| spec.source_limits.clone()),
             priority: spec.priority,
+            queue_priority: spec.queue_priority,
         }
     }
 }

@@ -58,6 +58,8 @@ pub struct VirtualServer {
     pub source_limits: Option<SourceLimits>,
     /// How much it matters where the node runs short.
     pub priority: Priority,
+    /// How soon its requests or connections get room at members that have none.
+    pub queue_priority: i8,
 }
 
 /// What members are told of who clients are, by their certificates.

@@ -7,6 +7,7 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
+use super::pool::queue::validate_priority;
 use super::virtual_server::Persistence;
 use crate::config::{Kind, Reference};
 use crate::limits::{
@@ -49,8 +50,8 @@ pub struct PolicySpec {
 ///
 /// A rule that matches does what it says in this order: `deny_regions`, `rate_limits`,
 /// `require_jwt`, and if the request is still alive the rest. Of several rules that match, header
-/// edits and rewrites are done one after the other; of `mirror`, `persistence` and each timeout,
-/// the last counts. Conditions always look at the request as it came.
+/// edits and rewrites are done one after the other; of `mirror`, `persistence`, `queue_priority` and
+/// each timeout, the last counts. Conditions always look at the request as it came.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
@@ -87,6 +88,10 @@ pub struct PolicyRule {
     /// Timeouts instead of the virtual server's.
     #[serde(default, skip_serializing_if = "RequestTimeouts::is_empty")]
     pub timeouts: RequestTimeouts,
+    /// How soon the request gets room where it has to wait for a member, -100 to 100, the higher the
+    /// sooner, instead of the virtual server's. Absent: the virtual server's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub queue_priority: Option<i8>,
     /// What finally becomes of the request. Absent: `continue`.
     #[serde(default, skip_serializing_if = "Action::is_continue")]
     pub action: Action,
@@ -107,6 +112,7 @@ impl PolicyRule {
             mirror: None,
             persistence: None,
             timeouts: RequestTimeouts::default(),
+            queue_priority: None,
             action: Action::Continue,
         }
     }
@@ -238,6 +244,9 @@ impl PolicyRule {
             errors.within("persistence", |errors| persistence.validate(errors));
         }
         errors.within("timeouts", |errors| self.timeouts.validate(errors));
+        if let Some(priority) = self.queue_priority {
+            validate_priority(errors, priority);
+        }
         errors.within("action", |errors| self.action.validate(errors));
     }
 

@@ -9,6 +9,7 @@ mod http2;
 
 pub use http2::Http2Limits;
 
+use super::pool::queue::validate_priority;
 use super::yes;
 use crate::config::{Kind, Reference};
 use crate::limits::{
@@ -89,6 +90,11 @@ pub struct VirtualServerSpec {
     /// How much it matters where the node runs short.
     #[serde(default)]
     pub priority: Priority,
+    /// How soon its requests (TCP: connections) get room at members that are all at their
+    /// `connection_limit`, -100 to 100, default 0: the higher, the sooner, whatever virtual server of the
+    /// pool the others came by; among equals who has waited for longest. Datagrams do not wait.
+    #[serde(default)]
+    pub queue_priority: i8,
     /// For `http` and `https`.
     #[serde(default)]
     pub http: HttpSettings,
@@ -298,6 +304,7 @@ impl VirtualServerSpec {
             connection_limit: None,
             source_limits: SourceLimits::default(),
             priority: Priority::default(),
+            queue_priority: 0,
             http: HttpSettings::default(),
             tcp: TcpSettings::default(),
             udp: UdpSettings::default(),
@@ -375,6 +382,11 @@ impl Spec for VirtualServerSpec {
         if let Some(limit) = self.connection_limit {
             errors.range("connection_limit", limit, 1, 10_000_000);
         }
+        validate_priority(errors, self.queue_priority);
+        let waits = self.protocol.transport() == Transport::Tcp;
+        errors.require(waits || self.queue_priority == 0, "queue_priority", "not_allowed", || {
+            "means nothing for datagrams, which do not wait".to_owned()
+        });
         errors.within("source_limits", |errors| self.source_limits.validate(errors));
         errors.within("http", |errors| self.http.validate(errors, self.protocol));
         errors.within("tcp", |errors| self.tcp.validate(errors));

@@ -33,6 +33,7 @@ fn server() -> VirtualServer {
         connection_limit: u32::MAX,
         source_limits: None,
         priority: Priority::Normal,
+        queue_priority: 0,
     }
 }
 

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use ballast_balance::Priority;
 use ballast_workers::WorkerContext;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::task::JoinSet;
@@ -150,8 +151,9 @@ async fn send(
     request: &[u8],
 ) -> io::Result<()> {
     let client_ip = client.0.ip();
-    let wanted =
-        Wanted { client: client_ip, key: None, persistent: None, known: None, priority: 0 };
+    // It never waits: where members have no room, or others wait for it, there is no copy.
+    let priority = Priority::MIN;
+    let wanted = Wanted { client: client_ip, key: None, persistent: None, known: None, priority };
     let chosen = pool.choose(context, wanted, &[]);
     let (chosen, in_flight) = chosen.map_err(|_| io::Error::from(io::ErrorKind::NotConnected))?;
     let exchanged = async {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use ballast_model::{Persistence, QueueSettings};
+use ballast_model::{AnyDraft, Draft, Edit, Persistence, QueueSettings};
 use ballast_telemetry::FailureReason;
 use tokio::sync::Semaphore;
 
@@ -200,4 +200,94 @@ async fn room_at_a_member_that_is_added_is_found() {
     site.pool.members.push(ballast_model::MemberSpec::new(added.address));
     site.apply().await;
     assert!(second.message().await.unwrap().text().starts_with("GET /second"));
+}
+
+/// A second virtual server in front of the same pool.
+fn add_server(site: &mut Site, priority: i8) -> std::net::SocketAddr {
+    let mut server = site.server.clone();
+    let address = vacant();
+    server.ports = vec![address.port()];
+    server.queue_priority = priority;
+    site.edit(&[Edit::put(AnyDraft::VirtualServer(Draft::new("other", server)), "other-uid")]);
+    address
+}
+
+/// Sends each request by a connection of its own, and waits until it waits.
+async fn line_up(site: &Site, requests: &[(std::net::SocketAddr, String)]) -> Vec<Io> {
+    let mut clients = Vec::new();
+    for (address, request) in requests {
+        let before = waiting(site);
+        let mut client = Io::connect(*address).await;
+        client.send(request).await;
+        until(|| waiting(site) == before + 1).await;
+        clients.push(client);
+    }
+    clients
+}
+
+#[tokio::test]
+async fn room_goes_to_the_higher_priority_of_server_and_rule() {
+    let (origin, leave, arrivals) = held().await;
+    let mut site = limited(&[&origin], 1, QueueSettings::default()).await;
+    let rules = serde_json::json!({"rules": [
+        {"name": "batch", "when": {"path": {"prefix": "/batch"}}, "queue_priority": -100},
+        {"name": "pay", "when": {"path": {"prefix": "/pay"}}, "queue_priority": 100},
+    ]});
+    let policy = Draft::new("rules", serde_json::from_value(rules).unwrap());
+    site.edit(&[Edit::put(AnyDraft::Policy(policy), "policy-uid")]);
+    site.server.policies = vec!["rules".to_owned()];
+    site.server.queue_priority = -5;
+    site.apply().await;
+    let other = add_server(&mut site, 5);
+    site.wait_applied().await;
+
+    let mut busy = site.connect().await;
+    busy.send(get("/busy")).await;
+    arrive(&arrivals, 1).await;
+    let by_server = |target: &str| (site.address, get(target));
+    let requests = [
+        by_server("/batch/1"),
+        by_server("/plain/1"),
+        by_server("/plain/2"),
+        (other, get("/other")),
+        (other, get("/batch/2")),
+        by_server("/pay"),
+    ];
+    let mut clients = line_up(&site, &requests).await;
+    leave.add_permits(1);
+    assert_eq!(busy.message().await.unwrap().text(), "/busy");
+    // A later request of higher priority comes first; among equals the older.
+    for turn in [5, 3, 1, 2, 0, 4] {
+        arrive(&arrivals, 1).await;
+        leave.add_permits(1);
+        let answer = clients[turn].message().await.unwrap().text();
+        assert_eq!(format!("GET {answer} "), requests[turn].1[..answer.len() + 5]);
+    }
+    assert_eq!(site.totals().failures_total(), 0);
+}
+
+#[tokio::test]
+async fn who_matters_more_displaces_the_youngest_of_the_least_where_the_queue_is_full() {
+    let (origin, leave, arrivals) = held().await;
+    let mut site = limited(&[&origin], 1, QueueSettings { max_count: 2, timeout_ms: 60_000 }).await;
+    let other = add_server(&mut site, 1);
+    site.wait_applied().await;
+    let mut busy = site.connect().await;
+    busy.send(get("/busy")).await;
+    arrive(&arrivals, 1).await;
+    let mut low =
+        line_up(&site, &[(site.address, get("/old")), (site.address, get("/young"))]).await;
+    assert_eq!(site.connect().await.get("/equal").await.status(), 503);
+    let mut high = Io::connect(other).await;
+    high.send(get("/high")).await;
+    let displaced = low[1].message().await.unwrap();
+    assert_eq!(displaced.text(), "503 Service Unavailable: queue_full\n");
+    assert_eq!((waiting(&site), arrivals.available_permits()), (2, 0));
+    leave.add_permits(3);
+    assert_eq!(busy.message().await.unwrap().text(), "/busy");
+    assert_eq!(high.message().await.unwrap().text(), "/high");
+    assert_eq!(low[0].message().await.unwrap().text(), "/old");
+    site.failed(FailureReason::QueueFull, 2).await;
+    leave.add_permits(1);
+    assert_eq!(low[1].get("/again").await.text(), "/again", "its connection goes on");
 }

@@ -49,14 +49,16 @@ fn rules_that_continue_add_up_until_one_decides() {
     let policy = policy(
         r#"[
         {"name": "one", "when": {"host": ["a"]}, "timeouts": {"response_timeout_ms": 100, "body_idle_timeout_ms": 100}},
+        {"name": "prio", "when": {"host": ["a"]}, "queue_priority": 7},
         {"name": "two", "when": {"path": {"prefix": "/"}}, "timeouts": {"response_timeout_ms": 200},
          "persistence": {"type": "none"}},
         {"name": "three", "when": {"host": ["b"]}, "action": {"pool": "p"}}]"#,
     );
     let request = get("a", "/x");
-    assert_eq!(outcome(&policy, &request), "one two => default");
+    assert_eq!(outcome(&policy, &request), "one prio two => default");
     let mut scratch = Scratch::default();
     let decision = policy.evaluate(&request, &mut scratch);
+    assert_eq!(decision.queue_priority(), Some(7));
     let timeouts = decision.timeouts();
     assert_eq!(timeouts.response_timeout_ms, Some(200), "the last counts");
     assert_eq!(timeouts.body_idle_timeout_ms, Some(100), "each by itself");

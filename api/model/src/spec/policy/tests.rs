@@ -49,7 +49,7 @@ const DOCUMENT: &str = r#"{"rules": [
    "rewrite": {"path": {"regex": {"pattern": "^/v([0-9]+)/", "to": "/$1/"}}, "query": "drop"},
    "mirror": {"pool": "shadow", "percent": 5},
    "persistence": {"type": "cookie"},
-   "timeouts": {"response_timeout_ms": 5000},
+   "timeouts": {"response_timeout_ms": 5000}, "queue_priority": -20,
    "action": {"split": {"pools": [{"pool": "old", "percent": 90}, {"pool": "new", "percent": 10}],
                         "stable_by": {"cookie": "uid"}}}},
   {"name": "to-https", "when": {"host": ["*.example.com"]},
@@ -63,6 +63,7 @@ fn a_document_written_by_hand_is_understood() {
     spec.validate(&mut errors);
     assert_eq!(errors.into_vec(), []);
     assert_eq!(spec.rules[1].action, Action::Continue);
+    assert_eq!(spec.rules[2].queue_priority, Some(-20));
     let Action::Split(split) = &spec.rules[2].action else { panic!("no split") };
     assert_eq!(split.stable_by, Some(StableBy::Cookie("uid".to_owned())));
     let again: PolicySpec = serde_json::from_value(serde_json::to_value(&spec).unwrap()).unwrap();

@@ -37,6 +37,21 @@ fn limits_of_sources_are_bounded() {
 }
 
 #[test]
+fn queue_priority_is_bounded_and_not_for_datagrams() {
+    let of = |protocol, priority: i32| faults(protocol, json!({ "queue_priority": priority }));
+    for protocol in ["http", "tcp", "tls_passthrough"] {
+        for good in [-100, 0, 100] {
+            assert_eq!(of(protocol, good), Vec::<String>::new());
+        }
+        for bad in [-101, 101] {
+            assert_eq!(of(protocol, bad), ["/queue_priority"]);
+        }
+    }
+    assert_eq!(of("udp", 0), Vec::<String>::new());
+    assert_eq!(of("udp", 1), ["/queue_priority"]);
+}
+
+#[test]
 fn routes_of_a_passthrough_are_checked_one_by_one() {
     let routes = |routes: Value| {
         faults("tls_passthrough", json!({ "tls_passthrough": { "routes": routes } }))

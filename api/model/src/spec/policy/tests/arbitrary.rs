@@ -20,7 +20,7 @@ pub(super) fn policy() -> impl Strategy<Value = PolicySpec> {
 fn rule() -> impl Strategy<Value = PolicyRule> {
     let asks = (vec(name(), 0..3), vec(rate_limit(), 0..3), option::of(require_jwt()));
     let edits = (header_edits(), header_edits(), option::of(rewrite()), option::of(mirror()));
-    let settings = (option::of(persistence()), timeouts());
+    let settings = (option::of(persistence()), timeouts(), option::of(-100..=100_i8));
     (option::of(condition()), asks, edits, settings, action()).prop_map(
         |(when, asks, edits, settings, action)| PolicyRule {
             name: String::new(),
@@ -34,6 +34,7 @@ fn rule() -> impl Strategy<Value = PolicyRule> {
             mirror: edits.3,
             persistence: settings.0,
             timeouts: settings.1,
+            queue_priority: settings.2,
             action,
         },
     )

@@ -17,13 +17,12 @@ use ballast_model::event::EventBody;
 use ballast_model::explain::{ExplainReport, ExplainRequest};
 use ballast_model::status::{
     CertificateStatus, DnsStatus, Health, JwtProviderStatus, ListenerStatus, MemberStatus,
-    NodeStatus, PersistenceTableStatus, PlaneStatus, VirtualServerStatus,
+    PersistenceTableStatus, PlaneStatus, VirtualServerStatus,
 };
 use ballast_model::{Sealed, Snapshot, Transport};
 use ballast_raft_store::{ClusterKey, Store};
 use ballast_share::Share;
 use ballast_telemetry::otlp::{SpanBatch, SpanSink, SpanTotals};
-use ballast_telemetry::prometheus::{self, MetricKind, Metrics};
 use ballast_telemetry::{AccessLog, CounterRegistry, Tail};
 use ballast_workers::tls::certificate::now_s;
 use ballast_workers::{
@@ -36,10 +35,10 @@ use tokio::sync::{broadcast, mpsc, watch};
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
-use crate::buffering;
 use crate::config::NodeConfig;
-use crate::pool_metrics;
 use crate::share;
+
+mod metrics;
 
 /// Most client connections at once on a node, all virtual servers together, where the limit on file
 /// descriptors allows it: each may need two, and 256 are kept for everything else.
@@ -356,92 +355,6 @@ impl Traffic {
     /// What is served, as it is served.
     pub(crate) fn tail(&self) -> &Tail {
         &self.tail
-    }
-
-    /// Writes the metrics of everything here.
-    pub(crate) fn write_metrics(&self, metrics: &mut Metrics, status: &NodeStatus) {
-        prometheus::write_virtual_servers(metrics, &self.counters);
-        prometheus::write_members(metrics, &status.members);
-        let pools = self.plane.pools();
-        let pools = Arc::clone(&pools.borrow());
-        pool_metrics::write(metrics, &pools, &self.counters);
-        prometheus::write_certificates(metrics, &status.certificates);
-        crate::metrics::write_dns(metrics, &status.dns);
-        prometheus::write_access_log(metrics, &self.access_log);
-        let spans = self.spans.as_ref();
-        prometheus::write_spans(metrics, spans.map_or((0, 0), |(totals, _)| totals.totals()));
-        share::write_metrics(metrics, &self.plane.pools().borrow(), &self.share);
-        let totals = self.plane.totals();
-        let limits = self.rate_limits.counts();
-        for (name, help, value) in [
-            (
-                "ballast_accept_errors_total",
-                "Client connections not accepted for want of descriptors or memory.",
-                totals.accept_errors_total,
-            ),
-            (
-                "ballast_refused_connections_total",
-                "Client connections refused by a limit.",
-                totals.refused_total,
-            ),
-            (
-                "ballast_worker_panics_total",
-                "Client connections lost to a fault of this program; please report it.",
-                totals.panics_total,
-            ),
-            (
-                "ballast_untracked_sources_total",
-                "Client connections let in without regard to the limits of their source: too many sources.",
-                totals.untracked_sources_total,
-            ),
-            (
-                "ballast_rate_limit_passed_total",
-                "Requests that a policy's rate limit let through.",
-                limits.passed_count,
-            ),
-            (
-                "ballast_rate_limit_refused_total",
-                "Requests that a policy's rate limit refused.",
-                limits.refused_count,
-            ),
-            (
-                "ballast_rate_limit_forgotten_total",
-                "Keys of rate limits that were forgotten while they counted: too many at once.",
-                limits.forgotten_count,
-            ),
-            (
-                "ballast_mirror_sent_total",
-                "Copies of requests that mirror pools took.",
-                self.mirrors.sent(),
-            ),
-            (
-                "ballast_mirror_dropped_total",
-                "Copies of requests not begun: too many at once, or too large a body.",
-                self.mirrors.dropped(),
-            ),
-            (
-                "ballast_mirror_failed_total",
-                "Copies of requests that no member of the mirror pool took.",
-                self.mirrors.failed(),
-            ),
-        ] {
-            metrics.single(name, MetricKind::Counter, help, value);
-        }
-        buffering::expose(&self.buffering, metrics);
-        let pressure = self.plane.pressure();
-        let mut family = metrics.family(
-            "ballast_pressure_percent",
-            MetricKind::Gauge,
-            "How much of what the node has is in use; new connections are refused by priority.",
-        );
-        family.sample(&[("resource", "descriptors")], pressure.descriptors_percent);
-        family.sample(&[("resource", "memory")], pressure.memory_percent);
-        metrics.single(
-            "ballast_worker_lag_seconds",
-            MetricKind::Gauge,
-            "How late the latest worker turns to what is ready, smoothed.",
-            pressure.lag_ms as f64 / 1_000.0,
-        );
     }
 
     pub(crate) fn reopen_access_log(&self) {

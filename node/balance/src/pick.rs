@@ -166,8 +166,9 @@ impl Pool {
             // All that can serve have come up a moment ago.
             chosen = candidates.choose(state, input);
         }
-        if chosen.is_none() && candidates.has_trials {
-            // Nobody else is there to serve: better than not at all.
+        if chosen.is_none() && candidates.has_trials && !candidates.is_any_sound() {
+            // Nobody else is there to serve: better than not at all. Members that are only at their limit
+            // are worth waiting for: too much work may be why this one was ejected.
             candidates.has_trials = false;
             chosen = candidates.choose(state, input);
         }
@@ -378,6 +379,12 @@ impl<'a> Candidates<'a> {
     /// Whether one could be chosen but for its limit. Off the fast path.
     fn is_any_busy(self) -> bool {
         (0..self.pool.members().len() as u32).any(|index| self.would_hold(index))
+    }
+
+    /// Whether one could be chosen but for its limit that need not prove itself. Off the fast path.
+    fn is_any_sound(self) -> bool {
+        let mut all = 0..self.pool.members().len() as u32;
+        all.any(|index| self.would_hold(index) && !self.is_trial(index))
     }
 
     fn holds_persistent(self, index: u32, now_ms: u64) -> bool {

@@ -80,9 +80,12 @@ pub enum JwtError {
     /// No key made its signature.
     #[error("the token's signature is wrong")]
     BadSignature,
-    /// It has expired, or has no expiry though one is required.
+    /// It has expired.
     #[error("the token has expired")]
     Expired,
+    /// It has no expiry, though one is required.
+    #[error("the token has no expiry")]
+    NoExpiry,
     /// It is not valid yet, or from the future.
     #[error("the token is not valid yet")]
     NotYetValid,
@@ -112,6 +115,7 @@ impl JwtError {
             Self::UnknownKey => "jwt_unknown_key",
             Self::BadSignature => "jwt_bad_signature",
             Self::Expired => "jwt_expired",
+            Self::NoExpiry => "jwt_no_expiry",
             Self::NotYetValid => "jwt_not_yet_valid",
             Self::WrongIssuer => "jwt_wrong_issuer",
             Self::WrongAudience => "jwt_wrong_audience",

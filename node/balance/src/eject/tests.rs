@@ -7,7 +7,7 @@ use ballast_model::{Config, Draft, Edit, MemberSpec, PoolSpec};
 use super::*;
 use crate::member::HealthReport;
 use crate::persistence::PersistenceKey;
-use crate::pick::{PickInput, PickState};
+use crate::pick::{NoMember, PickInput, PickState};
 use crate::registry::PoolRegistry;
 
 fn pool(member_count: u32, settings: OutlierEjection) -> Arc<Pool> {
@@ -261,4 +261,26 @@ fn trials_keep_nobody_waiting_where_there_is_nobody_else() {
     assert!(held.iter().all(|(index, _)| *index == 0));
     // The pick says that it is on trial where it is: only the first is.
     assert!(held.iter().all(|(_, in_flight)| in_flight.is_some()));
+}
+
+#[test]
+fn member_on_trial_does_not_get_what_others_are_only_too_busy_for() {
+    let pool = pool(2, settings());
+    fail(&pool, 0, 5, 1_000);
+    pool.members()[1].state.set_limit(Some(1));
+    let mut turns = PickState::default();
+    let held: Vec<_> = (0..2).map(|_| pick(&pool, &mut turns, 40_000)).collect();
+    assert_eq!(held.iter().map(|(index, _)| index).sum::<u32>(), 1, "one request each");
+    let input = PickInput {
+        client: Ipv4Addr::LOCALHOST.into(),
+        key: None,
+        random: 1,
+        now_ms: 40_000,
+        persistent: None,
+        exclude: &[],
+    };
+    let busy = |turns: &mut PickState| pool.pick(turns, &input).map(|picked| picked.index);
+    assert_eq!(busy(&mut turns), Err(NoMember::AllBusy), "it may wait for the other");
+    assert!(observe(&pool, 0, false, 40_000).is_none());
+    assert_eq!(busy(&mut turns), Ok(0));
 }

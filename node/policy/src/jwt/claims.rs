@@ -69,7 +69,7 @@ impl Claims {
         let (now, skew) = (now_s as f64, settings.clock_skew_s as f64);
         match self.date("exp")? {
             Some(expiry) if now >= expiry + skew => return Err(JwtError::Expired),
-            None if settings.requires_expiry => return Err(JwtError::Expired),
+            None if settings.requires_expiry => return Err(JwtError::NoExpiry),
             _ => {}
         }
         for name in ["nbf", "iat"] {

@@ -162,7 +162,8 @@ fn dates_hold_at_the_skew_and_not_a_second_beyond() {
         let early = with(json!({"exp": NOW_S + 300, name: NOW_S + 61}));
         assert_eq!(early, Err(JwtError::NotYetValid));
     }
-    assert_eq!(with(json!({})), Err(JwtError::Expired), "an expiry is required");
+    assert_eq!(with(json!({})), Err(JwtError::NoExpiry), "an expiry is required");
+    assert_eq!((JwtError::NoExpiry.code(), JwtError::NoExpiry.status()), ("jwt_no_expiry", 401));
     let endless = VerifierSettings { requires_expiry: false, ..VerifierSettings::default() };
     assert!(checked(endless, &json!({})).is_ok());
     assert_eq!(with(json!({"exp": "soon"})), Err(JwtError::Malformed));

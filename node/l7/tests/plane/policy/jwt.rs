@@ -84,6 +84,8 @@ async fn only_a_good_token_passes_and_the_client_is_told_what_is_wrong() {
         claims[name] = value;
         issuer.token(&claims)
     };
+    let mut without_expiry = good();
+    without_expiry.as_object_mut().unwrap().remove("exp");
     let stranger = Issuer::new("k1").token(&good());
     let unknown = Issuer::new("k2").token(&good());
     let mut failure_count = 1;
@@ -93,6 +95,7 @@ async fn only_a_good_token_passes_and_the_client_is_told_what_is_wrong() {
             401,
             "error=\"invalid_token\", error_description=\"jwt_expired\"",
         ),
+        (issuer.token(&without_expiry), 401, "error_description=\"jwt_no_expiry\""),
         (change("nbf", json!(now_s() + 300)), 401, "jwt_not_yet_valid"),
         (change("iss", json!("https://other")), 401, "jwt_wrong_issuer"),
         (change("aud", json!(["other"])), 401, "jwt_wrong_audience"),
@@ -113,7 +116,7 @@ async fn only_a_good_token_passes_and_the_client_is_told_what_is_wrong() {
         failure_count += 1;
     }
     site.failures(failure_count).await;
-    assert_eq!(site.totals().failures_for(FailureReason::TokenRejected), 8);
+    assert_eq!(site.totals().failures_for(FailureReason::TokenRejected), 9);
     assert_eq!(site.totals().failures_for(FailureReason::TokenInsufficient), 2);
     let token = issuer.token(&good());
     let twice =

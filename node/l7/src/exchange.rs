@@ -20,6 +20,7 @@ use crate::buffering::Backlog;
 use crate::codec::framing::BodyLength;
 use crate::codec::head::HeadScanner;
 use crate::codec::request::{Method, RequestHead, RequestLimits};
+use crate::codec::trailer;
 use crate::connection::{FoundHead, Session};
 use crate::failure::Failure;
 use crate::forward;
@@ -497,6 +498,9 @@ impl<'a, S: Stream> Exchange<'a, S> {
         let backlog = &mut self.backlog;
         let passed = poll_fn(|cx| relay.poll_body(cx, &mut download, backlog.as_deref_mut())).await;
         self.record.sent_bytes += download.content_bytes;
+        if head.is_grpc && self.record.grpc_status.is_none() {
+            self.record.grpc_status = trailer::grpc_status(trailer::fields_of(download.trailer()));
+        }
         passed.map_err(AttemptError::Failed)?;
         if response.status == 101 {
             return Ok(Answered::Upgraded);

@@ -111,7 +111,7 @@ impl Failure {
     /// are what else would be its trailer section ("Trailers-Only" of gRPC over HTTP/2).
     pub(crate) fn write_grpc(self, output: &mut Buffer, keeps_alive: bool, own: OwnFields<'_>) {
         output.push(b"HTTP/1.1 200 OK\r\nContent-Type: application/grpc\r\nGrpc-Status: ");
-        output.push_decimal(self.grpc_status());
+        output.push_decimal(self.grpc_status().into());
         output.push(b"\r\nGrpc-Message: ");
         output.push(self.reason.code().as_bytes());
         output.push(b"\r\nContent-Length: 0\r\n");
@@ -121,7 +121,7 @@ impl Failure {
     }
 
     /// What the status code is in gRPC, for answers of our own (doc/statuscodes.md of gRPC).
-    fn grpc_status(self) -> u64 {
+    pub(crate) fn grpc_status(self) -> u8 {
         match self.status {
             408 | 504 => 4,
             403 => 7,

@@ -104,6 +104,11 @@ impl Pump {
         Self { ends_connection, ..self }
     }
 
+    /// The lines of the trailer section, once the end has been seen.
+    pub(crate) fn trailer(&self) -> &[u8] {
+        self.decoder.trailer()
+    }
+
     /// Whether the body was taken from the input to its end, so that what stands there now is
     /// something else.
     pub(crate) fn is_read(&self) -> bool {

@@ -32,6 +32,8 @@ pub(crate) struct Record {
     protocol: &'static str,
     pub(crate) identity: Identity,
     pub(crate) status: u16,
+    /// Of a call of gRPC.
+    pub(crate) grpc_status: Option<u8>,
     pub(crate) reason: Option<FailureReason>,
     pub(crate) chosen: Option<Chosen>,
     pub(crate) attempt_count: u32,
@@ -302,6 +304,7 @@ impl Record {
             uri: self.part(2),
             host: self.part(3),
             status: self.status,
+            grpc_status: self.grpc_status,
             reason: self.reason,
             // Names of rules are text.
             rule: std::str::from_utf8(self.part(5)).unwrap_or_default(),

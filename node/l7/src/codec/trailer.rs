@@ -68,6 +68,23 @@ pub fn passed_on(section: &[u8]) -> impl Iterator<Item = &[u8]> {
     })
 }
 
+/// The status of a call of gRPC, where one of `fields`, names with their values, tells it. Statuses are 0
+/// to 16; what does not fit a byte is none.
+pub(crate) fn grpc_status<'a>(
+    mut fields: impl Iterator<Item = (&'a [u8], &'a [u8])>,
+) -> Option<u8> {
+    let (_, value) = fields.find(|(name, _)| name.eq_ignore_ascii_case(b"grpc-status"))?;
+    std::str::from_utf8(value).ok()?.parse().ok()
+}
+
+/// The fields of a section, names with their values.
+pub(crate) fn fields_of(section: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
+    section.split(|byte| *byte == b'\n').filter_map(|line| {
+        let at = line.iter().position(|byte| *byte == b':')?;
+        Some((&line[..at], line[at + 1..].trim_ascii()))
+    })
+}
+
 /// Whether a trailer section is likely to follow the content of a message with those fields, so that it
 /// must be framed in a way that has room for one, whatever length it says: with gRPC always, and where one
 /// is announced (RFC 9110 §6.6.2).

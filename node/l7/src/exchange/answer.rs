@@ -34,6 +34,7 @@ impl<S: Stream> Exchange<'_, S> {
         match answer.failure().filter(|_| self.is_grpc) {
             Some(failure) => {
                 failure.write_grpc(output, keeps_alive, own);
+                self.record.grpc_status = Some(failure.grpc_status());
                 self.record.status = 200;
             }
             None => answer.write(output, manner, own),
@@ -74,6 +75,7 @@ impl<S: Stream> Exchange<'_, S> {
         let own = OwnFields::new(self.session, &self.record, changes);
         if self.is_grpc {
             failure.write_grpc(output, keeps_alive, own);
+            self.record.grpc_status = Some(failure.grpc_status());
             self.record.status = 200;
             self.session.ticket.set_limit_ms(None);
         } else {

@@ -11,6 +11,7 @@ use crate::buffer::Buffer;
 use crate::codec::framing::BodyLength;
 use crate::codec::request::RequestHead;
 use crate::codec::response::ResponseHead;
+use crate::codec::trailer;
 use crate::connection::Session;
 use crate::failure::Failure;
 use crate::forward::{self, ResponsePlan};
@@ -65,6 +66,11 @@ pub(super) fn pass_head<'a, S: Stream>(
             let setting = persistence::setting(session, routing);
             persistence::learn(session, setting, record.chosen.as_ref(), raw, fields);
             record.describe_response(session, raw, fields);
+            if request.is_grpc {
+                // Where there is no content, it stands here ("Trailers-Only" of gRPC over HTTP/2).
+                let all = fields.iter().map(|field| (field.name_of(raw), field.value.of_head(raw)));
+                record.grpc_status = trailer::grpc_status(all);
+            }
             if plan.tells_request_id {
                 record.write_request_id(output);
             }

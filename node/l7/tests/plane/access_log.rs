@@ -7,6 +7,8 @@ use ballast_telemetry::access_log::AccessLogSink;
 use ballast_telemetry::{AccessLog, FailureReason};
 
 use crate::harness::{Origin, Site, ok, vacant};
+use crate::http2_client::Client;
+use crate::http2_grpc;
 
 /// A site whose access log is read at the end.
 struct Logged {
@@ -183,4 +185,56 @@ async fn a_trace_is_passed_on_with_a_span_of_its_own() {
     let seen = client.ask(&request("00-1-2-3")).await.text();
     assert!(!seen.contains("00-1-2-3") && !seen.contains("tracestate"), "{seen}");
     assert_eq!(seen.matches("traceparent: 00-").count(), 1);
+}
+
+/// Answers calls of gRPC: with a status in the header alone, not at all, or behind the content.
+async fn grpc_origin() -> Origin {
+    const ONLY: &str =
+        "Content-Type: application/grpc\r\nGrpc-Status: 5\r\nContent-Length: 0\r\n\r\n";
+    const BEHIND: &str = "Content-Type: application/grpc\r\nTransfer-Encoding: chunked\r\n\r\n\
+        1\r\nx\r\n0\r\nX-A: 1\r\nGrpc-Status: 14 \r\ngrpc-message: no\r\n\r\n";
+    Origin::start(|_, mut io| async move {
+        while let Some(request) = io.message().await {
+            let rest = match request.head.split(' ').nth(1) {
+                Some("/only") => ONLY,
+                Some("/none") => return,
+                _ => BEHIND,
+            };
+            io.send(format!("HTTP/1.1 200 OK\r\n{rest}")).await;
+        }
+    })
+    .await
+}
+
+#[tokio::test]
+async fn status_of_a_call_is_logged_wherever_it_stands() {
+    let origin = grpc_origin().await;
+    for held_bytes in [None, Some(64 * 1024)] {
+        let name = format!("grpc-{}", held_bytes.is_some());
+        let mut logged = Logged::start(&name, &origin, AccessLogSettings::default()).await;
+        logged.site.server.http.buffering.response_max_bytes = held_bytes;
+        logged.site.apply().await;
+        let mut client = Client::connect(&logged.site).await;
+        for path in ["/only", "/behind", "/none"] {
+            let mut call = http2_grpc::call(None);
+            *call.uri_mut() = format!("http://a{path}").parse().unwrap();
+            client.ask(call, b"x").await.unwrap();
+        }
+        let mut plain = logged.site.connect().await;
+        assert_eq!(plain.get("/behind").await.status(), 200);
+        logged.site.served(4).await;
+        drop((client, plain));
+        let lines = logged.end().await;
+        let logged_status = |path: &str| {
+            let line = lines.iter().find(|line| line.contains(path) && line.contains("POST"));
+            let record: serde_json::Value = serde_json::from_str(line.unwrap()).unwrap();
+            assert_eq!(record["status"], 200);
+            record["grpc_status"].clone()
+        };
+        assert_eq!(logged_status("/only"), 5);
+        assert_eq!(logged_status("/behind"), 14);
+        assert_eq!(logged_status("/none"), 14, "told by us: UNAVAILABLE");
+        let plain = lines.iter().find(|line| line.contains("\"GET\"")).unwrap();
+        assert!(!plain.contains("grpc_status"), "{plain}");
+    }
 }

@@ -9,7 +9,7 @@ use crate::harness::*;
 use crate::http2_client::*;
 use crate::http2_origin;
 
-fn call(timeout: Option<&str>) -> Request<()> {
+pub(crate) fn call(timeout: Option<&str>) -> Request<()> {
     let mut request = request(Method::POST, "/test.Echo/Say");
     let fields = request.headers_mut();
     fields.insert("content-type", HeaderValue::from_static("application/grpc+proto"));

@@ -98,6 +98,7 @@ plain! {
     Client, "client";
     ClientAddress, "client_address";
     ClientPort, "client_port";
+    GrpcStatus, "grpc_status";
     Host, "host";
     Member, "member";
     Method, "method";
@@ -237,6 +238,10 @@ impl RecordWriter<'_> {
                 drop(write!(self.out, "{}", record.client.ip().to_canonical()));
             }
             Plain::ClientPort => self.number(b"", record.client.port().into()),
+            Plain::GrpcStatus => match record.grpc_status {
+                Some(status) => self.number(b"", status.into()),
+                None => self.raw(ABSENT),
+            },
             Plain::Host => self.value(Some(record.host)),
             Plain::Member => self.value(record.member.map(str::as_bytes)),
             Plain::Method => self.value(Some(record.method)),

@@ -34,6 +34,8 @@ pub struct AccessRecord<'a> {
     pub protocol: &'a str,
     /// The response's status; 0 where there was none.
     pub status: u16,
+    /// The status of a call of gRPC, if one was told.
+    pub grpc_status: Option<u8>,
     /// Why it failed, if it did.
     pub reason: Option<FailureReason>,
     /// The last rule of the virtual server's policies that matched; empty where none did.
@@ -73,6 +75,7 @@ impl<'a> AccessRecord<'a> {
             uri: b"",
             host: b"",
             status: 0,
+            grpc_status: None,
             reason: None,
             rule: "",
             pool: "",
@@ -181,6 +184,9 @@ impl<'a> RecordWriter<'a> {
         self.optional_text(b",\"protocol\":", record.protocol.as_bytes());
         if record.status != 0 {
             self.number(b",\"status\":", u64::from(record.status));
+        }
+        if let Some(status) = record.grpc_status {
+            self.number(b",\"grpc_status\":", status.into());
         }
         if let Some(reason) = record.reason {
             self.optional_text(b",\"reason\":", reason.code().as_bytes());

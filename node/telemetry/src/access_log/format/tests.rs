@@ -43,7 +43,7 @@ fn every_variable_is_a_dash_or_its_value() {
     full.protocol = "HTTP/1.1";
     full.tls_version = "1.3";
     (full.method, full.uri, full.host) = (b"GET", b"/", b"a");
-    full.status = 503;
+    (full.status, full.grpc_status) = (503, Some(14));
     full.reason = Some(FailureReason::NoMember);
     (full.rule, full.pool, full.member) = ("p/r", "pool", Some("m"));
     full.response_headers = HeaderValues { names: &names, values: &values };

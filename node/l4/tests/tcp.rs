@@ -1,5 +1,7 @@
 //! The TCP data plane over real sockets: a data plane of two workers, members that the tests play.
 
+#[path = "tcp/ejection.rs"]
+mod ejection;
 #[path = "tcp/passthrough.rs"]
 mod passthrough;
 #[path = "tcp/proxy_protocol.rs"]

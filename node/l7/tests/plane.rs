@@ -83,6 +83,8 @@ mod repeats;
 mod retry;
 #[path = "plane/secure.rs"]
 mod secure;
+#[path = "plane/serving.rs"]
+mod serving;
 #[path = "plane/tls.rs"]
 mod tls;
 #[path = "plane/tls_suites.rs"]

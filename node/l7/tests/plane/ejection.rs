@@ -1,5 +1,8 @@
 //! Members that serve badly, and are left out for it.
 
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::time::Duration;
+
 use ballast_model::OutlierEjection;
 use ballast_model::status::{Health, MemberStatus};
 use ballast_telemetry::FailureReason;
@@ -86,4 +89,82 @@ async fn a_success_in_between_is_a_new_beginning() {
         }
     }
     assert_eq!(status(&site, 0).health, Health::Unmonitored);
+}
+
+/// Sends requests until the first member is ejected; why it was.
+async fn until_ejected(site: &Site) -> String {
+    let mut client = site.connect().await;
+    let mut pace = tokio::time::interval(Duration::from_millis(2));
+    soon(async {
+        loop {
+            pace.tick().await;
+            client.get("/").await;
+            let status = status(site, 0);
+            if status.health == Health::Down {
+                return status.reason;
+            }
+        }
+    })
+    .await
+}
+
+/// The members are compared every second; failures in a row are not looked at.
+fn comparison() -> OutlierEjection {
+    OutlierEjection { interval_ms: 1_000, min_requests: 10, ..ejection(0) }
+}
+
+/// The causes of ejections so far, with how many there were.
+fn causes(site: &Site) -> Vec<(&'static str, u64)> {
+    let pools = site.plane.pools();
+    let pools = pools.borrow();
+    let ejections = pools["origin"].ejections().filter(|(_, count)| *count > 0);
+    ejections.map(|(cause, count)| (cause.as_str(), count)).collect()
+}
+
+#[tokio::test]
+async fn member_that_fails_more_often_than_the_others_is_ejected() {
+    let count = AtomicUsize::new(0);
+    let every_other = move || count.fetch_add(1, Relaxed).is_multiple_of(2);
+    let bad =
+        Origin::answering(move |_| if every_other() { UNAVAILABLE.to_owned() } else { ok("") });
+    let (bad, good, other) = (bad.await, Origin::echo().await, Origin::echo().await);
+    let site = Site::start_with(&[bad.address, good.address, other.address], |_, pool| {
+        let success_rate_deviations_percent = 100;
+        pool.outlier_ejection =
+            Some(OutlierEjection { success_rate_deviations_percent, ..comparison() });
+    })
+    .await;
+    let reason = until_ejected(&site).await;
+    assert!(reason.contains(" % of requests succeeded, "), "{reason}");
+    assert_eq!(causes(&site), [("success_rate", 1)]);
+    let asked = status(&site, 0).requests_total;
+    let mut client = site.connect().await;
+    for _ in 0..20 {
+        assert_eq!(client.get("/").await.status(), 200);
+    }
+    assert_eq!(status(&site, 0).requests_total, asked);
+}
+
+#[tokio::test]
+async fn member_that_is_slower_than_the_others_is_ejected() {
+    let slow = Origin::start(|_, mut io| async move {
+        while io.message().await.is_some() {
+            // Slow is what this origin is; nothing is waited for.
+            let delay = Duration::from_millis(50);
+            let _slow = tokio::time::timeout(delay, std::future::pending::<()>()).await;
+            if io.try_send(ok("")).await.is_err() {
+                return;
+            }
+        }
+    })
+    .await;
+    let (good, other) = (Origin::echo().await, Origin::echo().await);
+    let site = Site::start_with(&[slow.address, good.address, other.address], |_, pool| {
+        pool.outlier_ejection =
+            Some(OutlierEjection { latency_percent: Some(500), ..comparison() });
+    })
+    .await;
+    let reason = until_ejected(&site).await;
+    assert!(reason.contains(" ms to first byte, "), "{reason}");
+    assert_eq!(causes(&site), [("latency", 1)]);
 }

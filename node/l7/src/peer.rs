@@ -163,6 +163,15 @@ impl Stream for tokio::io::DuplexStream {
     fn reset_on_drop(&self) {}
 }
 
+/// Why a request ends because of its client, if it does: it is gone, or it has closed its side and that
+/// is taken for the same.
+pub(crate) fn why_left<S: Stream>(client: &S, ends_by_half_close: bool) -> Option<FailureReason> {
+    if client.is_cut_off() {
+        return Some(FailureReason::ClientClosed);
+    }
+    (ends_by_half_close && client.has_left()).then_some(FailureReason::ClientAbort)
+}
+
 /// How it is learnt that a client has left while nothing is read from it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Watch {
@@ -175,6 +184,11 @@ pub(crate) enum Watch {
 }
 
 impl Watch {
+    /// For a request that has just begun to wait.
+    pub(crate) fn new(ends_by_half_close: bool) -> Self {
+        if ends_by_half_close { Self::Listening } else { Self::Looking }
+    }
+
     /// Ready when it is time for a look besides those by time.
     pub(crate) fn poll_look<S: Stream>(
         &mut self,

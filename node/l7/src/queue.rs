@@ -11,7 +11,7 @@ use ballast_telemetry::FailureReason;
 use ballast_workers::Interrupted;
 
 use crate::connection::Session;
-use crate::peer::{Stream, Watch};
+use crate::peer::{Stream, Watch, why_left};
 use crate::upstream::{self, Chosen, Wanted, WorkerPool};
 
 /// How often one that waits looks whether its client is still there, and whether there is room that
@@ -107,9 +107,6 @@ fn awaited(wanted: &Wanted, busy: NoMember) -> Option<MemberKey> {
 
 /// Why a request leaves the line because of its client, if it does.
 fn seen_leaving<S: Stream>(session: &Session, client: &S) -> Option<FailureReason> {
-    if client.is_cut_off() {
-        return Some(FailureReason::ClientClosed);
-    }
     let stays = session.server.http.client_half_close == ClientHalfClose::Continue;
-    (!stays && client.has_left()).then_some(FailureReason::ClientAbort)
+    why_left(client, !stays)
 }

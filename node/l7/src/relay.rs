@@ -23,7 +23,7 @@ use crate::codec::head::{HeadScanner, Scan};
 use crate::codec::response::HEADER_MAX_BYTES;
 use crate::failure::Failure;
 use crate::member::{MemberStream, http2};
-use crate::peer::{Peer, Stream, Watch};
+use crate::peer::{Peer, Stream, Watch, why_left};
 use crate::pump::{Pump, PumpError};
 
 /// How often one that waits looks whether its client is still there, in ms.
@@ -130,10 +130,7 @@ impl<'a, S: Stream> Relay<'a, S> {
             conditions,
             deadline_ms: 0,
             upload: Upload::Sending,
-            watch: match conditions.ends_by_half_close {
-                true => Watch::Listening,
-                false => Watch::Looking,
-            },
+            watch: Watch::new(conditions.ends_by_half_close),
             has_answered: false,
             first_content_bytes,
             first_output_bytes,
@@ -321,12 +318,7 @@ impl<'a, S: Stream> Relay<'a, S> {
 
     /// Why the request ends because of its client, if it does.
     fn seen_leaving(&self) -> Option<FailureReason> {
-        let stream = &self.client.stream;
-        if stream.is_cut_off() {
-            return Some(FailureReason::ClientClosed);
-        }
-        let has_left = self.conditions.ends_by_half_close && stream.has_left();
-        has_left.then_some(FailureReason::ClientAbort)
+        why_left(&self.client.stream, self.conditions.ends_by_half_close)
     }
 
     /// Begins a wait that may take so long.

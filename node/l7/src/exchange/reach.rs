@@ -3,16 +3,19 @@
 //! Invariant: whatever it waits for is bounded by a timeout, and noted in the record.
 
 use std::cell::Cell;
+use std::future::{Future, poll_fn};
+use std::task::{Context, Poll};
 
 use ballast_balance::{InFlight, NoMember};
+use ballast_model::ClientHalfClose;
 use ballast_telemetry::FailureReason;
 use ballast_workers::Interrupted;
 
 use super::{Exchange, Request};
 use crate::connection::Session;
 use crate::failure::Failure;
-use crate::member::{self, MemberStream, Way};
-use crate::peer::Stream;
+use crate::member::{self, ConnectError, MemberStream, Way};
+use crate::peer::{Stream, Watch, why_left};
 use crate::persistence;
 use crate::queue;
 use crate::upstream::{self, Chosen, Purpose};
@@ -62,8 +65,15 @@ impl<S: Stream> Exchange<'_, S> {
         let (tcp_us, is_crowded) = (Cell::new(None), Cell::new(false));
         let (clock, tcp_us, is_crowded) = (&worker.context.clock, &tcp_us, &is_crowded);
         let way = Way { client, purpose, fresh, clock, tcp_us, is_crowded };
-        let connect = Box::pin(member::connect(chosen, way));
-        let connected = ticket.guard(connect).await;
+        let mut connect = Box::pin(member::connect(chosen, way));
+        let is_abort = self.session.server.http.client_half_close == ClientHalfClose::Abort;
+        let (client, mut watch) = (&mut self.client.stream, Watch::new(is_abort));
+        let wait = poll_fn(|cx| match connect.as_mut().poll(cx) {
+            Poll::Pending => poll_leaving(cx, client, &mut watch, is_abort)
+                .map(|reason| Err(ConnectError { reason, text: None })),
+            connected => connected,
+        });
+        let connected = ticket.guard(wait).await;
         let now_us = worker.context.clock.now_us();
         let connected_us = tcp_us.get().unwrap_or(now_us);
         self.record.connect_us = Some(connected_us.saturating_sub(start_us));
@@ -94,5 +104,20 @@ impl<S: Stream> Exchange<'_, S> {
             let now_unix_ms = self.session.worker.context.clock.coarse_unix_ms();
             chosen.member.state.note_error(text, now_unix_ms);
         }
+    }
+}
+
+/// Ready with why a request ends because of its client, while that is neither read nor written to. Not for
+/// streams of HTTP/2: what ended one is known only to who reads its body.
+fn poll_leaving<S: Stream>(
+    cx: &mut Context<'_>,
+    client: &mut S,
+    watch: &mut Watch,
+    ends_by_half_close: bool,
+) -> Poll<FailureReason> {
+    let looked = watch.poll_look(cx, client).map(|()| why_left(client, ends_by_half_close));
+    match looked {
+        Poll::Ready(Some(reason)) => Poll::Ready(reason),
+        Poll::Ready(None) | Poll::Pending => Poll::Pending,
     }
 }

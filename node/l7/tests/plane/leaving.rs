@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use ballast_model::ClientHalfClose;
+use ballast_model::{ClientHalfClose, PoolTls};
 use ballast_telemetry::FailureReason;
 use tokio::io::AsyncWriteExt;
 use tokio::sync::Semaphore;
@@ -273,4 +273,28 @@ async fn a_client_in_line_is_seen_to_leave_at_once() {
         site.failed(FailureReason::ClientAbort, n).await;
     }
     assert!(took < Duration::from_millis(600), "{took:?} for five");
+}
+
+#[tokio::test]
+async fn a_client_that_leaves_while_a_member_is_connected_to_is_seen_to_leave_at_once() {
+    // It takes connections, and says nothing in TLS.
+    let mute = Origin::start(|_, mut io| async move {
+        io.rest().await;
+    })
+    .await;
+    let site = Site::start_with(&[mute.address], |server, pool| {
+        server.http.client_half_close = ClientHalfClose::Abort;
+        pool.tls = Some(PoolTls { verify: false, ..PoolTls::default() });
+        pool.connect_timeout_ms = 15_000;
+    })
+    .await;
+    let mut client = site.connect().await;
+    client.send(REQUEST).await;
+    until(|| mute.connections() == 1).await;
+    let begin = Instant::now();
+    client.stream.shutdown().await.unwrap();
+    until(|| in_flight(&site) == 0).await;
+    site.failed(FailureReason::ClientAbort, 1).await;
+    let took = begin.elapsed();
+    assert!(took < Duration::from_secs(5), "{took:?}");
 }

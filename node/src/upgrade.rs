@@ -202,17 +202,22 @@ impl Node {
         Ok(())
     }
 
-    /// Gives the sessions of datagrams away.
+    /// Gives the sessions of datagrams away. What can't be said any more ends here, and is written down as
+    /// such.
     async fn hand_sessions_over(&self, talk: &mut Talk<'_>) -> Result<(), Broken> {
         let Some(traffic) = &self.shared.traffic else { return Ok(()) };
         traffic.follow_access_log(true);
-        let sessions = traffic.give_sessions().await;
-        for batch in sessions.chunks(DESCRIPTOR_MAX_COUNT) {
+        let mut left = traffic.give_sessions().await;
+        let count = left.len();
+        while !left.is_empty() {
+            let rest = left.split_off(left.len().min(DESCRIPTOR_MAX_COUNT));
+            let batch = std::mem::replace(&mut left, rest);
             let sockets: Vec<_> = batch.iter().map(|session| session.socket.as_fd()).collect();
             let sessions = batch.iter().map(|session| moved::told(&session.facts)).collect();
             talk.say(&ToNew::Sessions { sessions }, &sockets).await?;
+            batch.into_iter().for_each(|session| session.delivery.confirm());
         }
-        tracing::info!(count = sessions.len(), "sessions of datagrams are handed over");
+        tracing::info!(count, "sessions of datagrams are handed over");
         Ok(())
     }
 

@@ -16,10 +16,10 @@ use std::net::{IpAddr, SocketAddr};
 use std::rc::{Rc, Weak};
 use std::time::Duration;
 
-use ballast_telemetry::{AccessLog, Tail};
+use ballast_telemetry::{AccessLog, FailureReason, Tail};
 use ballast_workers::{
-    ConnectionTask, DatagramFactory, DatagramHandler, DatagramListener, MovedSession,
-    WorkerContext, moved,
+    Arrival, ConnectionTask, DatagramFactory, DatagramHandler, DatagramListener, MovedSession,
+    Receipt, WorkerContext, moved,
 };
 use tokio::net::UdpSocket;
 use tokio::task::AbortHandle;
@@ -82,7 +82,8 @@ impl UdpWorker {
     /// An empty table for the sessions of that listener.
     fn sessions_of(&self, listener: &Rc<DatagramListener>) -> Rc<Sessions> {
         let listener = Rc::clone(listener);
-        let sessions = Rc::new(Sessions { listener, table: RefCell::default() });
+        let sessions =
+            Rc::new(Sessions { listener, table: RefCell::default(), given: RefCell::default() });
         let mut listening = self.listening.borrow_mut();
         listening.retain(|sessions| sessions.strong_count() > 0);
         listening.push(Rc::downgrade(&sessions));
@@ -138,9 +139,22 @@ pub(crate) struct Sessions {
     listener: Rc<DatagramListener>,
     /// Each with the end of its task.
     table: RefCell<HashMap<SessionKey, (Rc<Session>, AbortHandle)>>,
+    /// Those that were given away, until they have arrived, or have not.
+    given: RefCell<Vec<(Rc<Session>, Receipt)>>,
 }
 
 impl Sessions {
+    /// Forgets what was given away and has arrived, and ends what has got lost.
+    fn settle(&self) {
+        self.given.borrow_mut().retain(|(session, receipt)| {
+            let arrival = receipt.arrival();
+            if arrival == Arrival::Lost {
+                session.finish(Some(FailureReason::Shutdown));
+            }
+            arrival == Arrival::Pending
+        });
+    }
+
     fn find(&self, key: &SessionKey) -> Option<Rc<Session>> {
         self.table.borrow().get(key).map(|(session, _)| Rc::clone(session))
     }
@@ -150,7 +164,8 @@ impl Sessions {
     }
 
     /// Lets go of sessions while there are fewer than so many in `given`. They are neither counted as ended
-    /// nor written down: that is for whoever goes on with them.
+    /// nor written down: that is for whoever goes on with them, and for [`settle`](Self::settle) where nobody
+    /// does.
     fn give(&self, max_count: usize, given: &mut Vec<MovedSession>) {
         if !self.listener.is_handed_over() {
             return;
@@ -161,8 +176,9 @@ impl Sessions {
                 return true;
             }
             match session.give(*key, cookie) {
-                Ok(moved) => {
+                Ok((moved, receipt)) => {
                     given.push(moved);
+                    self.given.borrow_mut().push((Rc::clone(session), receipt));
                     task.abort();
                     false
                 }
@@ -223,7 +239,7 @@ impl Listening {
             // Cancel-safe: each branch only waits.
             tokio::select! {
                 () = self.listener.turned() => {}
-                _ = looks.tick(), if self.listener.is_closed() => {}
+                _ = looks.tick(), if self.listener.is_closed() => self.sessions.settle(),
                 ready = self.listener.socket.readable(), if !self.listener.is_handed_over() => {
                     // Once more: both may have come to pass since the wait began.
                     if ready.is_ok() && !self.listener.is_handed_over() {

@@ -16,6 +16,8 @@ mod time;
 mod udp;
 #[path = "tcp/udp_bounds.rs"]
 mod udp_bounds;
+#[path = "tcp/udp_moved.rs"]
+mod udp_moved;
 #[path = "tcp/udp_trains.rs"]
 mod udp_trains;
 

@@ -3,7 +3,7 @@
 use std::os::fd::OwnedFd;
 
 use ballast_upgrade::message;
-use ballast_workers::{MovedFacts, MovedSession};
+use ballast_workers::{Delivery, MovedFacts, MovedSession};
 
 /// As it is told.
 pub(super) fn told(facts: &MovedFacts) -> message::MovedSession {
@@ -59,5 +59,5 @@ pub(super) fn heard(told: message::MovedSession, socket: OwnedFd) -> MovedSessio
         received_bytes,
         sent_bytes,
     };
-    MovedSession { socket, facts }
+    MovedSession { socket, facts, delivery: Delivery::default() }
 }

@@ -54,7 +54,7 @@ pub use handler::{
 };
 pub use heartbeat::BEAT_INTERVAL;
 pub use inherited::{Inheritance, Inherited};
-pub use moved::{MovedFacts, MovedSession};
+pub use moved::{Arrival, Delivery, MovedFacts, MovedSession, Receipt};
 pub use passthrough::Passthrough;
 pub use plane::{Applied, DataPlane, DataPlaneConfig, PlaneTotals, QUIESCE_MAX};
 pub use policy::{PolicySet, ProviderMap, ProviderSlot};

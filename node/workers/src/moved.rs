@@ -2,11 +2,13 @@
 //! sees the same port.
 //!
 //! Invariant: a session is served by one process at a time: the old one has let go of it before the new one
-//! may read.
+//! may read. The old one is told whether the new one has it, as one of them writes it down.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering::Relaxed};
 
 use rustix::net::sockopt::socket_cookie;
 
@@ -23,6 +25,67 @@ pub struct MovedSession {
     pub socket: OwnedFd,
     /// What is known of it.
     pub facts: MovedFacts,
+    /// Says to who gave it away whether it has arrived.
+    pub delivery: Delivery,
+}
+
+/// Says to who gave a session away what became of it: [`confirm`](Self::confirm) that another process has
+/// it; dropped otherwise, it has got lost on the way. Of one that came from another process there is nobody
+/// to tell.
+#[derive(Debug, Default)]
+pub struct Delivery(Option<Arc<AtomicU8>>);
+
+/// What who gave a session away hears of it.
+#[derive(Debug)]
+pub struct Receipt(Arc<AtomicU8>);
+
+/// What has become of a session that was given away.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Arrival {
+    /// It is on its way.
+    Pending,
+    /// Another process has it.
+    Arrived,
+    /// It has got lost: nobody goes on with it.
+    Lost,
+}
+
+const PENDING: u8 = 0;
+const ARRIVED: u8 = 1;
+const LOST: u8 = 2;
+
+impl Delivery {
+    /// One that is on its way, and what tells of it.
+    pub fn tracked() -> (Self, Receipt) {
+        let state = Arc::new(AtomicU8::new(PENDING));
+        (Self(Some(Arc::clone(&state))), Receipt(state))
+    }
+
+    /// Another process has it.
+    pub fn confirm(mut self) {
+        if let Some(state) = self.0.take() {
+            state.store(ARRIVED, Relaxed);
+        }
+    }
+}
+
+impl Drop for Delivery {
+    fn drop(&mut self) {
+        if let Some(state) = &self.0 {
+            state.store(LOST, Relaxed);
+        }
+    }
+}
+
+impl Receipt {
+    /// What has become of it so far.
+    pub fn arrival(&self) -> Arrival {
+        match self.0.load(Relaxed) {
+            PENDING => Arrival::Pending,
+            ARRIVED => Arrival::Arrived,
+            _ => Arrival::Lost,
+        }
+    }
 }
 
 /// What is known of a session beside its socket.

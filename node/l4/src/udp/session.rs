@@ -14,7 +14,7 @@ use std::task::{Context, Poll};
 
 use ballast_balance::{InFlight, Member, Pool};
 use ballast_telemetry::{AccessRecord, FailureReason};
-use ballast_workers::{Admitted, Interrupted, MovedFacts, MovedSession};
+use ballast_workers::{Admitted, Delivery, Interrupted, MovedFacts, MovedSession, Receipt};
 use socket2::SockRef;
 use tokio::io::Interest;
 use tokio::net::UdpSocket;
@@ -95,7 +95,7 @@ impl Session {
         admitted: Admitted,
         moved: MovedSession,
     ) -> Option<Self> {
-        let MovedSession { socket, facts: moved } = moved;
+        let MovedSession { socket, facts: moved, delivery: _ } = moved;
         let pool = admitted.server.pool.current().load_full();
         let is_it = |member: &&Arc<Member>| member.address == moved.member;
         let member = Arc::clone(pool.members().iter().find(is_it)?);
@@ -140,7 +140,7 @@ impl Session {
         session
     }
 
-    /// What another process needs to go on with it; `listener` is the cookie of the socket that its client
+    /// What another process needs to go on with it, and what tells whether it has it; `listener` is the cookie of the socket that its client
     /// sends to.
     ///
     /// # Errors
@@ -149,7 +149,7 @@ impl Session {
         &self,
         (client, reached): SessionKey,
         listener: u64,
-    ) -> io::Result<MovedSession> {
+    ) -> io::Result<(MovedSession, Receipt)> {
         let socket = self.socket.as_fd().try_clone_to_owned()?;
         let pool = self.facts.chosen.as_ref().map_or("", |(pool, _)| pool.uid()).to_owned();
         let facts = MovedFacts {
@@ -164,7 +164,8 @@ impl Session {
             received_bytes: self.received_bytes.get(),
             sent_bytes: self.sent_bytes.get(),
         };
-        Ok(MovedSession { socket, facts })
+        let (delivery, receipt) = Delivery::tracked();
+        Ok((MovedSession { socket, facts, delivery }, receipt))
     }
 
     /// Sends datagrams of the client to the member. One for which the kernel has no room is lost, and

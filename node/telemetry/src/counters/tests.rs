@@ -17,12 +17,23 @@ fn shards_add_up() {
     counters.shard(1).request(999, 5);
     let totals = counters.totals();
     assert_eq!((totals.connections, totals.connections_total), (1, 2));
-    assert_eq!((totals.responses, totals.unanswered_total), ([0, 2, 0, 0, 2], 2));
+    assert_eq!((totals.responses, totals.unanswered_total), ([0, 2, 0, 0, 3], 1));
     assert_eq!((totals.requests_total(), totals.failures_total()), (6, 2));
     assert_eq!(totals.failures_for(FailureReason::NoMember), 2);
     assert_eq!((totals.received_bytes_total, totals.sent_bytes_total), (20, 40));
     assert_eq!((totals.latency.count(), totals.latency.buckets[BUCKETS - 1]), (6, 2));
     assert_eq!(counters.status().requests_total, 6);
+}
+
+/// RFC 9110 §15: beyond 599 there is none, and clients take it for 5xx.
+#[test]
+fn every_status_has_a_class_and_no_answer_has_none() {
+    for (status, class) in
+        [(100, 0), (199, 0), (200, 1), (499, 3), (500, 4), (599, 4), (600, 4), (999, 4)]
+    {
+        assert_eq!(status_class(status), Some(class), "{status}");
+    }
+    assert_eq!((status_class(0), status_class(99)), (None, None));
 }
 
 const BUCKETS: usize = crate::histogram::BUCKET_COUNT;

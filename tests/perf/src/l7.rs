@@ -51,6 +51,11 @@ const TRACE_S: u32 = 2;
 
 const START_LIMIT: Duration = Duration::from_secs(20);
 
+/// Length of a run at a fixed rate, and how many there are for each round: what the machine does beside
+/// shows in some, and the median is of all.
+const OPEN_LOOP_S: u32 = 2;
+const OPEN_LOOP_RUN_COUNT: u32 = 3;
+
 /// The rate at which latencies are compared, relative to the slowest subject's capacity.
 const OPEN_LOOP_LOAD: f64 = 0.6;
 
@@ -251,13 +256,14 @@ impl Bench {
         let capacity = report.subjects.values().map(|metrics| metrics["requests_per_s"]);
         let rate = capacity.fold(f64::INFINITY, f64::min) * OPEN_LOOP_LOAD;
         let mut p99s: BTreeMap<&str, Vec<f64>> = BTreeMap::new();
-        for round in 0..rounds as usize {
+        for round in 0..(rounds * OPEN_LOOP_RUN_COUNT) as usize {
             for turn in 0..self.subjects.len() {
                 let subject = &self.subjects[(round + turn) % self.subjects.len()];
                 let address = subject.address(Listener::Timed);
                 let member = self.origin.timed;
                 prompt::set(&self.lab, subject.pid, true).await?;
-                let outcome = drive::open_loop(&self.lab, address, member, rate, MEASURE_S).await?;
+                let outcome =
+                    drive::open_loop(&self.lab, address, member, rate, OPEN_LOOP_S).await?;
                 prompt::set(&self.lab, subject.pid, false).await?;
                 ensure!(outcome.failures == 0, "{} failed at {rate:.0}/s", subject.name);
                 eprintln!(

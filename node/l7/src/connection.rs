@@ -232,6 +232,11 @@ impl Session {
         &self.door.held_bytes
     }
 
+    /// Streams of a connection of HTTP/2 that are open: each has a session, and so has the connection.
+    pub(crate) fn stream_count(&self) -> usize {
+        Rc::strong_count(&self.door) - 1
+    }
+
     /// Whether the virtual server is still there.
     pub(crate) fn is_wanted(&self) -> bool {
         let slot = self.door.admission.slot();

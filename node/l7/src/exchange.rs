@@ -421,7 +421,7 @@ impl<'a, S: Stream> Exchange<'a, S> {
         in_flight: &mut InFlight,
         is_reused: bool,
     ) -> Result<Answered, AttemptError> {
-        let Session { worker, server, ticket, .. } = self.session;
+        let Session { worker, server, .. } = self.session;
         let (head, http) = (request.head, &server.http);
         let routing = request.routing.as_ref();
         let timeouts = routing.map(|routing| routing.timeouts).unwrap_or_default();
@@ -432,11 +432,10 @@ impl<'a, S: Stream> Exchange<'a, S> {
         let response_ms = timeouts.response_timeout_ms.unwrap_or(http.response_timeout_ms);
         let per_try_ms = policy.and_then(|policy| policy.per_try_timeout_ms).unwrap_or(u64::MAX);
         let mut relay = Relay::new(
+            self.session,
             self.client,
             member,
             &mut request.pump,
-            ticket,
-            &worker.buffers,
             Conditions {
                 body_idle_ms,
                 response_ms: response_ms.min(per_try_ms),
@@ -446,6 +445,7 @@ impl<'a, S: Stream> Exchange<'a, S> {
                 is_reused,
                 is_timeout_retried: policy.is_some_and(|p| p.is_for(RetryCause::Timeout)),
                 ends_by_half_close: http.client_half_close == ClientHalfClose::Abort,
+                is_grpc: head.is_grpc,
             },
         );
         let mut interim_count = 0;

@@ -25,7 +25,7 @@ impl From<FailureReason> for Failure {
     fn from(reason: FailureReason) -> Self {
         use FailureReason as R;
         let status = match reason {
-            R::HeaderTimeout | R::BodyTimeout => 408,
+            R::HeaderTimeout | R::BodyTimeout | R::BodyTooSlow => 408,
             R::BodyTooLarge => 413,
             // RFC 9110 §15.5.20: the client may ask again over another connection.
             R::ClientCertificate => 421,

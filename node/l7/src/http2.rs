@@ -41,6 +41,7 @@ use crate::connection::{FoundHead, Session};
 use crate::exchange::{Ending, Exchange};
 use crate::failure::Failure;
 use crate::own::OwnFields;
+use crate::pace::Pace;
 use crate::peer::{Peer, Stream};
 use crate::record::Record;
 use crate::tunnel;
@@ -207,6 +208,8 @@ struct Driver<'a, S: Stream, F> {
     waiting: Option<Waiting>,
     /// Bytes that the client had taken when the deadline was set.
     sent_bytes: u64,
+    /// How fast it has to take what its streams have left for it.
+    reading: Pace,
     accepted_count: u64,
     tally: Tally,
     /// HEADERS that streams sent and that ended them.
@@ -226,6 +229,8 @@ impl<'a, S: Stream, F: Future<Output = ()>> Driver<'a, S, F> {
         h2: Connection<Wire<S>, Piece>,
         run: fn(Start) -> F,
     ) -> Self {
+        let http = &session.server.http;
+        let reading = Pace::of_reader(http, http.body_idle_timeout_ms);
         Self {
             session,
             wire,
@@ -235,6 +240,7 @@ impl<'a, S: Stream, F: Future<Output = ()>> Driver<'a, S, F> {
             tunnel_count: Rc::default(),
             waiting: None,
             sent_bytes: 0,
+            reading,
             accepted_count: 0,
             tally: Tally::default(),
             last_headers: Rc::default(),
@@ -404,7 +410,11 @@ impl<'a, S: Stream, F: Future<Output = ()>> Driver<'a, S, F> {
     fn poll_waiting(&mut self, cx: &mut Context<'_>) -> Poll<Ended> {
         self.set_deadline();
         self.outlast_quiesce();
-        match self.session.ticket.check(cx) {
+        let checked = match self.is_client_slow() {
+            true => Err(Interrupted::Expired),
+            false => self.session.ticket.check(cx),
+        };
+        match checked {
             Ok(()) if self.session.ticket.is_ending() && !self.is_leaving => {
                 self.leave();
                 cx.waker().wake_by_ref();
@@ -424,6 +434,12 @@ impl<'a, S: Stream, F: Future<Output = ()>> Driver<'a, S, F> {
             }
         }
         Poll::Pending
+    }
+
+    /// Whether the client takes what its streams have left for it more slowly than it may.
+    fn is_client_slow(&mut self) -> bool {
+        let waits = self.waiting == Some(Waiting::Client) && !self.is_refused;
+        self.reading.is_too_slow(self.session, self.wire.sent_bytes(), waits)
     }
 
     fn set_deadline(&mut self) {
@@ -446,7 +462,10 @@ impl<'a, S: Stream, F: Future<Output = ()>> Driver<'a, S, F> {
             }
             Waiting::Streams => ticket.clear_deadline(),
             Waiting::Client if self.is_refused => ticket.set_timeout_ms(LEAVE_MS),
-            Waiting::Client => ticket.set_timeout_ms(server.http.body_idle_timeout_ms),
+            Waiting::Client => {
+                let idle_ms = server.http.body_idle_timeout_ms;
+                ticket.set_timeout_ms(idle_ms.min(self.reading.left_ms()));
+            }
             Waiting::Leave => ticket.set_timeout_ms(LEAVE_MS),
         }
     }

@@ -33,6 +33,7 @@ mod identity;
 mod key;
 mod member;
 mod own;
+mod pace;
 mod peer;
 mod persistence;
 mod policy;

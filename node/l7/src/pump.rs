@@ -70,6 +70,8 @@ pub(crate) struct Pump {
     has_gone_direct: bool,
     /// Whether everything up to the end is in the receiver's output.
     is_end_staged: bool,
+    /// Whether the receiver has not taken all that was written when it was last tried.
+    is_write_pending: bool,
     /// Whether the receiver's connection is ended with the body.
     ends_connection: bool,
     has_moved: bool,
@@ -90,6 +92,7 @@ impl Pump {
             direct_bytes: 0,
             has_gone_direct: false,
             is_end_staged: false,
+            is_write_pending: false,
             ends_connection: false,
             has_moved: false,
             max_bytes,
@@ -126,10 +129,8 @@ impl Pump {
     }
 
     /// Whether it waits for the receiver, not for the source.
-    pub(crate) fn waits_for_receiver(&self, output: &Buffer) -> bool {
-        self.direct_bytes > 0
-            || !output.is_empty()
-            || self.pipe.as_ref().is_some_and(|pipe| !pipe.is_empty())
+    pub(crate) fn waits_for_receiver(&self) -> bool {
+        self.is_write_pending || self.pipe.as_ref().is_some_and(|pipe| !pipe.is_empty())
     }
 
     /// Whether everything taken so far went through the receiver's output, none straight from the
@@ -300,6 +301,18 @@ impl Pump {
     /// Writes the output, then what is to be written from the input, in one call where both are
     /// there.
     fn poll_write<A: Stream, B: Stream>(
+        &mut self,
+        cx: &mut Context<'_>,
+        from: &mut Peer<A>,
+        to: &mut Peer<B>,
+    ) -> Poll<io::Result<()>> {
+        // Not by what is left here: TLS may hold some of what it took.
+        let written = self.poll_write_all(cx, from, to);
+        self.is_write_pending = written.is_pending();
+        written
+    }
+
+    fn poll_write_all<A: Stream, B: Stream>(
         &mut self,
         cx: &mut Context<'_>,
         from: &mut Peer<A>,

@@ -21,8 +21,10 @@ use crate::buffer::BufferPool;
 use crate::buffering::Backlog;
 use crate::codec::head::{HeadScanner, Scan};
 use crate::codec::response::HEADER_MAX_BYTES;
+use crate::connection::Session;
 use crate::failure::Failure;
 use crate::member::{MemberStream, http2};
+use crate::pace::Pace;
 use crate::peer::{Peer, Stream, Watch, why_left};
 use crate::pump::{Pump, PumpError};
 
@@ -76,6 +78,8 @@ pub(crate) struct Conditions {
     pub(crate) is_timeout_retried: bool,
     /// Whether a client that closes its side of the connection has given the request up.
     pub(crate) ends_by_half_close: bool,
+    /// Whether both sides may talk for as long as they like.
+    pub(crate) is_grpc: bool,
 }
 
 /// What becomes of the request's body.
@@ -92,9 +96,14 @@ pub(crate) struct Relay<'a, S> {
     pub(crate) client: &'a mut Peer<S>,
     pub(crate) member: &'a mut Peer<MemberStream>,
     pump: &'a mut Pump,
+    session: &'a Session,
     ticket: &'a Ticket,
     buffers: &'a BufferPool,
     conditions: Conditions,
+    /// How fast the client has to send.
+    sending: Pace,
+    /// How fast it has to read.
+    reading: Pace,
     /// When the wait that is on is over; the ticket has the next look at the client if that is earlier.
     deadline_ms: u64,
     upload: Upload,
@@ -111,23 +120,27 @@ pub(crate) struct Relay<'a, S> {
 
 impl<'a, S: Stream> Relay<'a, S> {
     pub(crate) fn new(
+        session: &'a Session,
         client: &'a mut Peer<S>,
         member: &'a mut Peer<MemberStream>,
         pump: &'a mut Pump,
-        ticket: &'a Ticket,
-        buffers: &'a BufferPool,
         conditions: Conditions,
     ) -> Self {
         let first_content_bytes = pump.content_bytes;
         let first_output_bytes = member.output.len();
         let first_generation = member.output.generation();
+        let (http, idle_ms) = (&session.server.http, conditions.body_idle_ms);
+        let is_paced = !conditions.is_grpc;
         let mut relay = Self {
             client,
             member,
             pump,
-            ticket,
-            buffers,
+            session,
+            ticket: &session.ticket,
+            buffers: &session.worker.buffers,
             conditions,
+            sending: is_paced.then(|| Pace::of_sender(http, idle_ms)).unwrap_or_default(),
+            reading: Pace::of_reader(http, idle_ms),
             deadline_ms: 0,
             upload: Upload::Sending,
             watch: Watch::new(conditions.ends_by_half_close),
@@ -196,7 +209,7 @@ impl<'a, S: Stream> Relay<'a, S> {
                     self.wait_for(self.conditions.body_idle_ms);
                 }
                 let waits_for_client = match backlog {
-                    None => download.waits_for_receiver(&self.client.output),
+                    None => download.waits_for_receiver(),
                     Some(backlog) => backlog.is_full(),
                 };
                 let stalled = if waits_for_client {
@@ -204,7 +217,9 @@ impl<'a, S: Stream> Relay<'a, S> {
                 } else {
                     FailureReason::ResponseBodyTimeout
                 };
-                self.check(cx, stalled)
+                let sent_bytes = self.client.sent_bytes;
+                let is_slow = self.reading.is_too_slow(self.session, sent_bytes, waits_for_client);
+                self.check(cx, stalled, is_slow.then_some(FailureReason::ClientTooSlow))
             }
         }
     }
@@ -245,14 +260,15 @@ impl<'a, S: Stream> Relay<'a, S> {
         if self.pump.take_progress() && self.upload == Upload::Sending {
             self.wait_for(self.conditions.body_idle_ms);
         }
-        let waits_for_client =
-            self.upload == Upload::Sending && !self.pump.waits_for_receiver(&self.member.output);
+        let waits_for_client = self.upload == Upload::Sending && !self.pump.waits_for_receiver();
         let stalled = if waits_for_client {
             FailureReason::BodyTimeout
         } else {
             FailureReason::ResponseTimeout
         };
-        let checked = self.check(cx, stalled);
+        let content_bytes = self.pump.content_bytes;
+        let is_slow = self.sending.is_too_slow(self.session, content_bytes, waits_for_client);
+        let checked = self.check(cx, stalled, is_slow.then_some(FailureReason::BodyTooSlow));
         checked.map_err(|failure| {
             let is_late = failure.reason == FailureReason::ResponseTimeout;
             if is_late && self.conditions.is_timeout_retried && self.can_be_repeated() {
@@ -278,6 +294,7 @@ impl<'a, S: Stream> Relay<'a, S> {
         &mut self,
         cx: &mut Context<'_>,
         stalled: FailureReason,
+        too_slow: Option<FailureReason>,
     ) -> Poll<Result<T, Failure>> {
         if self.client.stream.poll_gone(cx).is_ready() {
             return Poll::Ready(Err(FailureReason::ClientClosed.into()));
@@ -292,13 +309,16 @@ impl<'a, S: Stream> Relay<'a, S> {
         // Twice where it was time for a look: the second keeps the waker.
         loop {
             let failed = match self.ticket.check(cx) {
-                Ok(()) => return Poll::Pending,
+                Ok(()) => match too_slow {
+                    None => return Poll::Pending,
+                    Some(reason) => reason,
+                },
                 Err(Interrupted::Expired) if self.ticket.is_over_limit() => {
                     FailureReason::DeadlineExceeded
                 }
                 Err(Interrupted::Expired) => {
                     let left_ms = self.deadline_ms.saturating_sub(self.ticket.coarse_ms());
-                    match self.seen_leaving() {
+                    match self.seen_leaving().or(too_slow) {
                         _ if left_ms == 0 => stalled,
                         Some(reason) => reason,
                         None => {

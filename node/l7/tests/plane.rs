@@ -85,6 +85,8 @@ mod retry;
 mod secure;
 #[path = "plane/serving.rs"]
 mod serving;
+#[path = "plane/slow.rs"]
+mod slow;
 #[path = "plane/tls.rs"]
 mod tls;
 #[path = "plane/tls_suites.rs"]

@@ -54,6 +54,9 @@ reasons! {
     BadRequestFraming, Client, "bad_request_framing";
     /// The client stayed silent in the middle of the request's body.
     BodyTimeout, Client, "body_timeout";
+    /// The request's body came more slowly than the virtual server wants it
+    /// (`http.body_min_bytes_per_s`).
+    BodyTooSlow, Client, "body_too_slow";
     /// The request's body is larger than the virtual server allows.
     BodyTooLarge, Client, "body_too_large";
     /// The connection began under other rules for certificates of clients, and what the client has
@@ -64,6 +67,9 @@ reasons! {
     ClientAbort, Client, "client_abort";
     /// The client closed or reset the connection before the response was complete.
     ClientClosed, Client, "client_closed";
+    /// The client took the response more slowly than the virtual server wants it
+    /// (`http.response_min_bytes_per_s`).
+    ClientTooSlow, Client, "client_too_slow";
     /// The client did not take the response.
     ClientWriteTimeout, Client, "client_write_timeout";
     /// What a client of a TLS passthrough sent is no `ClientHello`, or it did not come in time.

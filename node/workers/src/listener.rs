@@ -20,6 +20,11 @@ pub(crate) const BACKLOG_COUNT: i32 = 4_096;
 /// `net.core.rmem_max`.
 const DATAGRAM_BUFFER_BYTES: usize = 4 * 1024 * 1024;
 
+/// What the kernel takes for a client beyond what is on its way, in bytes (`TCP_NOTSENT_LOWAT`, tcp(7)).
+/// Without it the kernel takes megabytes, and says that there is room again only when a third of them is
+/// gone: a slow client that reads all the time would look as if it read nothing for minutes.
+const UNSENT_MAX_BYTES: u32 = 128 * 1024;
+
 /// Why an address could not be listened on.
 #[derive(Debug, thiserror::Error)]
 pub enum ListenError {
@@ -109,14 +114,19 @@ fn bound((transport, address): Listener, share_port: bool) -> io::Result<Socket>
         Transport::Tcp => {
             // Without it, connections in TIME-WAIT would keep the port for a minute after a restart.
             socket.set_reuse_address(true)?;
-            // Accepted sockets inherit it from the listener, which saves a call for each of them.
-            socket.set_tcp_nodelay(true)?;
+            set_for_clients(&SockRef::from(&socket))?;
         }
         // As much as the kernel allows: what finds no room is lost.
         Transport::Udp => socket.set_recv_buffer_size(DATAGRAM_BUFFER_BYTES)?,
     }
     socket.bind(&SockAddr::from(address))?;
     Ok(socket)
+}
+
+/// Sets what accepted sockets inherit from their listener, which saves calls for each of them.
+fn set_for_clients(socket: &SockRef<'_>) -> io::Result<()> {
+    socket.set_tcp_nodelay(true)?;
+    socket.set_tcp_notsent_lowat(UNSENT_MAX_BYTES)
 }
 
 /// Takes one connection from the queue; it is non-blocking.
@@ -136,7 +146,7 @@ pub(crate) fn make_ready(socket: &impl AsFd, transport: Transport) -> io::Result
     socket.set_cloexec(true)?;
     socket.set_nonblocking(true)?;
     match transport {
-        Transport::Tcp => socket.set_tcp_nodelay(true),
+        Transport::Tcp => set_for_clients(&socket),
         Transport::Udp => socket.set_recv_buffer_size(DATAGRAM_BUFFER_BYTES),
     }
 }

@@ -23,6 +23,7 @@ mod buffering;
 mod half_close;
 mod https;
 mod limits;
+mod min_rate;
 mod passthrough;
 mod persistence;
 mod proxy_protocol;
@@ -213,6 +214,18 @@ pub struct HttpSettings {
     pub keep_alive_timeout_ms: u64,
     /// Longest silence in the middle of a request's or response's body, in ms.
     pub body_idle_timeout_ms: u64,
+    /// Least rate at which a client sends a request's body, in bytes per second, 0 to 1,000,000; 0 means
+    /// none. Only time in which the client is waited for counts, and calls of gRPC are free of it.
+    /// Streams of an HTTP/2 connection share it. Default 240.
+    pub body_min_bytes_per_s: u32,
+    /// Least rate at which a client takes a response, in bytes per second, 0 to 1,000,000; 0 means none.
+    /// Only time in which the client is waited for counts: not that of a member that has nothing to say.
+    /// Streams of an HTTP/2 connection share it. Upgraded connections are free of it. Default 240.
+    pub response_min_bytes_per_s: u32,
+    /// How long a client may be below these rates, in ms, 1,000 to 600,000: time that we wait for it
+    /// uses it up, bytes that it sends or takes give it back. It is never less than a second more than
+    /// `body_idle_timeout_ms`. Default 30,000.
+    pub min_rate_grace_ms: u64,
     /// Longest wait for the first byte of a member's response, in ms.
     pub response_timeout_ms: u64,
     /// Longest silence, both ways, of an upgraded connection (WebSocket), in ms.
@@ -266,6 +279,9 @@ impl Default for HttpSettings {
             header_timeout_ms: 10_000,
             keep_alive_timeout_ms: 60_000,
             body_idle_timeout_ms: 30_000,
+            body_min_bytes_per_s: min_rate::DEFAULT_BYTES_PER_S,
+            response_min_bytes_per_s: min_rate::DEFAULT_BYTES_PER_S,
+            min_rate_grace_ms: min_rate::DEFAULT_GRACE_MS,
             response_timeout_ms: 60_000,
             tunnel_idle_timeout_ms: 3_600_000,
             header_max_bytes: 64 * 1024,
@@ -433,6 +449,7 @@ impl HttpSettings {
         errors.timeout_ms("header_timeout_ms", self.header_timeout_ms, 100);
         errors.timeout_ms("keep_alive_timeout_ms", self.keep_alive_timeout_ms, 100);
         errors.timeout_ms("body_idle_timeout_ms", self.body_idle_timeout_ms, 100);
+        min_rate::validate(errors, self);
         errors.timeout_ms("response_timeout_ms", self.response_timeout_ms, 100);
         errors.timeout_ms("tunnel_idle_timeout_ms", self.tunnel_idle_timeout_ms, 100);
         errors.range("header_max_bytes", self.header_max_bytes, 1_024, 1_048_576);

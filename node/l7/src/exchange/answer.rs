@@ -58,6 +58,7 @@ impl<S: Stream> Exchange<'_, S> {
             failure.reason,
             FailureReason::ClientAbort
                 | FailureReason::ClientClosed
+                | FailureReason::ClientTooSlow
                 | FailureReason::ClientWriteTimeout
         );
         if is_response_begun || is_client_gone {

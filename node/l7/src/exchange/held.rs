@@ -16,6 +16,7 @@ use crate::codec::framing::BodyLength;
 use crate::codec::request::RequestHead;
 use crate::connection::Session;
 use crate::failure::Failure;
+use crate::pace::Pace;
 use crate::peer::Stream;
 use crate::pump::{Held, PumpError};
 use crate::relay::upload_failure;
@@ -74,7 +75,8 @@ impl<'a, S: Stream> Exchange<'a, S> {
         let session = self.session;
         let worker = &session.worker;
         let idle_ms = request.body_idle_ms(self.session);
-        self.session.ticket.set_timeout_ms(idle_ms);
+        let mut pace = Pace::of_sender(&self.session.server.http, idle_ms);
+        self.session.ticket.set_timeout_ms(idle_ms.min(pace.left_ms()));
         if held.asks && self.client.input.is_empty() {
             self.client.output.acquire(&worker.buffers);
             self.client.output.push(CONTINUE);
@@ -85,7 +87,7 @@ impl<'a, S: Stream> Exchange<'a, S> {
             + held.max_bytes as usize / FRAMING_PART
             + FRAMING_BYTES;
         let bounds = (max_storage_bytes, idle_ms);
-        let taken = poll_fn(|cx| self.poll_hold(cx, request, &mut held, bounds));
+        let taken = poll_fn(|cx| self.poll_hold(cx, request, &mut held, &mut pace, bounds));
         if taken.await? {
             worker.budget.count_whole_request();
         }
@@ -103,6 +105,7 @@ impl<'a, S: Stream> Exchange<'a, S> {
         cx: &mut Context<'_>,
         request: &mut Request<'a>,
         held: &mut HeldRequest<'a>,
+        pace: &mut Pace,
         (max_storage_bytes, idle_ms): (usize, u64),
     ) -> Poll<Result<bool, FailureReason>> {
         let session = self.session;
@@ -140,11 +143,15 @@ impl<'a, S: Stream> Exchange<'a, S> {
             fill_count += 1;
             match self.client.poll_fill(cx, &worker.buffers) {
                 Poll::Ready(Ok(0)) => return Poll::Ready(Err(FailureReason::ClientClosed)),
-                Poll::Ready(Ok(_)) => ticket.set_timeout_ms(idle_ms),
+                Poll::Ready(Ok(_)) => ticket.set_timeout_ms(idle_ms.min(pace.left_ms())),
                 Poll::Ready(Err(error)) => {
                     return Poll::Ready(Err(upload_failure(&PumpError::Read(error))));
                 }
-                Poll::Pending => return self.check(cx, FailureReason::BodyTimeout),
+                Poll::Pending => {
+                    let is_slow = pace.is_too_slow(session, request.pump.content_bytes, true);
+                    let too_slow = is_slow.then_some(FailureReason::BodyTooSlow);
+                    return self.check(cx, FailureReason::BodyTimeout, too_slow);
+                }
             }
         }
     }
@@ -159,18 +166,21 @@ impl<'a, S: Stream> Exchange<'a, S> {
         let Session { worker, ticket, .. } = session;
         let mut sent_bytes = self.client.sent_bytes;
         let mut is_early = false;
-        ticket.set_timeout_ms(idle_ms);
+        let mut pace = Pace::of_reader(&session.server.http, idle_ms);
+        ticket.set_timeout_ms(idle_ms.min(pace.left_ms()));
         let sent = poll_fn(|cx| match backlog.poll_flush(cx, self.client, &worker.buffers) {
             Poll::Ready(sent) => Poll::Ready(sent.map_err(|_| FailureReason::ClientClosed)),
             Poll::Pending => {
                 if !std::mem::replace(&mut is_early, true) {
                     worker.budget.count_early_release();
                 }
+                let is_slow = pace.is_too_slow(session, self.client.sent_bytes, true);
                 if self.client.sent_bytes != sent_bytes {
                     sent_bytes = self.client.sent_bytes;
-                    ticket.set_timeout_ms(idle_ms);
+                    ticket.set_timeout_ms(idle_ms.min(pace.left_ms()));
                 }
-                self.check(cx, FailureReason::ClientWriteTimeout)
+                let too_slow = is_slow.then_some(FailureReason::ClientTooSlow);
+                self.check(cx, FailureReason::ClientWriteTimeout, too_slow)
             }
         });
         sent.await?;
@@ -178,20 +188,25 @@ impl<'a, S: Stream> Exchange<'a, S> {
         Ok(())
     }
 
-    /// Whether to wait on; `stalled` is what it means that nothing has moved for too long.
+    /// Whether to wait on; `stalled` is what it means that nothing has moved for too long, `too_slow`
+    /// that what has was too little.
     fn check<T>(
         &mut self,
         cx: &mut Context<'_>,
         stalled: FailureReason,
+        too_slow: Option<FailureReason>,
     ) -> Poll<Result<T, FailureReason>> {
         if self.client.stream.poll_gone(cx).is_ready() {
             return Poll::Ready(Err(FailureReason::ClientClosed));
         }
         let ticket = &self.session.ticket;
         Poll::Ready(Err(match ticket.check(cx) {
-            Ok(()) => return Poll::Pending,
+            Ok(()) => match too_slow {
+                None => return Poll::Pending,
+                Some(reason) => reason,
+            },
             Err(Interrupted::Expired) if ticket.is_over_limit() => FailureReason::DeadlineExceeded,
-            Err(Interrupted::Expired) => stalled,
+            Err(Interrupted::Expired) => too_slow.unwrap_or(stalled),
             Err(Interrupted::Cut | Interrupted::Ending) => FailureReason::Shutdown,
         }))
     }

@@ -79,7 +79,9 @@ impl Stream for H2Stream {
     fn blame(&self, reason: FailureReason) {
         self.reset.set(Some(match reason {
             FailureReason::BadRequestFraming => Reason::PROTOCOL_ERROR,
-            FailureReason::ClientWriteTimeout | FailureReason::DeadlineExceeded => Reason::CANCEL,
+            FailureReason::ClientTooSlow
+            | FailureReason::ClientWriteTimeout
+            | FailureReason::DeadlineExceeded => Reason::CANCEL,
             _ => Reason::INTERNAL_ERROR,
         }));
     }

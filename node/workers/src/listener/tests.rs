@@ -75,3 +75,19 @@ fn streams_and_datagrams_share_a_port_and_datagrams_are_guarded_too() {
     assert!(matches!(probe(udp), Err(ListenError::InUse { .. })));
     assert!(!overlap(tcp(address), udp));
 }
+
+#[test]
+fn what_clients_have_not_taken_is_bounded_on_connections_of_every_listener() {
+    let address = ephemeral();
+    let own = listen(tcp(address), 1).unwrap();
+    let given = TcpListener::bind("127.0.0.1:0").unwrap();
+    make_ready(&given, Transport::Tcp).unwrap();
+    let ListenSocket::Stream(own) = &own[0] else { panic!("a listener of streams") };
+    for listener in [own, &given] {
+        let _client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let accepted = std::iter::repeat_with(|| accept(listener)).find_map(Result::ok).unwrap().0;
+        let socket = SockRef::from(&accepted);
+        assert_eq!(socket.tcp_notsent_lowat().unwrap(), UNSENT_MAX_BYTES);
+        assert!(socket.tcp_nodelay().unwrap());
+    }
+}

@@ -62,7 +62,7 @@ const ATTACKS: [Attack; 5] = [
         name: "slow-read",
         arguments: &["-X", "-w", "16", "-y", "32", "-n", "1", "-z", "16", "-k", "1"],
         // More than the sockets between hold.
-        target: "/?bytes=20000000",
+        target: "/?bytes=1000000",
         reason: Some("client_write_timeout"),
     },
     Attack {

@@ -3,7 +3,10 @@
 
 #![forbid(unsafe_code)]
 
+pub mod downgrade;
+pub mod http2;
 pub mod origins;
 pub mod requests;
 pub mod responses;
 pub mod wire;
+pub mod world;

@@ -1,50 +1,19 @@
 //! Requests that parsers disagree about, in front of four parsers: nobody sees one that the proxy did
 //! not mean to send, and nobody gets somebody else's answer.
 
-use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
 use anyhow::{Context, Result, ensure};
-use ballast_test_support::{Cluster, Lab};
+use ballast_test_support::Lab;
 use ballast_tests_traffic::origins::{Origin, Parser};
 use ballast_tests_traffic::requests::{Expect, VECTORS, Vector};
 use ballast_tests_traffic::wire::Wire;
-use serde_json::json;
-
-/// A node, and a virtual server in front of each origin.
-struct World {
-    _cluster: Cluster,
-    fronts: Vec<(Origin, SocketAddr)>,
-}
-
-async fn world(lab: &Lab) -> Result<World> {
-    let cluster = Cluster::one_node(lab).await?;
-    let host = cluster.nodes[0].host();
-    let mut fronts = Vec::new();
-    let (mut pools, mut servers) = (Vec::new(), Vec::new());
-    for (parser, last) in Parser::ALL.into_iter().zip(41..) {
-        let origin = Origin::start(lab, parser, last).await?;
-        let front = host.socket(host.free_port()?);
-        let member = json!({"address": origin.address.ip(), "port": origin.address.port()});
-        pools.push(json!({"name": parser.name(), "spec": {"members": [member]}}));
-        servers.push(json!({"name": parser.name(), "spec": {
-            "protocol": "http",
-            "addresses": [front.ip()],
-            "ports": [front.port()],
-            "pool": parser.name(),
-            // Some of them look like the beginning of something.
-            "http": {"header_timeout_ms": 1_000},
-        }}));
-        fronts.push((origin, front));
-    }
-    cluster.apply(&json!({"pools": pools, "virtual_servers": servers})).await?;
-    Ok(World { _cluster: cluster, fronts })
-}
+use ballast_tests_traffic::world::{World, canary, check_log};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_parser_sees_a_request_that_was_not_meant_for_it() -> Result<()> {
     let lab = Lab::loopback()?;
-    let world = world(&lab).await?;
+    let world = World::start(&lab).await?;
     let mut discrepancies = Vec::new();
     for (origin, front) in &world.fronts {
         for vector in VECTORS {
@@ -55,7 +24,9 @@ async fn no_parser_sees_a_request_that_was_not_meant_for_it() -> Result<()> {
         canary(*front, "/canary").await?;
         let seen = origin.requests_until("/canary").await?;
         discrepancies.extend(
-            check_log(&seen).into_iter().map(|what| format!("{} {what}", origin.parser.name())),
+            check_log(&seen, &expected())
+                .into_iter()
+                .map(|what| format!("{} {what}", origin.parser.name())),
         );
     }
     ensure!(discrepancies.is_empty(), "{}", discrepancies.join("\n"));
@@ -73,7 +44,7 @@ async fn a_smuggled_request_would_be_noticed() -> Result<()> {
         wire.send(both.as_bytes()).await;
         let answer = wire.answer().await?.context("no answer")?;
         ensure!(answer.path.as_deref() == Some("/v-cl-zero"), "{}: {answer:?}", parser.name());
-        let faults = check_log(&origin.requests_until("/smuggled").await?);
+        let faults = check_log(&origin.requests_until("/smuggled").await?, &expected());
         let is_noticed = faults.iter().any(|fault| fault == "saw GET /smuggled");
         ensure!(is_noticed, "{}: {faults:?}", parser.name());
     }
@@ -108,33 +79,9 @@ async fn attempt(front: SocketAddr, vector: &Vector) -> Result<()> {
     canary(front, &format!("/next-{}", vector.name)).await
 }
 
-/// Another client asks, perhaps over a connection that the one before has used.
-async fn canary(front: SocketAddr, path: &str) -> Result<()> {
-    let mut wire = Wire::connect(front).await?;
-    wire.send(format!("GET {path} HTTP/1.1\r\nHost: a\r\n\r\n").as_bytes()).await;
-    let answer = wire.answer().await?.context("the next client got no answer")?;
-    ensure!(answer.path.as_deref() == Some(path), "the next client got {answer:?}");
-    Ok(())
-}
-
-/// What an origin should not have seen.
-fn check_log(seen: &[String]) -> Vec<String> {
-    let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
-    let mut faults = Vec::new();
-    for line in seen {
-        let (method, target) = line.split_once(' ').unwrap_or((line, ""));
-        if target.contains("smuggled") || method == "REFUSED" || method.is_empty() {
-            faults.push(format!("saw {line}"));
-        }
-        *counts.entry(target.split('?').next().unwrap_or(target)).or_default() += 1;
-    }
-    for vector in VECTORS {
-        let path = vector.path();
-        let count = counts.get(path.as_str()).copied().unwrap_or(0);
-        let expected = usize::from(vector.expect == Expect::Passed);
-        if count != expected {
-            faults.push(format!("saw {path} {count} times"));
-        }
-    }
-    faults
+fn expected() -> Vec<(String, usize)> {
+    VECTORS
+        .iter()
+        .map(|vector| (vector.path(), usize::from(vector.expect == Expect::Passed)))
+        .collect()
 }

@@ -16,6 +16,10 @@ mod jwt;
 mod limits;
 #[path = "policy/scale.rs"]
 mod scale;
+#[path = "policy/speaker.rs"]
+mod speaker;
+
+use speaker::Speaker;
 
 /// An origin that answers with its name and the head and body that it got.
 pub(crate) async fn named(name: &'static str) -> Origin {
@@ -53,12 +57,16 @@ pub(crate) async fn site(rules: &str) -> (Site, [Origin; 2]) {
     (site, origins)
 }
 
-/// Whether a request is sent to the pool `blue` where `when` says so.
-async fn matches(when: &str, request: &str) -> bool {
+/// Whether a request is sent to the pool `blue` where `when` says so, over HTTP/1.1 and over HTTP/2.
+async fn matches(when: &str, request: &str) -> [bool; 2] {
     let rules =
         format!("[{{\"name\": \"r\", \"when\": {when}, \"action\": {{\"pool\": \"blue\"}}}}]");
     let (site, _origins) = site(&rules).await;
-    site.connect().await.ask(request).await.text().starts_with("blue ")
+    let mut matches = [false; 2];
+    for (matches, mut client) in matches.iter_mut().zip(Speaker::each(&site).await) {
+        *matches = client.ask(request).await.text().starts_with("blue ");
+    }
+    matches
 }
 
 fn get(target: &str, fields: &str) -> String {
@@ -98,7 +106,7 @@ async fn every_condition_matches_what_it_says_and_nothing_else() {
         (r#"{"any": [{"region": ["moon"]}, {"method": ["GET"]}]}"#, get("/", ""), true),
         (r#"{"not": {"method": ["GET"]}}"#, get("/", ""), false),
     ] {
-        assert_eq!(matches(when, &request).await, expected, "{when} {request}");
+        assert_eq!(matches(when, &request).await, [expected; 2], "{when} {request}");
     }
 }
 

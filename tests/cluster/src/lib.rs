@@ -4,6 +4,7 @@
 
 pub mod churn;
 pub mod origins;
+pub mod outside;
 
 use std::time::Duration;
 

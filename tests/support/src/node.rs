@@ -30,6 +30,8 @@ pub struct NodeOptions {
     pub workers: u16,
     /// Where the access log goes: a path, `-`, or empty for none.
     pub access_log: String,
+    /// Where spans go; empty for nowhere.
+    pub otlp_endpoint: String,
     /// Put before the program, such as `taskset -c 0`.
     pub wrapper: Vec<&'static str>,
 }
@@ -37,7 +39,13 @@ pub struct NodeOptions {
 impl NodeOptions {
     /// A node of this role with one worker and no access log.
     pub fn new(role: NodeRole) -> Self {
-        Self { role, workers: 1, access_log: String::new(), wrapper: Vec::new() }
+        Self {
+            role,
+            workers: 1,
+            access_log: String::new(),
+            otlp_endpoint: String::new(),
+            wrapper: Vec::new(),
+        }
     }
 }
 
@@ -105,12 +113,14 @@ impl Node {
              [cluster]\nlisten = \"{cluster}\"\nadvertise = \"{cluster}\"\n\n\
              [api]\nlisten = [\"{api}\"]\n\n\
              [data_plane]\nworkers = {workers}\n{any}\n\
-             [log]\nformat = \"text\"\nlevel = \"info\"\naccess_log = \"{access_log}\"\n",
+             [log]\nformat = \"text\"\nlevel = \"info\"\naccess_log = \"{access_log}\"\n\n\
+             [tracing]\notlp_endpoint = \"{otlp_endpoint}\"\n",
             name = self.host.name(),
             role = options.role.as_str(),
             state = state.display(),
             workers = options.workers,
             access_log = options.access_log,
+            otlp_endpoint = options.otlp_endpoint,
         )
     }
 
@@ -283,6 +293,14 @@ impl Node {
             Some(heir) => heir.signal(Signal::USR2),
             None => self.process.as_ref().context("it does not run")?.signal(Signal::USR2),
         }
+    }
+
+    /// Has it open its access log again.
+    ///
+    /// # Errors
+    /// When it does not run.
+    pub fn sighup(&self) -> Result<()> {
+        self.process.as_ref().context("it does not run")?.signal(Signal::HUP)
     }
 
     /// Asks it to hand over to a new process, and waits until that serves; the end of the old one is

@@ -1,5 +1,5 @@
-//! Traffic of every kind and changes of configuration for a long time: what the nodes hold does not
-//! grow, and no request is lost.
+//! HTTP/1.1 and WebSockets, plain and over TLS, kept and short, and changes of configuration for a long
+//! time: what the nodes hold does not grow, and no request is lost.
 //!
 //! Ten minutes, or `BALLAST_SOAK_S` seconds.
 
@@ -87,8 +87,8 @@ async fn nothing_grows_and_no_request_is_lost_in_ten_minutes() -> Result<()> {
     Ok(())
 }
 
-/// What is sent to a node, a few dozen requests a second in all: kept connections, short ones, full
-/// handshakes, bodies, and WebSockets.
+/// What is sent to a node, some 250 requests a second in all, so that 200 bytes that each leaves behind
+/// are seen: kept connections, short ones, full handshakes, bodies, and WebSockets.
 async fn traffic(
     client: &Host,
     node: &Host,
@@ -105,7 +105,7 @@ async fn traffic(
         ..LoadOptions::new(url)
     };
     let all = [
-        of(format!("http://{plain}"), 20.0, None),
+        of(format!("http://{plain}"), 200.0, None),
         of(format!("http://{plain}"), 10.0, Some(1)),
         LoadOptions {
             post_bytes: Some(200_000),
